@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FORMATS', 'MAX_PIXELS', 'read_image', 'Sample', 'Skip', 'skip_report', 'find_table', 'read_table', 'load_split',
-           'fingerprint', 'split_by_group', 'Splits', 'load_folder', 'subset', 'of_kind']
+           'fingerprint', 'split_by_group', 'Splits', 'load_folder', 'subset', 'of_kind', 'sorted_batches',
+           'shuffled_batches']
 
 # %% ../nbs/03_dataset.ipynb #d864e92f
 import csv, os
@@ -219,3 +220,28 @@ def of_kind(
     "The samples a model can read, and the others as `Skip`s"
     return ([s for s in samples if s.kind in kinds],
             [Skip(s.id, f"is of kind '{s.kind}', and the model reads {', '.join(kinds)}") for s in samples if s.kind not in kinds])
+
+# %% ../nbs/03_dataset.ipynb #0d98feca
+def sorted_batches(
+    costs:list, # Work of each sample, such as columns
+    bs:int,     # Samples in a batch
+)->list[list[int]]: # Positions of the samples
+    "Batches of similar cost, the most expensive first, so that a lack of memory shows at once"
+    order = sorted(range(len(costs)), key=lambda i: (-costs[i], i))
+    return [order[i:i + bs] for i in range(0, len(order), bs)]
+
+# %% ../nbs/03_dataset.ipynb #f0b069a3
+def shuffled_batches(
+    costs:list,     # Work of each sample
+    bs:int,         # Samples in a batch
+    *keys,          # What the order depends on: seed, epoch, fingerprint of the data
+    window:int=32,  # Batches within which samples are sorted
+)->list[list[int]]: # Positions of the samples
+    "Batches of similar cost in random order; a pure function of its arguments"
+    rng = rng_for('batches', *keys)
+    order = rng.permutation(len(costs)).tolist()
+    batches = []
+    for i in range(0, len(order), bs*window):
+        part = sorted(order[i:i + bs*window], key=lambda j: costs[j]) # stable: equal costs keep their random order
+        batches += [part[j:j + bs] for j in range(0, len(part), bs)]
+    return [batches[i] for i in rng.permutation(len(batches))]
