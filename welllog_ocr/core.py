@@ -217,10 +217,11 @@ def is_command(
     "Was this module started with `python -m`?"
     return module['__name__'] == '__main__' and module.get('__spec__') is not None
 
-# %% ../nbs/00_core.ipynb #1231043a
+# %% ../nbs/00_core.ipynb #4cc05352
 def run_command(
     main,             # Called without arguments; what it returns is ignored
     debug:bool=False, # Show the traceback of an error that was foreseen
+    leave:bool=True,  # Exit also when all went well
 ):
     "Run `main` and exit with the status that its outcome has: 0, the `exit_code` of a `WelllogError`, 130 after Ctrl-C, 1 for a bug"
     try: main()
@@ -235,4 +236,4 @@ def run_command(
         print(redact(traceback.format_exc()), file=sys.stderr)
         print('This is a mistake in welllog_ocr, not in your input; please report it with the lines above.', file=sys.stderr)
         sys.exit(1)
-    sys.exit(0)
+    if leave: sys.exit(0)

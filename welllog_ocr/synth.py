@@ -37,37 +37,41 @@ from PIL import Image, ImageFont
 from .core import DataError, SetupError, rng_for, run_command, sha256_file, stable_hash, writable_dir, write_atomic, write_jsonl
 from .dataset import Sample
 
-# %% ../nbs/05_synth.ipynb #a7840b2d
-FACES = dict( # style -> file names; which of them are there depends on the machine
-    sans=('DejaVuSans.ttf', 'DejaVuSans-Bold.ttf', 'SourceSansPro-Regular.ttf', 'SourceSansPro-Semibold.ttf', 'SourceSansPro-Bold.ttf', 'HankenGrotesk-Medium.otf',
-          'HankenGrotesk-Bold.otf', 'Roboto-Medium.ttf', 'Roboto-Bold.ttf'),
+# %% ../nbs/05_synth.ipynb #f1f5a31b
+FACES = dict( # style -> file names, `name@weight` for a variable font; which of them are there depends on the machine
+    sans=('DejaVuSans.ttf', 'DejaVuSans-Bold.ttf', 'SourceSansPro-Regular.ttf', 'SourceSansPro-Semibold.ttf', 'SourceSansPro-Bold.ttf', 'Jost[wght].ttf@400', 'Jost[wght].ttf@500',
+          'Jost[wght].ttf@700', 'LibreFranklin[wght].ttf@500', 'LibreFranklin[wght].ttf@700', 'NewsCycle-Bold.ttf', 'Oswald[wght].ttf@500'),
     serif=('DejaVuSerif.ttf', 'DejaVuSerif-Bold.ttf', 'STIXGeneralBol.ttf', 'STIXGeneralBolIta.ttf', 'Caladea-Bold.ttf', 'Caladea-BoldItalic.ttf', 'SourceSerifPro-Bold.ttf',
            'SourceSerifPro-BlackIt.otf'),
-    typewriter=('cmtt10.ttf', 'DejaVuSansMono.ttf', 'DejaVuSansMono-Bold.ttf', 'Courier Prime.otf', 'Courier Prime Bold.otf', 'Courier Prime Sans.otf',
-                'Courier Prime Code.otf', 'GNUTypewriter.ttf'),
-    hand=('AmaticSC-Bold.ttf', 'AmaticSC-Regular.ttf', 'Intuitive.ttf'))
-STROKES = dict(typewriter=('futural',), hand=('futural', 'futural', 'futural', 'rowmans', 'scripts', 'cursive')) # Hershey fonts; plain lettering is the commonest hand
+    typewriter=('cmtt10.ttf', 'DejaVuSansMono.ttf', 'DejaVuSansMono-Bold.ttf', 'IBMPlexMono-Regular.ttf', 'IBMPlexMono-Medium.ttf', 'IBMPlexMono-Bold.ttf', 'Courier Prime.otf',
+                'Courier Prime Bold.otf', 'Courier Prime Sans.otf', 'Courier Prime Code.otf', 'GNUTypewriter.ttf'),
+    hand=('Intuitive.ttf', 'PermanentMarker-Regular.ttf', 'ShadowsIntoLight.ttf', 'IndieFlower-Regular.ttf', 'Kalam-Regular.ttf', 'Caveat[wght].ttf@600', 'Zeyada.ttf', 'Delius-Regular.ttf'))
+STROKES = dict(typewriter=('futural',), hand=('futural',)*7 + ('rowmans', 'scripts', 'cursive')) # Hershey fonts; plain lettering is the commonest hand
 
-# %% ../nbs/05_synth.ipynb #c6bbb4a6
+# %% ../nbs/05_synth.ipynb #81abdbca
+_PACKAGES = '''matplotlib font_source_sans_pro font_source_serif_pro font_caladea font_intuitive fontpkg_jost fontpkg_libre_franklin fontpkg_news_cycle fontpkg_oswald
+ fontpkg_ibm_plex_mono fontpkg_permanent_marker fontpkg_shadows_into_light fontpkg_indie_flower fontpkg_kalam fontpkg_caveat fontpkg_zeyada fontpkg_delius'''.split()
+
 def _font_folders()->list[Path]:
-    "Where free fonts are: matplotlib, the font-* packages, Debian"
-    packages = ['matplotlib', 'font_source_sans_pro', 'font_source_serif_pro', 'font_caladea', 'font_amatic_sc', 'font_intuitive', 'font_hanken_grotesk', 'font_roboto']
-    specs = [importlib.util.find_spec(p) for p in packages]
+    "Where free fonts are: in packages, and where Debian puts the two typewriters"
+    specs = [importlib.util.find_spec(p) for p in _PACKAGES]
     found = [Path(s.origin).parent for s in specs if s and s.origin]
     return [p/'mpl-data'/'fonts' if p.name == 'matplotlib' else p for p in found] + [Path('/usr/share/fonts/opentype/courier-prime'), Path('/usr/share/fonts/truetype/gnutypewriter')]
 
 class Face(NamedTuple):
     "One font in one style"
-    style:str   # `sans`, `serif`, `typewriter` or `hand`
-    name:str    # File name, or the name of a Hershey font
-    path:str    # File; '' for a Hershey font
+    style:str     # `sans`, `serif`, `typewriter` or `hand`
+    name:str      # File name, or the name of a Hershey font
+    path:str      # File; '' for a Hershey font
+    weight:int=0  # Of a variable font; 0: it has only one
 
-# %% ../nbs/05_synth.ipynb #1b6da546
+# %% ../nbs/05_synth.ipynb #98e08105
 @lru_cache
 def fonts()->tuple[Face, ...]:
     "The faces on this machine, in a fixed order. Raises `SetupError` when a style has none"
     files = {p.name: p for folder in reversed(_font_folders()) for p in sorted(folder.rglob('*.[ot]tf'))}
-    faces = [Face(style, name, str(files[name])) for style, names in FACES.items() for name in names if name in files]
+    named = [(style, *name.partition('@')[::2]) for style, names in FACES.items() for name in names]
+    faces = [Face(style, name, str(files[name]), int(weight or 0)) for style, name, weight in named if name in files]
     faces += [Face(style, name, '') for style, names in STROKES.items() for name in names]
     missing = set(FACES) - {f.style for f in faces}
     if missing: raise SetupError(f'no font for {", ".join(sorted(missing))} was found, so no line can be drawn; pip install matplotlib font-source-sans-pro font-caladea')
@@ -76,7 +80,7 @@ def fonts()->tuple[Face, ...]:
 @lru_cache
 def fonts_fingerprint()->str:
     "Hash of the fonts: lines drawn with others are other data"
-    return stable_hash([[f.style, f.name, sha256_file(f.path) if f.path else ''] for f in fonts()])
+    return stable_hash([[f.style, f.name, f.weight, sha256_file(f.path) if f.path else ''] for f in fonts()])
 
 # %% ../nbs/05_synth.ipynb #360c9d5e
 @lru_cache
@@ -225,15 +229,17 @@ def _words(form:str, made:str, r)->list[tuple[str, bool]]: # (text, is it a valu
         out.append((text, value))
     return out
 
-# %% ../nbs/05_synth.ipynb #3bdb4846
+# %% ../nbs/05_synth.ipynb #0ea6a13e
 @lru_cache(4096)
-def _font(path:str, px:int): return ImageFont.truetype(path, px, layout_engine=ImageFont.Layout.BASIC)
+def _font(face:Face, px:int):
+    font = ImageFont.truetype(face.path, px, layout_engine=ImageFont.Layout.BASIC)
+    if face.weight: font.set_variation_by_axes([face.weight])
+    return font
 
-@lru_cache(4096)
-def _cap(path:str)->float:
+@lru_cache
+def _cap(face:Face)->float:
     "Height of a capital as a share of the font size"
-    box = _font(path, 200).getbbox('H', anchor='ls')
-    return -box[1]/200
+    return -_font(face, 200).getbbox('H', anchor='ls')[1]/200
 
 @lru_cache
 def _hershey(name:str)->dict: # character -> (strokes as float arrays (n, 2), y up from the baseline, capitals 1 high; advance)
@@ -248,19 +254,19 @@ def _hershey(name:str)->dict: # character -> (strokes as float arrays (n, 2), y 
     glyphs = {c: [place(s) for s in strokes] for c, strokes in glyphs.items()}
     return {c: ([s - [min(t[:, 0].min() for t in strokes), 0] for s in strokes], max(t[:, 0].max() for t in strokes) - min(t[:, 0].min() for t in strokes)) for c, strokes in glyphs.items() if strokes}
 
-# %% ../nbs/05_synth.ipynb #a936c42b
+# %% ../nbs/05_synth.ipynb #14580c04
 def _pitch(p:Piece)->float:
     "Distance of letters on a typewriter, in pixels"
-    return (p.size*.95 if not p.face.path else _font(p.face.path, _px(p)).getlength('M')*p.stretch) + p.gap
+    return (p.size*.95 if not p.face.path else _font(p.face, _px(p)).getlength('M')*p.stretch) + p.gap
 
-def _px(p:Piece)->int: return max(6, round(p.size/_cap(p.face.path)))
+def _px(p:Piece)->int: return max(6, round(p.size/_cap(p.face)))
 
 def width(
     p:Piece,
 )->float:
     "How far a piece reaches, in pixels"
     if p.face.style == 'typewriter': return _pitch(p)*len(p.text)
-    if p.face.path: return _font(p.face.path, _px(p)).getlength(p.text)*p.stretch + p.gap*len(p.text)
+    if p.face.path: return _font(p.face, _px(p)).getlength(p.text)*p.stretch + p.gap*len(p.text)
     glyphs = _hershey(p.face.name)
     return sum((glyphs[c][1]*p.stretch + .28)*p.size + p.gap if c != ' ' else .8*p.size*p.stretch + p.gap for c in p.text)
 
@@ -280,7 +286,7 @@ class LinePlan:
 _SENTENCE = re.compile(r'\s+')
 _HANDS, _TYPED, _PRINTED = 'hand', 'typewriter', ('sans', 'serif')
 
-# %% ../nbs/05_synth.ipynb #db44b928
+# %% ../nbs/05_synth.ipynb #4a347fb8
 def _face(text:str, styles, r)->Face:
     "A face of one of the styles that has all the characters; DejaVu has them all"
     faces = [f for f in fonts() if f.style in styles and writable(f, text)]
@@ -295,7 +301,7 @@ def _manner(kind:str, r)->str:
     "How the value of a line is put on paper"
     if kind == 'print': return 'printed'
     u = r.random()
-    return 'typed' if u < .52 else 'handwritten' if u < .86 else 'printed'
+    return 'typed' if u < .45 else 'handwritten' if u < .87 else 'printed'
 
 # %% ../nbs/05_synth.ipynb #c419ce46
 _JOINED = ('scripts', 'cursive') # nobody writes a word in ornate capitals
@@ -365,7 +371,7 @@ def _laid_out(key, words, made, kind, r)->LinePlan:
     invert = kind == 'print' and r.random() < .35
     return LinePlan(key, ' '.join(p.text for p in pieces), made, (max(16, round(w)), max(16, round(low))), tuple(pieces), tuple(() if invert else marks), invert, r.random() < .12)
 
-# %% ../nbs/05_synth.ipynb #c834feec
+# %% ../nbs/05_synth.ipynb #724faa17
 def _stamp(ink:np.ndarray, mask:np.ndarray, x:float, y:float, strength:float=1.):
     "Put a mask onto the sheet with its top left corner at (x, y), cut at the edges; dark stays dark"
     x, y = round(x), round(y)
@@ -376,29 +382,24 @@ def _stamp(ink:np.ndarray, mask:np.ndarray, x:float, y:float, strength:float=1.)
     np.maximum(part, mask[a:c, b:d] if strength == 1. else (mask[a:c, b:d]*strength).astype(np.uint8), out=part)
 
 @lru_cache(20000)
-def _mask(path:str, px:int, text:str, stretch:float=1.)->tuple[np.ndarray, int]: # (mask (h, w), rows of it above the baseline)
-    "Text as a mask of ink"
-    font = _font(path, px)
+def _glyph(face:Face, px:int, text:str, stretch:float=1.)->tuple[np.ndarray, float, int]: # (mask (h, w), where it begins, rows above the baseline)
+    "A letter, or a whole text, as a mask of ink"
+    font = _font(face, px)
     x0, y0, x1, y1 = font.getbbox(text, anchor='ls')
-    mask = np.asarray(font.getmask(text, mode='L', anchor='ls'), dtype=np.uint8)
     raw = font.getmask(text, mode='L')
-    mask = mask.reshape(raw.size[1], raw.size[0]) if raw.size[0]*raw.size[1] else np.zeros((1, 1), np.uint8)
+    mask = np.asarray(raw, dtype=np.uint8).reshape(raw.size[1], raw.size[0]) if raw.size[0]*raw.size[1] else np.zeros((1, 1), np.uint8)
     if stretch != 1.: mask = cv2.resize(mask, (max(1, round(mask.shape[1]*stretch)), mask.shape[0]), interpolation=cv2.INTER_AREA if stretch < 1 else cv2.INTER_LINEAR)
-    return mask, -y0
+    return mask, x0*stretch, -y0
 
 def _print(ink, p:Piece, r):
     "Text of one font, letter by letter when it is spaced out"
-    if p.gap < 1:
-        mask, up = _mask(p.face.path, _px(p), p.text, round(p.stretch, 2))
-        return _stamp(ink, mask, p.x + _font(p.face.path, _px(p)).getbbox(p.text, anchor='ls')[0]*p.stretch, p.base - up)
-    x = p.x
-    for c in p.text:
-        if c != ' ':
-            mask, up = _mask(p.face.path, _px(p), c, round(p.stretch, 2))
-            _stamp(ink, mask, x + _font(p.face.path, _px(p)).getbbox(c, anchor='ls')[0]*p.stretch, p.base - up)
-        x += _font(p.face.path, _px(p)).getlength(c)*p.stretch + p.gap
+    px, stretch, x = _px(p), round(p.stretch, 2), p.x
+    for text in [p.text] if p.gap < 1 else p.text:
+        mask, dx, up = (_glyph if len(text) == 1 else _glyph.__wrapped__)(p.face, px, text, stretch) # letters come again, texts do not
+        _stamp(ink, mask, x + dx, p.base - up)
+        x += _font(p.face, px).getlength(text)*p.stretch + p.gap
 
-# %% ../nbs/05_synth.ipynb #e4725d31
+# %% ../nbs/05_synth.ipynb #11b33a1d
 def _type(ink, p:Piece, r):
     "Text struck letter by letter"
     pitch, wobble, faint = _pitch(p), p.size*r.uniform(0, .05), r.uniform(0, .3) if r.random() < .25 else 0.
@@ -407,31 +408,48 @@ def _type(ink, p:Piece, r):
         if c == ' ': continue
         x, y, strength = p.x + i*pitch + r.normal(0, .015)*p.size, p.base + r.normal(0, wobble), 1 - faint*r.random()
         if p.face.path:
-            mask, up = _mask(p.face.path, _px(p), c, round(p.stretch, 2))
-            x += _font(p.face.path, _px(p)).getbbox(c, anchor='ls')[0]*p.stretch
-            for dx in (0, 1) if heavy else (0,): _stamp(ink, mask, x + dx, y - up, strength)
+            mask, dx, up = _glyph(p.face, _px(p), c, round(p.stretch, 2))
+            for more in (0, 1) if heavy else (0,): _stamp(ink, mask, x + dx + more, y - up, strength)
         else: _strokes(ink, *_hershey(p.face.name)[c], x + pitch*.12, y, p.size, .8*pitch/p.size/1.05, 0., p.size*.13, int(255*strength))
 
-# %% ../nbs/05_synth.ipynb #cf19e39b
+# %% ../nbs/05_synth.ipynb #e484faeb
 def _strokes(ink, strokes, advance, x, base, size, stretch, slant, thick, colour=255):
     "A glyph of strokes; coordinates are handed to OpenCV in sixteenths of a pixel"
     lines = [np.rint(np.stack([x + (s[:, 0]*stretch + s[:, 1]*slant)*size, base - s[:, 1]*size], 1)*16).astype(np.int32) for s in strokes]
     cv2.polylines(ink, lines, False, colour, max(1, round(thick)), cv2.LINE_AA, 4)
 
+_BAR = ([np.array([[0., 1.], [0., 0.]])], .05) # a plain 1
+
+def _letters(p:Piece, r):
+    "(letter, how large) for each: small capitals where this hand uses them"
+    small = r.uniform(.68, .9) if p.text.isupper() and r.random() < .4 else 1.
+    for c, before in zip(p.text, ' ' + p.text): yield c, small if c.isalpha() and before != ' ' else 1.
+
 def _letter(ink, p:Piece, r):
     "Text lettered by hand in strokes"
-    glyphs, x = _hershey(p.face.name), p.x
-    slant, lean, uneven, drift = r.normal(.12, .16), r.uniform(0, .06), r.uniform(.02, .1), r.normal(0, .012)
-    thick, small = max(1., p.size*r.uniform(.06, .17)), r.uniform(.68, .9) if p.text.isupper() and r.random() < .35 else 1.
-    first = True
-    for c in p.text:
-        if c == ' ': x += .8*p.size*p.stretch + p.gap; first = True; continue
-        strokes, advance = glyphs[c]
-        k = (1. if first or not c.isalpha() else small)*(1 + r.normal(0, uneven))
-        bend = [s + r.normal(0, .022, s.shape) for s in strokes]
-        _strokes(ink, bend, advance, x, p.base + r.normal(drift*(x - p.x), .04*p.size), p.size*k, p.stretch, slant + r.normal(0, lean), thick*(1 + r.normal(0, .08)))
+    glyphs, x, bar = _hershey(p.face.name), p.x, r.random() < .6
+    slant, lean, uneven, drift, thick = r.normal(.17, .17), r.uniform(0, .06), r.uniform(.02, .1), r.normal(0, .012), max(1., p.size*r.uniform(.06, .09 if p.face.name in _JOINED else .17))
+    for c, small in _letters(p, r):
+        if c == ' ': x += .8*p.size*p.stretch + p.gap; continue
+        strokes, advance = _BAR if c == '1' and bar else glyphs[c]
+        warp = np.eye(2) + r.normal(0, .07, (2, 2)) # each letter its own shape
+        bent = [s @ warp + r.normal(0, .02, s.shape) for s in strokes]
+        _strokes(ink, bent, advance, x, p.base + r.normal(drift*(x - p.x), .04*p.size), p.size*small*(1 + r.normal(0, uneven)), p.stretch, slant + r.normal(0, lean), thick*(1 + r.normal(0, .08)))
         x += (advance*p.stretch + .28)*p.size + p.gap + r.normal(0, .04)*p.size
-        first = False
+
+def _pen(ink, p:Piece, r):
+    "Text of a pen font, set by an uneven hand and leaning as a whole"
+    sheet, x, bar, px, uneven = np.zeros_like(ink), p.x, r.random() < .4, _px(p), r.uniform(0, .06)
+    for c, small in _letters(p, r):
+        y, size = p.base + r.normal(0, .03)*p.size, max(6, round(px*small*(1 + r.normal(0, uneven))))
+        if c == '1' and bar: _strokes(sheet, *_BAR, x + .2*p.size, y, p.size, 1, r.normal(0, .05), p.size*.11)
+        elif c != ' ':
+            mask, dx, up = _glyph(p.face, size, c, round(p.stretch, 1))
+            _stamp(sheet, mask, x + dx, y - up)
+        x += _font(p.face, px).getlength(c)*p.stretch + p.gap
+    slant = r.normal(.06, .12)
+    sheet = cv2.warpAffine(sheet, np.array([[1., -slant, slant*p.base], [0., 1., 0.]]), sheet.shape[::-1], flags=cv2.INTER_LINEAR)
+    np.maximum(ink, cv2.dilate(sheet, np.ones((2, 2), np.uint8)) if r.random() < .4 else sheet, out=ink)
 
 # %% ../nbs/05_synth.ipynb #77c55e76
 def _marks(ink, marks, r):
@@ -507,7 +525,7 @@ def degrade(
     grey = bool(((x > 30) & (x < 225)).mean() > .05)
     return Image.fromarray(wear(bend(x, rng, strength), rng, strength, grey))
 
-# %% ../nbs/05_synth.ipynb #8acedcc7
+# %% ../nbs/05_synth.ipynb #5886eef7
 def _panel(ink:np.ndarray, r):
     "Dirt of a halftone or a bad copy over a part of the line"
     h, w = ink.shape
@@ -520,7 +538,7 @@ def _skewed(x:np.ndarray, r, paper:int)->np.ndarray:
     angle = np.clip(r.normal(0, .7), -2, 2)*min(1, 300/w) # a long line would leave its crop
     return cv2.warpAffine(x, cv2.getRotationMatrix2D((w/2, h/2), angle, 1.), (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=paper)
 
-_WRITERS = dict(sans=_print, serif=_print, typewriter=_type, hand=_letter)
+_WRITERS = dict(sans=_print, serif=_print, typewriter=_type, hand=_pen)
 
 def draw(
     plan:LinePlan, # What to draw
@@ -528,7 +546,7 @@ def draw(
     "The line that was planned"
     r = rng_for('draw', *plan.key)
     ink = np.zeros(plan.size[::-1], np.uint8)
-    for p in plan.pieces: (_print if p.face.style == 'hand' and p.face.path else _WRITERS[p.face.style])(ink, p, r)
+    for p in plan.pieces: (_letter if p.face.style == 'hand' and not p.face.path else _WRITERS[p.face.style])(ink, p, r)
     _marks(ink, plan.marks, r)
     if r.random() < .05: _panel(ink, r)
     x = ink if plan.invert else 255 - ink
