@@ -1,0 +1,27 @@
+# Sourced by the other scripts. `ensure_env [EXTRA]` makes .venv with everything that is needed, and does nothing when it is there already.
+# A torch that the machine brings along (a GPU pod does) is kept; otherwise the tested versions of constraints.txt are installed.
+
+find_python() {
+    local p
+    for p in "${PYTHON:-}" python3.13 python3.12 python3.11 python3 python; do
+        [ -n "$p" ] && command -v "$p" >/dev/null && "$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v "$p"; return; }
+    done
+    echo "No Python 3.11 or newer was found, and the package needs one; install it, or name it: PYTHON=/path/to/python3.11 $0" >&2
+    exit 2
+}
+
+ensure_env() {
+    local extra="${1:-}" python stamp site=() pins=constraints.txt
+    stamp=".venv/.ready-${extra:-run}-$(cat settings.ini setup.py constraints.txt | cksum | cut -d' ' -f1)"
+    [ -f "$stamp" ] && return
+    python=$(find_python)
+    if "$python" -c 'import torch, torchvision' 2>/dev/null; then
+        site=(--system-site-packages)
+        pins=$(mktemp); grep -v '^torch' constraints.txt > "$pins"
+        echo "Keeping the torch of $python."
+    fi
+    [ -x .venv/bin/python ] || "$python" -m venv "${site[@]}" .venv
+    echo "Installing into .venv (the first time this takes a few minutes) ..."
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint "$pins" --editable ".${extra:+[$extra]}"
+    touch "$stamp"
+}

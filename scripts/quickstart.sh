@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# From a fresh clone to a fine-tuned recogniser: environment, drawn header lines, fine-tuning, and a table of before and after.
+# What is typed behind it goes to the training: ./scripts/quickstart.sh --data_path MY_LINES
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/env.sh
+
+case "${1:-}" in -h|--help) sed -n '2,3s/^# //p' "$0"; exit 0;; esac
+
+ensure_env
+.venv/bin/python -m welllog_ocr.train --config configs/experiments/quick_val.py "$@"
+
+cat <<'END'
+
+Where to look next
+  runs/quick_val/report.md     the table above
+  runs/quick_val/curves.png    how the losses and the errors went
+  runs/quick_val/eval/         every evaluation, line by line
+  your own lines               ./scripts/quickstart.sh --data_path FOLDER   (FOLDER/train and FOLDER/eval, each with images and a metadata.jsonl)
+  judge any model              .venv/bin/python -m welllog_ocr.evaluate --model runs/quick_val/best --data FOLDER --against PP-OCRv6-small
+  see what is drawn            .venv/bin/python -m welllog_ocr.synth drawn_lines --n 200
+END

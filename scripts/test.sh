@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Every test: exports and README fresh, notebooks (nbdev_test), pytest. Ends with a line "N passed, N failed".
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/env.sh
+ensure_env dev || exit 1
+export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TQDM_DISABLE=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false PYTHONDONTWRITEBYTECODE=1
+passed=0 failed=0
+count() { if [ "$1" -eq 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: $2"; fi; }
+
+echo "== exports and README"
+python scripts/fresh.py exports; count $? "the modules differ from their notebooks: run nbdev_export"
+python scripts/fresh.py readme;  count $? "README.md differs from nbs/index.ipynb: run python scripts/fresh.py readme --write"
+
+echo "== notebooks"
+total=$(find nbs -name '*.ipynb' -not -path '*/.*' | wc -l)
+log=$(mktemp)
+nbdev_test --n_workers 2 --do_print >"$log" 2>&1; status=$?
+bad=$(sed -n '/Failed On The Following Notebooks/,$p' "$log" | grep -c '\.ipynb')
+[ "$status" -ne 0 ] && { tail -n 60 "$log"; [ "$bad" -eq 0 ] && bad=1; }
+ran=$(grep -c '^Starting' "$log")
+[ "$ran" -ne "$total" ] && { echo "FAILED: $ran of $total notebooks were run"; failed=$((failed + 1)); }
+passed=$((passed + total - bad)) failed=$((failed + bad))
+echo "$((total - bad)) of $total notebooks passed"
+
+echo "== pytest"
+python -m pytest tests -q -p no:cacheprovider "$@" 2>&1 | tee "$log"; status=${PIPESTATUS[0]}
+p=$(grep -oE '[0-9]+ passed' "$log" | tail -1 | cut -d' ' -f1) f=$(grep -oE '[0-9]+ (failed|errors?)' "$log" | cut -d' ' -f1 | paste -sd+ | sed 's/^$/0/')
+passed=$((passed + ${p:-0})) failed=$((failed + ${f:-0}))
+[ "$status" -ne 0 ] && [ "${f:-0}" -eq 0 ] && failed=$((failed + 1))
+
+echo
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
