@@ -46,7 +46,7 @@ def _check_kind(
     want = ' or '.join('none' if k is types.NoneType else k.__name__ for k in kinds)
     raise ConfigError(f'{name}={value!r} is of type {type(value).__name__}, but {name} takes {want}; write it as {want}')
 
-# %% ../nbs/01_config.ipynb #5f8618d9
+# %% ../nbs/01_config.ipynb #5e214050
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     "Everything that can change a run"
@@ -67,6 +67,7 @@ class TrainingConfig:
     max_steps:int = -1                      # Optimizer steps; -1: as many as `num_train_epochs` asks for
     per_device_train_batch_size:int = 16    # Samples at a time
     gradient_accumulation_steps:int = 1     # Batches per optimizer step
+    max_batch_cost:int = 8192               # Image columns (or tokens) at a time; a larger batch is taken in parts, which changes memory and not the result; -1: no limit
     per_device_eval_batch_size:int = 16     # Samples at a time in evaluation
     learning_rate:float = 2e-4              # Peak learning rate
     warmup_steps:int = 20                   # Steps until the peak is reached
@@ -93,7 +94,7 @@ def field_docs()->dict:
     docs = docments(TrainingConfig)
     return {f.name: docs[f.name] or '' for f in fields(TrainingConfig)}
 
-# %% ../nbs/01_config.ipynb #53a28d2f
+# %% ../nbs/01_config.ipynb #a0e80b44
 _SCHEDULES = ('linear', 'cosine', 'constant', 'constant_with_warmup', 'polynomial', 'inverse_sqrt')
 
 def _refusals(c):
@@ -103,7 +104,7 @@ def _refusals(c):
         yield getattr(c, name) < 1, f'{name}={getattr(c, name)}: must be 1 or more'
     for name in ('warmup_steps', 'weight_decay', 'max_grad_norm', 'dataloader_num_workers', 'augment'):
         yield getattr(c, name) < 0, f'{name}={getattr(c, name)}: must not be negative'
-    for name in ('max_steps', 'train_subset', 'eval_subset'):
+    for name in ('max_steps', 'max_batch_cost', 'train_subset', 'eval_subset'):
         yield getattr(c, name) == 0 or getattr(c, name) < -1, f'{name}={getattr(c, name)}: give a count, or -1 for no limit'
     yield not c.learning_rate > 0, f'learning_rate={c.learning_rate}: nothing would be learned; 1e-5 to 1e-3 is usual'
     yield not 0 <= c.ema_decay < 1, f'ema_decay={c.ema_decay}: at 1 and above the average never moves; 0 turns it off, 0.9 to 0.999 is usual'

@@ -6,8 +6,8 @@
 __all__ = ['EMBEDDED', 'FAMILIES', 'Prediction', 'Recogniser', 'default_device', 'has_bf16', 'autocast', 'to_device',
            'model_type', 'load_recogniser']
 
-# %% ../../nbs/06_models.ipynb #532adb92
-import importlib
+# %% ../../nbs/06_models.ipynb #71316647
+import importlib, os
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,8 @@ from torch import nn
 from ..core import SetupError
 from ..dataset import Sample
 
+os.environ.setdefault('ONEDNN_PRIMITIVE_CACHE_CAPACITY', '16384') # lines have dozens of widths, and the usual 1024 kernels are those of eight
+
 # %% ../../nbs/06_models.ipynb #7ad556af
 @dataclass(frozen=True)
 class Prediction:
@@ -26,12 +28,12 @@ class Prediction:
     confidence:float = 1.0   # Probability, by the model's own account, that the whole text is right: 0..1
     scores:tuple = ()        # Probability of each token of the text, in order
 
-# %% ../../nbs/06_models.ipynb #a14f7cb1
+# %% ../../nbs/06_models.ipynb #d57249eb
 class Recogniser(nn.Module):
     "A model that reads: what the loop, the evaluator and the predictor know of it"
     kinds = ('line',) # Kinds of sample it reads
 
-    def collate(self, samples:list[Sample])->dict: raise NotImplementedError # CPU tensors; runs in loader workers
+    def collate(self, samples:list[Sample], cost:int=0)->dict: raise NotImplementedError # CPU tensors, filled to `cost`; runs in loader workers
     def losses(self, batch:dict)->tuple[torch.Tensor, torch.Tensor]: raise NotImplementedError # (summed token losses (B,), target tokens (B,))
     def transcribe(self, batch:dict)->list[Prediction]: raise NotImplementedError # One for each sample, in order
     def cost(self, sample:Sample)->int: raise NotImplementedError # How much work a sample is: image columns, or image and text tokens
