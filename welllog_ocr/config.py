@@ -46,19 +46,20 @@ def _check_kind(
     want = ' or '.join('none' if k is types.NoneType else k.__name__ for k in kinds)
     raise ConfigError(f'{name}={value!r} is of type {type(value).__name__}, but {name} takes {want}; write it as {want}')
 
-# %% ../nbs/01_config.ipynb #5e214050
+# %% ../nbs/01_config.ipynb #0771a6cc
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     "Everything that can change a run"
     # What is trained
     model_name:str = 'PP-OCRv6-small'       # `PP-OCRv6-small` (comes with a package), a local folder, or a hub name
     extra_characters:str = ''               # Characters to read beyond the header character set; each gets a new row in the output head
+    freeze:str = ''                         # Weights that stay as they are: parts of their names, with spaces between, such as `encoder.convolution blocks.0.`
     # On what
     data_path:str|None = None               # Folder with `train` (and `eval`), see the dataset chapter; none: header lines drawn by synth
     train_subset:int = -1                   # First n training samples; -1 or more than there are: all
     eval_subset:int = -1                    # First n evaluation samples; -1 or more than there are: all
     eval_share:float = 0.1                  # Share of the groups held out when `data_path` has no eval split
-    synth_share:float = 0.5                 # Share of synthetic lines among the training lines, beside those of `data_path`
+    synth_share:float = 0.8                 # Share of synthetic lines among the training lines, beside those of `data_path`
     synth_lines:int = 4000                  # Synthetic training lines an epoch when there is no `data_path`
     synth_eval_lines:int = 200              # Synthetic evaluation lines when there is no `data_path`
     augment:float = 1.0                     # Strength of the damage done to real training images; 0: none
@@ -67,9 +68,9 @@ class TrainingConfig:
     max_steps:int = -1                      # Optimizer steps; -1: as many as `num_train_epochs` asks for
     per_device_train_batch_size:int = 16    # Samples at a time
     gradient_accumulation_steps:int = 1     # Batches per optimizer step
-    max_batch_cost:int = 8192               # Image columns (or tokens) at a time; a larger batch is taken in parts, which changes memory and not the result; -1: no limit
+    max_batch_cost:int = 4096               # Image columns (or tokens) at a time; a larger batch is taken in parts, which changes memory and not the result; -1: no limit
     per_device_eval_batch_size:int = 16     # Samples at a time in evaluation
-    learning_rate:float = 2e-4              # Peak learning rate
+    learning_rate:float = 1e-4              # Peak learning rate
     warmup_steps:int = 20                   # Steps until the peak is reached
     lr_scheduler_type:str = 'cosine'        # Shape after the peak, as in `transformers.SchedulerType`
     optim:str = 'adamw'                     # Optimizer: `adamw`

@@ -9,4 +9,4 @@ from pathlib import Path
 from welllog_ocr.config import load_config
 
 base = load_config(Path(__file__).parents[1]/'base.py')
-config = base.replace(experiment_name='quick_val', max_steps=300, eval_steps=60)
+config = base.replace(experiment_name='quick_val', max_steps=300, eval_steps=75)

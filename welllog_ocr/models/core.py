@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['EMBEDDED', 'FAMILIES', 'Prediction', 'Recogniser', 'default_device', 'has_bf16', 'autocast', 'to_device',
-           'model_type', 'load_recogniser']
+           'release_memory', 'model_type', 'load_recogniser']
 
-# %% ../../nbs/06_models.ipynb #71316647
-import importlib, os
+# %% ../../nbs/06_models.ipynb #38e4f311
+import ctypes, importlib, os
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,6 @@ from torch import nn
 
 from ..core import SetupError
 from ..dataset import Sample
-
-os.environ.setdefault('ONEDNN_PRIMITIVE_CACHE_CAPACITY', '16384') # lines have dozens of widths, and the usual 1024 kernels are those of eight
 
 # %% ../../nbs/06_models.ipynb #7ad556af
 @dataclass(frozen=True)
@@ -83,6 +81,12 @@ def to_device(
     if isinstance(batch, dict): return {k: to_device(v, device) for k, v in batch.items()}
     if isinstance(batch, (list, tuple)): return type(batch)(to_device(v, device) for v in batch)
     return batch
+
+# %% ../../nbs/06_models.ipynb #80b055c0
+def release_memory():
+    "Give free memory back to the system, where the C library can do that"
+    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None) if os.name == 'posix' else None
+    if trim: trim(0)
 
 # %% ../../nbs/06_models.ipynb #b0b28f8a
 EMBEDDED = 'PP-OCRv6-small' # needs no hub: its weights come with the package rapidocr

@@ -107,7 +107,7 @@ def cut_head(
     model.config.head_out_channels = len(rows)
     return model
 
-# %% ../../nbs/06a_ctc.ipynb #482fc67f
+# %% ../../nbs/06a_ctc.ipynb #521a85ab
 HEIGHT, MAX_WIDTH = 48, 3200
 
 def columns(
@@ -125,13 +125,13 @@ def filled(
 
 def to_pixels(
     img:Image.Image, # Mode `L` or `RGB`
-    fill:int=0,      # Columns to fill it up to, where that is more than `filled` gives
+    fill:int=0,      # Columns to bring it to; 0: to those that `filled` gives
 )->np.ndarray: # float32 (3, 48, filled width), in -1..1
     "An image as the recogniser sees it; bilinear as PaddleOCR does it"
-    width = columns(img.size)
+    width = min(columns(img.size), fill or MAX_WIDTH) # an augmented line may be wider than planned: it is squeezed a little
     x = cv2.resize(np.asarray(img), (width, HEIGHT), interpolation=cv2.INTER_LINEAR).astype(np.float32)/127.5 - 1
     x = np.broadcast_to(x[..., None], (*x.shape, 3)) if x.ndim == 2 else x[..., ::-1]
-    return np.pad(x.transpose(2, 0, 1), ((0, 0), (0, 0), (0, max(fill, filled(width)) - width)))
+    return np.pad(x.transpose(2, 0, 1), ((0, 0), (0, 0), (0, (fill or filled(width)) - width)))
 
 # %% ../../nbs/06a_ctc.ipynb #752a44db
 class CTCRecogniser(Recogniser):
@@ -260,7 +260,7 @@ def read(self:CTCRecogniser, batch:dict)->tuple[torch.Tensor, torch.Tensor, list
     found = self._by_group(batch, both)
     return *_finish(batch, [l for l, _ in found]), [p for _, p in found]
 
-# %% ../../nbs/06a_ctc.ipynb #dc10dbbf
+# %% ../../nbs/06a_ctc.ipynb #da46fbdb
 def _processor(characters:list[str]):
     from transformers import PPOCRV6SmallRecImageProcessor
     return PPOCRV6SmallRecImageProcessor(character_list=['blank', *characters], size=dict(height=HEIGHT, width=320), max_image_width=MAX_WIDTH)
@@ -271,6 +271,8 @@ def save_pretrained(
     folder:Path, # Made when absent
 ):
     "Write a folder that plain transformers loads with `AutoModelForTextRecognition` and `AutoImageProcessor`"
+    from transformers.utils import logging
+    logging.disable_progress_bar() # a bar for 12 MB is noise in a log
     self.model.save_pretrained(folder)
     _processor(self.characters).save_pretrained(folder)
 
