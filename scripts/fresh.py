@@ -22,11 +22,9 @@ def exports()->list[str]:
 
 def readme()->str:
     "README.md as nbs/index.ipynb says it: prose, code that is shown, and text output; nbdev's own processors do the work"
-    import json
     from nbdev.process import NBProcessor
-    from nbdev.processors import FilterDefaults
-    nb = NBProcessor(ROOT/'nbs'/'index.ipynb', procs=FilterDefaults()(), rm_directives=True)
-    nb.process()
+    from nbdev.processors import clean_magics, hide_, hide_line, rm_header_dash, strip_ansi
+    nb = NBProcessor(ROOT/'nbs'/'index.ipynb', procs=[strip_ansi, hide_line, rm_header_dash, clean_magics, hide_], process=True)
     parts = [_cell(c) for c in nb.nb.cells]
     return re.sub(r'\n{3,}', '\n\n', '\n\n'.join(['<!-- Made from nbs/index.ipynb by scripts/fresh.py; edit that page -->', *filter(None, parts)])).strip() + '\n'
 
@@ -34,8 +32,7 @@ def _cell(cell)->str:
     source = cell.source.strip()
     if cell.cell_type == 'raw' or not source: return ''
     if cell.cell_type == 'markdown': return source
-    shown = '' if 'echo: false' in source else f'```python\n{re.sub("^#[|].*\n?", "", source, flags=re.M).strip()}\n```'
-    return '\n\n'.join(filter(None, [shown, *(_output(o) for o in cell.outputs)]))
+    return '\n\n'.join(filter(None, [f'```python\n{source}\n```', *(_output(o) for o in cell.outputs)]))
 
 def _output(out)->str:
     data = out.get('data', {})
