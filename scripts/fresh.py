@@ -3,7 +3,7 @@
     python scripts/fresh.py exports          the package against nbs/
     python scripts/fresh.py readme           README.md against nbs/index.ipynb; --write makes it anew
 """
-import argparse, filecmp, re, shutil, sys, tempfile
+import argparse, re, sys, tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -12,13 +12,14 @@ def exports()->list[str]:
     "Modules that differ from what nbdev exports now"
     from nbdev.export import nb_export
     with tempfile.TemporaryDirectory() as tmp:
-        shutil.copytree(ROOT/'welllog_ocr', Path(tmp)/'welllog_ocr', ignore=shutil.ignore_patterns('__pycache__'))
-        for p in (Path(tmp)/'welllog_ocr').rglob('*.py'):
-            if p.name not in ('__init__.py', '_modidx.py'): p.unlink()
-        for nb in sorted((ROOT/'nbs').rglob('*.ipynb')): nb_export(nb, lib_path=Path(tmp)/'welllog_ocr')
-        names = {p.relative_to(base) for base in (ROOT/'welllog_ocr', Path(tmp)/'welllog_ocr') for p in base.rglob('*.py')}
-        same = lambda n: (ROOT/'welllog_ocr'/n).exists() and (Path(tmp)/'welllog_ocr'/n).exists() and filecmp.cmp(ROOT/'welllog_ocr'/n, Path(tmp)/'welllog_ocr'/n, shallow=False)
-        return sorted(str(n) for n in names if n.name not in ('__init__.py', '_modidx.py') and not same(n))
+        fresh, kept = Path(tmp)/'welllog_ocr', ROOT/'welllog_ocr'
+        for nb in sorted((ROOT/'nbs').rglob('*.ipynb')): nb_export(nb, lib_path=fresh)
+        names = {p.relative_to(base) for base in (kept, fresh) for p in base.rglob('*.py')}
+        return sorted(str(n) for n in names if n.name not in ('__init__.py', '_modidx.py') and _code(kept/n) != _code(fresh/n))
+
+def _code(path:Path)->str:
+    "A module's text; the way to its notebook, which depends on where the module lies, left out"
+    return re.sub(r'[\w./-]*nbs/', 'nbs/', path.read_text(encoding='utf-8')) if path.exists() else ''
 
 def readme()->str:
     "README.md as nbs/index.ipynb says it: prose, code that is shown, and text output; nbdev's own processors do the work"

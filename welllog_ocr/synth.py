@@ -98,7 +98,7 @@ def writable(
     "Has the face every character of the text?"
     return all(c in _repertoire(face) for c in text if c != ' ')
 
-# %% ../nbs/05_synth.ipynb #b53eeb32
+# %% ../nbs/05_synth.ipynb #6c2d87bf
 _W = lambda s: s.split()
 SURNAMES = _W('''Smith Johnson Baker Carter Walker Hughes Elkins Dawson Sloan Burley Patton Whitfield McKee McCormick O'Brien Schneider Kowalski Gutierrez Hernandez Vance
  Thornton Abernathy Quigley Zimmerman Jarvis Yoakum Eubanks Fairchild Ingram Nordby Olson Haugen Lindqvist Vaughn Xavier Klein Ritter Maddox Pruitt Stoddard Blevins
@@ -109,11 +109,11 @@ TAILS = _W('Creek Ridge Bend Fork Hill Lake Springs Branch Draw Flats Run Bluff 
 COMPANY_ENDS = ['Oil Company', 'Oil Co.', 'Petroleum Corporation', 'Petroleum, Inc.', 'Drilling Company', 'Gas Company', 'Natural Gas Co.', 'Exploration', 'Energy Company, LLC',
                 'Production Co.', 'Oil & Gas Corp.', 'Operating, Inc.', 'Resources Ltd.', 'Refining Co.', 'Producing Company', 'Royalty Corp.', '& Sons', 'U.S.A.', 'Et Al', 'Development Corp.']
 COUNTIES = [(c.replace('_', ' '), state) for state, cs in {
-    'Texas': 'Pecos Reeves Andrews Gaines Yoakum Ector Midland Culberson Nueces Austin Duval Webb Scurry Wise Jack Brazoria', 'New Mexico': 'Lea Eddy Chaves Roosevelt San_Juan Quay',
+    'Texas': 'Pecos Reeves Andrews Gaines Yoakum Ector Midland Culberson Nueces Austin Duval Webb Scurry Wise Jack Brazoria', 'New Mexico': 'Lea Eddy Chaves Roosevelt San_Juan Quay McKinley',
     'West Virginia': 'Kanawha Jackson Mason Marshall Randolph Wirt Ritchie Gilmer Upshur Mingo Logan Wayne Putnam', 'Oklahoma': 'Beckham Garvin Grady Texas Beaver Carter Kingfisher',
     'North Dakota': 'Divide McKenzie Williams Dunn Billings Bowman', 'Kansas': 'Barton Ellis Stevens Morton Finney Rooks', 'Louisiana': 'Caddo Lafourche Iberia Bossier',
     'Wyoming': 'Campbell Natrona Sweetwater Park', 'Colorado': 'Weld Moffat Baca', 'Montana': 'Fallon Glacier Richland', 'California': 'Kern Ventura Kings', 'Ohio': 'Meigs Noble Athens',
-    'Pennsylvania': 'Greene Indiana McKean', 'Utah': 'Uintah Duchesne', 'Mississippi': 'Jasper Adams', 'Michigan': 'Otsego Manistee'}.items() for c in cs.split()]
+    'Pennsylvania': 'Greene Indiana McKean', 'Utah': 'Uintah Duchesne', 'Arizona': 'Navajo Apache', 'Mississippi': 'Jasper Adams', 'Michigan': 'Otsego Manistee'}.items() for c in cs.split()]
 STATES = {'Texas': ('TX', 'Tex.'), 'New Mexico': ('NM', 'N. Mex.', 'N.M.'), 'West Virginia': ('WV', 'W. Va.', 'W.VA.', 'W. VA'), 'Oklahoma': ('OK', 'Okla.'), 'North Dakota': ('ND', 'N. Dak.')}
 SERVICES = ['Well Surveying Corp.', 'Logging Service', 'Electrical Log Co.', 'Wireline Services', 'Perforating Co.', 'Well Services, Inc.', 'Well Logging']
 TOOLS = _W('Induction Electrical Density Neutron Sonic Laterolog Microlog Caliper Gamma Dipmeter Temperature Acoustic Compensated Formation Borehole Dual Cement Bond Spherically Focused Variable Nuclear Perforating')
@@ -181,7 +181,7 @@ VALUES = dict(
     rmt=lambda r: f'{_ohmm(r)}{_pick(r, [" @ ", " @ ", "@", " AT "])}{_temp(r)}', hours=lambda r: f'{_int(r, 1, 48)}' + _pick(r, [' HOURS', ' HRS', ' HRS.', '', f':{_int(r, 0, 60):02}', ':00 AM']), truck=lambda r: f'{_int(r, 10, 9999)}' + _pick(r, ['', f' {_pick(r, PLACES)}', f' | {_pick(r, SURNAMES)[:4]}'.replace(' |', '')]),
     sample=lambda r: _pick(r, ['Flowline', 'Pit', 'Circ.', 'Mud Pit', 'Active Tank', 'Meas.', 'Press', 'Chart', 'M', 'C']), number=lambda r: str(_int(r, 0, 10**_int(r, 1, 7))), note=lambda r: _pick(r, ['Not Reached', 'Surface', 'Full', 'None', 'N/A', 'Same', '---', 'TD', 'Unknown', 'As Above', 'Not Run', 'Yes', 'See Remarks']))
 
-# %% ../nbs/05_synth.ipynb #78ab93f8
+# %% ../nbs/05_synth.ipynb #a834f2cf
 RULED = '''COMPANY|{company};WELL|{well};FIELD|{field};COUNTY|{county}|STATE|{state};LOCATION|{footage};LOCATION|{survey};STATE|{state};COUNTY|{county};API SERIAL NO.|{api};API Number|{api};API No.|{api}
 Permanent Datum|{datum}|Elev.|{elev};PERMANENT DATUM|{datum}|ELEVATION|{elev};Log Measured From|{datum}|{small}|Ft. Above Perm. Datum;LOG MEASURED FROM|{datum}|{small}|ABOVE P.D.;Drilling Measured From|{datum}
 DRILL. MEAS. FROM|{datum};Elev.: K.B.|{elev};D.F.|{elev};G.L.|{elev};Elevation: K.B.|{elev};Elev.|{elev};FILING No.|{number};PERMIT NO.|{permit};Location|{survey};Sec.|{number}|Twp.|{number}|Rge.|{number};TWP.|{survey}
@@ -194,7 +194,7 @@ Rm @ Meas. Temp.|{rmt};Rmf @ Meas. Temp.|{rmt};Rmc @ Meas. Temp.|{rmt};Rm @ BHT|
 Maximum Temp. °F.|{temp};Max. Temp. °F|{temp};BHT|{temp};Time Since Circ.|{hours};Opr. Rig Time|{hours};Time on Bottom|{hours};Logger on Bottom|{hours};Truck No.|{truck};Equip. No.|Location|{truck};Unit|{truck}
 Recorded By|{person};Witnessed By|{person};Witness|{person};Observer|{person};Fluid Level|{depth};Fluid Level|{note};Est. Cement Top|{depth};Salinity, PPM CL|{number};Recording Speed (ft/hr)|{number};Spcgs.|{number};Remarks|{note}'''
 FREE = '{company};{well};{field};{footage};{survey};{date};{depth};{elev};{number};{api};{permit};{person};{run};{bit};{casing};{mud};{rmt};{temp};{datum};{hours};{note};{city};{depth}|{depth};{number};{date};{weight}'
-PRINT = '{title};{title};{service};{service};{city};Other Services;OTHER LOGS:;Other Surveys;REMARKS;Changes in Mud Type or Additional Samples;LOCATION;Elevations;Equipment Data;Ver. {number};RUN No.;{title}|{title};Fold Here;Scale Changes;COMPANY;WELL;COUNTY;FIELD;Type Log;Run Number'
+PRINT = '{title};{title};{service};{service};{city};Other Services;OTHER LOGS:;Other Surveys;REMARKS;Changes in Mud Type or Additional Samples;LOCATION;Elevations;Equipment Data;Ver. {number};RUN No.;{title}|{title};Fold Here;Scale Changes;COMPANY;WELL;COUNTY;FIELD;Type Log;Run Number;Project;Adjusted Depth;Subject to Our General Terms'
 
 def _forms(table:str)->tuple: return tuple(f.strip() for line in table.splitlines() for f in line.split(';') if f.strip())
 FORMS = dict(ruled=_forms(RULED), cells=_forms(CELLS), free=_forms(FREE), print=_forms(PRINT))
