@@ -20,8 +20,9 @@ ensure_env() {
         pins=$(mktemp); grep -v '^torch' constraints.txt > "$pins"
         echo "Keeping the torch of $python."
     fi
-    [ -x .venv/bin/python ] || "$python" -m venv "${site[@]}" .venv
+    [ -x .venv/bin/python ] || "$python" -m venv "${site[@]}" .venv || return 3
     echo "Installing into .venv (the first time this takes a few minutes) ..."
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint "$pins" --editable ".${extra:+[$extra]}"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint "$pins" --editable ".${extra:+[$extra]}" || {
+        echo "The installation failed; the lines above say why. Mend that and start again." >&2; return 3; }
     touch "$stamp"
 }

@@ -68,13 +68,14 @@ def test_a_run_leaves_what_it_promises(quick, tmp_path):
     got = run(*quick)
     assert got.returncode == 0, got.stderr[-3000:]
     folder = tmp_path/'runs'/'x'
-    assert {'best', 'config.json', 'curves.png', 'eval', 'events.jsonl', 'final', 'metrics.jsonl', 'report.md', 'run.json'} == {p.name for p in folder.iterdir()}
+    assert {'best', 'checkpoints', 'config.json', 'curves.png', 'data.jsonl', 'eval', 'events.jsonl', 'final', 'lock', 'metrics.jsonl', 'report.md', 'run.json'} == {p.name for p in folder.iterdir()}
     assert [r['step'] for r in read_jsonl(folder/'metrics.jsonl') if r['split'] == 'eval'] == [0, 2, 4]
     assert read_json(folder/'config.json')['max_steps'] == 4
     assert '| all |' in got.stdout and 'Carriage' not in got.stdout and '\r' not in got.stdout
-    again = run('welllog_ocr.train', '--config', folder/'config.json')  # the config of an earlier run is a config file
-    assert again.returncode == 0 and (tmp_path/'runs'/'x.1'/'report.md').exists()
-    assert (folder/'eval'/'step-00000004.jsonl').read_bytes() == (tmp_path/'runs'/'x.1'/'eval'/'step-00000004.jsonl').read_bytes()
+    again = run('welllog_ocr.train', '--config', folder/'config.json')  # the config of an earlier run is a config file, and starting it again goes on
+    assert again.returncode == 0 and 'going on from step 4' in again.stdout
+    twin = run('welllog_ocr.train', '--config', folder/'config.json', '--experiment_name', 'twin')
+    assert twin.returncode == 0 and (folder/'eval'/'step-00000004.jsonl').read_bytes() == (tmp_path/'runs'/'twin'/'eval'/'step-00000004.jsonl').read_bytes()
 
 def test_saved_models_are_evaluated(quick, tmp_path, drawn):
     assert run(*quick).returncode == 0
@@ -105,7 +106,7 @@ def test_bad_rows_are_skipped_listed_and_counted(quick, drawn, tmp_path):
     assert got.returncode == 0, got.stderr[-2000:]
     assert '5 left out' in got.stdout
     for why in ('cannot be decoded', 'text is empty', "kind 'page'", 'cannot write', 'points outside'): assert why in got.stdout
-    assert len(read_jsonl(tmp_path/'runs/x/events.jsonl')[0]['skipped']) == 5
+    assert len(next(e for e in read_jsonl(tmp_path/'runs/x/events.jsonl') if e['event'] == 'start')['skipped']) == 5
 
 def test_an_output_that_cannot_be_written_ends_with_3(quick, tmp_path):
     (tmp_path/'file').write_text('in the way')

@@ -46,7 +46,7 @@ def _check_kind(
     want = ' or '.join('none' if k is types.NoneType else k.__name__ for k in kinds)
     raise ConfigError(f'{name}={value!r} is of type {type(value).__name__}, but {name} takes {want}; write it as {want}')
 
-# %% ../nbs/01_config.ipynb #0771a6cc
+# %% ../nbs/01_config.ipynb #13f59fa9
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     "Everything that can change a run"
@@ -86,6 +86,15 @@ class TrainingConfig:
     logging_steps:int = 10                  # Steps between two train rows of metrics.jsonl
     eval_steps:int = 50                     # Steps between two evaluations
     metric_for_best_model:str = 'cer'       # `cer` or `loss` of the evaluation; the lowest is kept in `best`
+    # When it stops, and what survives
+    early_stopping_patience:int = 3         # Evaluations without improvement after which a run stops; 0: never
+    early_stopping_min_delta:float = 0.001  # By how much the metric must fall to count as improvement
+    early_stopping_min_evals:int = 2        # Evaluations before a stop is possible
+    train_loss_threshold:float = 0.0        # Smoothed training loss below which the run is evaluated and stops; 0: never
+    save_steps:int = 50                     # Steps between two checkpoints
+    max_checkpoints:int = 3                 # Newest checkpoints kept, beside the best and the first
+    checkpoint_dir:str = 'checkpoints'      # Name of their folder inside the run folder
+    resume_from_checkpoint:str = 'auto'     # `auto`: go on from the newest whole checkpoint; `never`: refuse an existing run; or a checkpoint's folder
 
     def __post_init__(self): _refuse(self)
 
@@ -95,21 +104,24 @@ def field_docs()->dict:
     docs = docments(TrainingConfig)
     return {f.name: docs[f.name] or '' for f in fields(TrainingConfig)}
 
-# %% ../nbs/01_config.ipynb #a0e80b44
+# %% ../nbs/01_config.ipynb #f037c8ca
 _SCHEDULES = ('linear', 'cosine', 'constant', 'constant_with_warmup', 'polynomial', 'inverse_sqrt')
 
 def _refusals(c):
     "(broken, message) for every rule about one field"
     for name in ('per_device_train_batch_size', 'per_device_eval_batch_size', 'gradient_accumulation_steps', 'logging_steps',
-                 'eval_steps', 'num_train_epochs', 'synth_lines', 'synth_eval_lines'):
+                 'eval_steps', 'save_steps', 'num_train_epochs', 'synth_lines', 'synth_eval_lines'):
         yield getattr(c, name) < 1, f'{name}={getattr(c, name)}: must be 1 or more'
-    for name in ('warmup_steps', 'weight_decay', 'max_grad_norm', 'dataloader_num_workers', 'augment'):
+    for name in ('warmup_steps', 'weight_decay', 'max_grad_norm', 'dataloader_num_workers', 'augment', 'early_stopping_patience', 'early_stopping_min_delta',
+                 'early_stopping_min_evals', 'train_loss_threshold'):
         yield getattr(c, name) < 0, f'{name}={getattr(c, name)}: must not be negative'
     for name in ('max_steps', 'max_batch_cost', 'train_subset', 'eval_subset'):
         yield getattr(c, name) == 0 or getattr(c, name) < -1, f'{name}={getattr(c, name)}: give a count, or -1 for no limit'
     yield not c.learning_rate > 0, f'learning_rate={c.learning_rate}: nothing would be learned; 1e-5 to 1e-3 is usual'
     yield not 0 <= c.ema_decay < 1, f'ema_decay={c.ema_decay}: at 1 and above the average never moves; 0 turns it off, 0.9 to 0.999 is usual'
     yield not 0 <= c.synth_share < 1, f'synth_share={c.synth_share}: must be in [0, 1); for synthetic lines alone leave data_path out'
+    yield c.max_checkpoints < 2, f'max_checkpoints={c.max_checkpoints}: the newest may be cut off mid-save or damaged, so two is the least'
+    yield not _is_folder_name(c.checkpoint_dir), f"checkpoint_dir='{c.checkpoint_dir}' is a folder inside the run folder; give a plain name"
     yield not 0 < c.eval_share < 1, f'eval_share={c.eval_share}: must lie between 0 and 1, both splits need samples'
     yield c.optim != 'adamw', f"optim='{c.optim}': known is adamw"
     yield c.metric_for_best_model not in ('cer', 'loss'), f"metric_for_best_model='{c.metric_for_best_model}': known are cer and loss"
@@ -201,7 +213,7 @@ def _read_json(path:Path):
 
 _READERS = {'.py': _read_py, '.json': _read_json, '.toml': _read_toml}
 
-# %% ../nbs/01_config.ipynb #7054a5cd
+# %% ../nbs/01_config.ipynb #37b18621
 def _parser(prog:str, description:str)->argparse.ArgumentParser:
     "A parser with one option per field"
     p = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False,
@@ -211,8 +223,10 @@ def _parser(prog:str, description:str)->argparse.ArgumentParser:
     p.add_argument('--debug', action='store_true', help='show the traceback of an error')
     group, docs = p.add_argument_group('settings'), field_docs()
     for f in fields(TrainingConfig):
-        group.add_argument(f'--{f.name}', metavar=_metavar(f), default=MISSING, help=f'{docs[f.name]} [{f.default}]'.replace('%', '%%'))
+        group.add_argument(f'--{f.name}', *_SHORT.get(f.name, ()), metavar=_metavar(f), default=MISSING, help=f'{docs[f.name]} [{f.default}]'.replace('%', '%%'))
     return p
+
+_SHORT = {'resume_from_checkpoint': ['--resume']}
 
 def _metavar(f)->str:
     return '|'.join(k.__name__.upper() for k in _kinds(f.type) if k is not types.NoneType)
