@@ -19,3 +19,18 @@ def drawn(tmp_path):
     from welllog_ocr.synth import write_folder
     write_folder(tmp_path/'lines', n=24)
     return tmp_path/'lines'
+
+TABLE = []
+
+@pytest.fixture
+def reliability():
+    "Called with (fault, tried, recovered, bit-exact) by the tests of the soak: a row of RELIABILITY.md"
+    return lambda *row: TABLE.append(row)
+
+def pytest_sessionfinish(session, exitstatus):
+    if not TABLE: return
+    lines = ['| fault | tried | recovered | bit-exact |', '| --- | ---: | ---: | --- |', *(f'| {" | ".join(map(str, row))} |' for row in TABLE)]
+    print('\n\n' + '\n'.join(lines))
+    if exitstatus == 0 and len(TABLE) > 10: # a whole soak, not a single test of it
+        text = '# Reliability\n\nWritten by `pytest -m soak`: each fault as it was injected, how often, and what came of it.\n\n'
+        (ROOT/'RELIABILITY.md').write_text(text + '\n'.join(lines) + '\n', encoding='utf-8')
