@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['gather', 'batches']
 
-# %% ../nbs/07b_loader.ipynb #5c71f0a0
-import time
+# %% ../nbs/07b_loader.ipynb #9ebcc579
+import signal, threading, time
 from dataclasses import replace
 from functools import partial
 
@@ -37,17 +37,26 @@ def gather(
         except (DataError, OSError) as e: lost.append((sample.id, str(e)))
     return rec.collate([s for _, s in kept], items[0][1]) if kept else None, [i for i, _ in kept], lost
 
-# %% ../nbs/07b_loader.ipynb #426f12a8
+# %% ../nbs/07b_loader.ipynb #a0cc4c23
 class _Asked:
     "Samples, asked for by (position, cost)"
     def __init__(self, samples): self.samples = samples
     def __getitem__(self, key): return self.samples[key[0]], key[1]
 
 def _loader(rec, samples, todo, workers, silence):
-    return iter(DataLoader(_Asked(samples), batch_sampler=[[(i, cost) for i in where] for where, cost in todo], collate_fn=partial(gather, rec), num_workers=workers,
-                           timeout=silence if workers else 0, generator=torch.Generator()))
+    handler = signal.getsignal(signal.SIGCHLD)
+    loader = iter(DataLoader(_Asked(samples), batch_sampler=[[(i, cost) for i in where] for where, cost in todo], collate_fn=partial(gather, rec), num_workers=workers,
+                             timeout=min(5, silence) if workers else 0, generator=torch.Generator()))
+    if workers and threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGCHLD, handler)
+    return loader
 
-def _worker_failed(e:Exception)->bool: return isinstance(e, RuntimeError) and 'DataLoader' in str(e)
+def _next(loader, silence):
+    "The next batch; a worker that only is slow is waited for"
+    end = time.monotonic() + silence
+    while True:
+        try: return next(loader)
+        except RuntimeError as e:
+            if 'timed out' not in str(e) or time.monotonic() >= end: raise # a dead worker gives another message
 
 def batches(
     rec:Recogniser,
@@ -62,9 +71,9 @@ def batches(
     while done < len(todo):
         loader = _loader(rec, samples, todo[done:], workers, silence)
         while done < len(todo):
-            try: batch, kept, lost = next(loader)
+            try: batch, kept, lost = _next(loader, silence)
             except RuntimeError as e:
-                if not _worker_failed(e): raise
+                if 'DataLoader' not in str(e): raise
                 failures += 1
                 workers = workers if failures < 2 else 0
                 tell('loader_restarted', why=str(e).splitlines()[0], at=done, workers=workers)

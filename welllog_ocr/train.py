@@ -437,7 +437,7 @@ class Curves(Guest):
     def after_step(self, run):
         if run.step in run.evals: learning_curves(read_jsonl(run.folder/'metrics.jsonl')).savefig(run.folder/'curves.png', dpi=110)
 
-# %% ../nbs/12_train.ipynb #9c7a1128
+# %% ../nbs/12_train.ipynb #b7b12804
 class Save(Guest):
     "Saves checkpoints, and keeps the state of the last boundary at hand"
     def __init__(
@@ -450,7 +450,7 @@ class Save(Guest):
 
     def after_step(self, run):
         due = run.step % run.cfg.save_steps == 0 or run.step == run.total or bool(run.stop)
-        if due or time.monotonic() - self.copied > 50*self.cost: self.copy(run)
+        if due or self.cost < .05 or time.monotonic() - self.copied > 50*self.cost: self.copy(run)
         if due:
             self.saver.pinned = set(self.spikes.pinned) if self.spikes else set()
             self.saver.submit(self.shadow, wait=run.step == run.total or bool(run.stop))
@@ -467,7 +467,7 @@ class Save(Guest):
         self.saver.submit(self.shadow, wait=True)
         return self.saver.saved
 
-# %% ../nbs/12_train.ipynb #0aa57a3c
+# %% ../nbs/12_train.ipynb #aa9790b4
 def find_start(
     cfg:TrainingConfig,
     data:RunData,
@@ -479,10 +479,18 @@ def find_start(
     if cfg.resume_from_checkpoint == 'never':
         raise ConfigError(f"{folder} holds a run, and resume_from_checkpoint='never' leaves existing runs alone; give this one another experiment_name, or take 'auto' to go on")
     papers, notes = check_same(folder, cfg, rows, data.fingerprint)
+    if not named: _refuse_a_crash_loop(folder)
     sweep(root)
     if named: return papers['run_id'], _named(cfg, root, papers['run_id']), notes
     found, bad = latest_valid(root, papers['run_id'])
     return papers['run_id'], found, notes + [f'a newer checkpoint was bad: {b}' for b in bad]
+
+def _refuse_a_crash_loop(folder:Path):
+    "A pod that starts a run again and again after the same crash burns money for nothing"
+    crashes = [e for e in read_jsonl(folder/'events.jsonl') if e['event'] in ('crashed', 'end')][-3:] if (folder/'events.jsonl').exists() else []
+    if len(crashes) == 3 and len({(e['event'], e['step'], e.get('why')) for e in crashes}) == 1 and crashes[0]['event'] == 'crashed':
+        raise SetupError(f'{folder} has crashed three times at step {crashes[0]["step"]} with the same error ({crashes[0]["why"]}), so starting it once more would crash once more; '
+                         'mend the cause, then name a checkpoint with --resume FOLDER to go on')
 
 def _begin(cfg, data, rows, named):
     if any((cfg.run_dir/cfg.checkpoint_dir).glob('step-*')):
@@ -577,7 +585,7 @@ def _announce(run:Run, notes:list):
     for w in notes + warnings(run): print(f'note: {w}')
     run.event('start', total_steps=run.total, train=len(run.data.train), synth_per_epoch=run.data.synth, eval=len(run.data.eval), notes=notes, skipped=[s._asdict() for s in run.data.skips])
 
-# %% ../nbs/12_train.ipynb #1706f179
+# %% ../nbs/12_train.ipynb #3e743914
 def _guarded(run:Run, judge:Evaluate, save:Save)->Path:
     "Train so that an interrupt leaves a checkpoint"
     try:
@@ -585,8 +593,9 @@ def _guarded(run:Run, judge:Evaluate, save:Save)->Path:
     except KeyboardInterrupt:
         print(f'\ninterrupted at step {run.step}; {_safe(run, save, "KeyboardInterrupt")}')
         return run.folder
-    except WelllogError:
-        _safe(run, save, 'error')
+    except Exception as e:
+        run.event('crashed', why=f'{type(e).__name__}: {e}')
+        if isinstance(e, WelllogError): _safe(run, save, type(e).__name__)
         raise
     return _finish(run, judge)
 
@@ -597,7 +606,7 @@ def _deadly()->tuple:
 def _safe(run:Run, save:Save, why:str)->str:
     step = save.last_words()
     run.event('stopped', why=why, saved=step)
-    return f'step {step} is saved, and the same command goes on from there' if step else 'no step was done yet, so there is nothing to save'
+    return f'step {step} is saved, and the same command goes on from there' if step else 'no step is saved, and the same command begins anew'
 
 def _leave(run:Run, save:Save, number:int):
     "What the thread that hears a signal does: save, say so, and end the process, whatever the main thread is doing"

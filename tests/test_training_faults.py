@@ -1,0 +1,310 @@
+"""Trainings under fire: killed, stopped, short of memory, with numbers that are none, with workers that die. CI runs a share; `pytest -m soak` the full figures."""
+import ctypes, json, math, os, random, shutil, signal, subprocess, sys, threading, time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from runs import ALL, import_ahead, in_child, make_model, outcome, tiny
+
+import welllog_ocr.train as training
+from welllog_ocr.checkpoint import CheckpointError, checkpoints, load, rng_state, set_rng_state, state_digest
+from welllog_ocr.core import ConfigError, DataError, SetupError, read_jsonl, write_jsonl
+from welllog_ocr.epochs import run_data
+from welllog_ocr.models.ctc import tiny_ctc
+from welllog_ocr.train import Diverged, Guest, Run, Spikes, capture, fit, restore, train
+
+ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'HF_HUB_OFFLINE': '1', 'PYTHONPATH': str(ROOT)}
+
+def share(ci, full): return pytest.mark.parametrize('n', [ci, pytest.param(full, marks=pytest.mark.soak)])
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('training')
+    make_model(folder)
+    return folder
+
+@pytest.fixture
+def home(place, tmp_path):
+    shutil.copytree(place/'model', tmp_path/'model')
+    return tmp_path
+
+def events(run, what): return [e for e in read_jsonl(run/'events.jsonl') if e['event'] == what]
+
+class At(Guest):
+    "Does something after one step"
+    def __init__(self, step, act): self.step, self.act = step, act
+    def after_step(self, run):
+        if run.step == self.step: self.act(run)
+
+# --- death of the process
+
+@share(20, 200)
+def test_random_kills(n, reliability):
+    got = subprocess.run([sys.executable, str(ROOT/'tests'/'runs.py'), str(n)], capture_output=True, text=True, env=ENV)
+    assert got.returncode == 0, got.stderr[-3000:]
+    found = json.loads(got.stdout.splitlines()[-1])
+    assert found['kills'] >= n and found['bit_equal'] == found['runs']
+    reliability('SIGKILL at a random time of a training, resumed until done', found['kills'], found['kills'], f'{found["bit_equal"]} of {found["runs"]} runs')
+
+def fork_script(home, name, body):
+    "A training in a process of its own, with `body` before it"
+    path = home/f'{name}.py'
+    path.write_text(f'import sys; sys.path.insert(0, {str(ROOT/"tests")!r})\nfrom pathlib import Path\nfrom runs import *\nimport ctypes, time\nfrom welllog_ocr.train import Guest, run_command\n'
+                    f'home = Path({str(home)!r})\n{body}')
+    return subprocess.Popen([sys.executable, path], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+BLOCKED = '''
+class Blocked(Guest): # a step that no signal handler of Python can interrupt
+    def after_step(self, run):
+        if run.step == 3:
+            (home/'blocked').touch()
+            ctypes.CDLL(None).sleep(60)
+run_command(lambda: train(tiny(home, save_steps=100), [Blocked()]))
+'''
+
+@share(2, 20)
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_signals_while_a_step_blocks(home, n, number, reliability):
+    for i in range(n):
+        shutil.rmtree(home/'runs', ignore_errors=True), (home/'blocked').unlink(missing_ok=True)
+        p = fork_script(home, 'blocked', BLOCKED)
+        while not (home/'blocked').exists():
+            assert p.poll() is None, p.stderr.read()
+            time.sleep(.01)
+        for _ in range(1 + i % 3): p.send_signal(number) # once or in a burst
+        assert p.wait(timeout=30) == 128 + number
+        assert list(checkpoints(home/'runs'/'x'/'checkpoints')) == [2] # the last boundary before the step that blocks
+        assert load(home/'runs'/'x'/'checkpoints'/'step-00000002').step == 2
+    reliability(f'{number.name} while a step blocks: exit {128 + number} with a whole checkpoint', n, n, 'the last boundary')
+
+def test_an_interrupted_cell_returns_and_the_next_goes_on(home):
+    def interrupt(run): raise KeyboardInterrupt
+    before = signal.getsignal(signal.SIGTERM)
+    cfg = tiny(home, save_steps=100)
+    folder = train(cfg, [At(5, interrupt)])
+    assert 1 <= events(folder, 'stopped')[0]['saved'] <= 4 # the guests of step 5 were not done
+    assert signal.getsignal(signal.SIGTERM) == before
+    train(cfg, [At(0, None)])
+    train(cfg.replace(experiment_name='alone'), [At(0, None)])
+    a, b = outcome(folder), outcome(home/'runs'/'alone')
+    assert a['state'] == b['state'] and a['metrics'] == b['metrics'] and a['files'] == b['files']
+
+def test_the_same_crash_three_times_is_the_end(home):
+    def crash(run): raise ValueError('a bug')
+    for _ in range(3):
+        with pytest.raises(ValueError): train(tiny(home), [At(7, crash)])
+    with pytest.raises(SetupError, match='three times'): train(tiny(home), [At(7, crash)])
+    assert len(events(home/'runs'/'x', 'start')) == 3
+
+# --- resume
+
+def runner(home, accumulate, **changes):
+    c = tiny(home, gradient_accumulation_steps=accumulate, per_device_train_batch_size=4//accumulate, max_steps=24, synth_lines=32, **changes)
+    c.run_dir.mkdir(parents=True, exist_ok=True)
+    rec = tiny_ctc(ALL)
+    return Run(c, rec, run_data(c, rec), [Order()])
+
+class Order(Guest):
+    "Keeps the state after each step, and which samples it saw"
+    def __init__(self): self.states, self.ids, self.losses = {}, {}, {}
+    def after_step(self, run):
+        samples, plan = run.batches(run.epoch)
+        self.ids[run.step], self.losses[run.step] = [samples[i].id for i in plan[run.at - 1]], run.loss
+        self.states[run.step] = capture(run)
+
+@pytest.mark.parametrize('full', [False, pytest.param(True, marks=pytest.mark.soak)])
+def test_resume_grid(home, full, reliability):
+    "Resume at every step of three epochs, for each accumulation and number of workers"
+    cells = 0
+    for accumulate in (1, 2, 4):
+        whole = runner(home, accumulate)
+        fit(whole)
+        want = whole.guests[0]
+        for workers in (0, 1, 2):
+            steps = range(1, 24) if full else [(5*accumulate + 7*workers) % 23 + 1]
+            for step in steps:
+                run = runner(home, accumulate, dataloader_num_workers=workers)
+                torch.manual_seed(99), random.seed(99), np.random.seed(99)
+                restore(run, want.states[step])
+                run.total = min(24, step + 4) if full else 24
+                fit(run)
+                got = run.guests[0]
+                later = range(step + 1, run.total + 1)
+                assert [got.ids[s] for s in later] == [want.ids[s] for s in later]
+                assert [got.losses[s] for s in later] == [want.losses[s] for s in later]
+                a, b = (replace(s, state={**s.state, 'total': 0}) for s in (got.states[run.total], want.states[run.total]))
+                assert state_digest(a) == state_digest(b), (accumulate, workers, step)
+                cells += 1
+    reliability('resume at every step, accumulation 1, 2, 4, workers 0, 1, 2', cells, cells, 'yes')
+
+@share(20, 200)
+def test_generators_are_whole(n, reliability):
+    for seed in range(n):
+        random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
+        draw = lambda: (random.random(), random.gauss(0, 1), np.random.rand(), np.random.randn(), torch.rand(3).tolist(), torch.randn(1).item())
+        for _ in range(seed % 7): draw()
+        numbers, tensors = rng_state()
+        numbers, want = json.loads(json.dumps(numbers)), [draw() for _ in range(3)]
+        set_rng_state(numbers, tensors)
+        assert [draw() for _ in range(3)] == want
+    reliability('random generators of python, numpy and torch', n, n, 'yes')
+
+def test_a_run_folder_may_be_moved(home):
+    stop = lambda run: (_ for _ in ()).throw(RuntimeError('gone'))
+    with pytest.raises(RuntimeError): train(tiny(home), [At(9, stop)])
+    (home/'runs'/'x').rename(home/'y')
+    train(tiny(home, output_dir=str(home), experiment_name='y'), [At(0, None)])
+    train(tiny(home, experiment_name='alone'), [At(0, None)])
+    assert outcome(home/'y')['state'] == outcome(home/'runs'/'alone')['state']
+
+def test_all_checkpoints_bad_is_never_a_silent_restart(home):
+    train(tiny(home))
+    for folder in checkpoints(home/'runs'/'x'/'checkpoints').values(): (folder/'model.safetensors').write_bytes(b'')
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match='no checkpoint can be used'): train(tiny(home, max_steps=20))
+    got = subprocess.run([sys.executable, '-m', 'welllog_ocr.train', '--config', home/'runs'/'x'/'config.json'], capture_output=True, text=True, env=ENV)
+    assert got.returncode == 5 and 'Traceback' not in got.stderr
+
+def test_the_clock_may_jump(home, monkeypatch):
+    stop = lambda run: (_ for _ in ()).throw(RuntimeError('gone'))
+    with pytest.raises(RuntimeError): train(tiny(home), [At(9, stop)])
+    for i, p in enumerate((home/'runs'/'x').rglob('*')): os.utime(p, (i*1e8 % 3e9, i*1e8 % 3e9))
+    monkeypatch.setattr(time, 'time', lambda: 1e9)
+    train(tiny(home))
+    assert [r['step'] for r in read_jsonl(home/'runs'/'x'/'metrics.jsonl') if r['split'] == 'train'] == [3, 6, 9, 12, 15, 16]
+
+def test_links_are_refused(home):
+    (home/'elsewhere').mkdir(), (home/'runs').mkdir()
+    (home/'runs'/'x').symlink_to(home/'elsewhere')
+    with pytest.raises(SetupError, match='is a link'): train(tiny(home))
+    assert not list((home/'elsewhere').iterdir())
+
+def test_the_folder_of_another_run_is_not_taken(home):
+    train(tiny(home))
+    train(tiny(home, experiment_name='y', seed=1))
+    shutil.rmtree(home/'runs'/'x'/'checkpoints')
+    shutil.copytree(home/'runs'/'y'/'checkpoints', home/'runs'/'x'/'checkpoints')
+    with pytest.raises(CheckpointError, match='belongs to run'): train(tiny(home, max_steps=20))
+    assert sorted(checkpoints(home/'runs'/'x'/'checkpoints')) == sorted(checkpoints(home/'runs'/'y'/'checkpoints')) # untouched
+
+@pytest.mark.parametrize('change', ['label', 'image', 'order', 'removed', 'added'])
+def test_changed_data_is_shown_and_refused(home, drawn, change):
+    from PIL import Image, ImageOps
+    stop = lambda run: (_ for _ in ()).throw(RuntimeError('gone'))
+    cfg = tiny(home, data_path=str(drawn), synth_share=0.)
+    with pytest.raises(RuntimeError): train(cfg, [At(5, stop)])
+    table = drawn/'train'/'metadata.jsonl'
+    rows = read_jsonl(table)
+    if change == 'label': rows[2]['text'] += 'X'
+    if change == 'image': ImageOps.invert(Image.open(drawn/'train'/rows[2]['file_name']).convert('L')).save(drawn/'train'/rows[2]['file_name'])
+    if change == 'order': rows = rows[1:] + rows[:1]
+    if change == 'removed': del rows[2]
+    if change == 'added': rows.append({**rows[0], 'id': 'new'})
+    write_jsonl(table, rows)
+    says = dict(label='1 changed', image='1 changed', order='another order', removed='1 removed', added='1 added')[change]
+    with pytest.raises(DataError, match=says): train(cfg)
+
+# --- numbers, memory, workers
+
+def one_step_fails(monkeypatch, steps, error):
+    "The forward pass fails once at each of `steps`, as a full GPU makes it fail"
+    real, left = training.train_step, set(steps)
+    def step(run, micro):
+        if run.step + 1 in left:
+            left.discard(run.step + 1)
+            raise error
+        return real(run, micro)
+    monkeypatch.setattr(training, 'train_step', step)
+
+@share(3, 50)
+def test_out_of_memory_at_any_step(home, monkeypatch, n, reliability):
+    whole = runner(home, 1)
+    fit(whole)
+    for i in range(n):
+        with monkeypatch.context() as patch:
+            one_step_fails(patch, {1 + i*7 % 24}, torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB') if i % 2 else RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+            run = runner(home, 1)
+            fit(run)
+        assert (run.split, run.step) == (2, 24)
+        a, b = run.guests[0], whole.guests[0]
+        assert a.ids == b.ids
+        for s in a.losses: assert math.isclose(a.losses[s], b.losses[s], rel_tol=1e-3), (s, a.losses[s], b.losses[s])
+        first = 1 + i*7 % 24
+        assert math.isclose(a.losses[first], b.losses[first], rel_tol=1e-6) # the redone step itself, before rounding can grow
+    reliability('out of memory: the same step again in smaller parts', n, n, 'loss within 1e-6')
+
+@share(5, 50)
+def test_a_loss_that_is_no_number(home, monkeypatch, n, reliability):
+    real = Run.__init__
+    for i in range(n):
+        run = runner(home, 1)
+        bad, losses = 1 + i*5 % 24, run.rec.losses
+        class Poison(torch.nn.Module):
+            def __init__(self, rec): super().__init__(); self.rec = rec
+            def forward(self, batch):
+                sums, tokens = self.rec(batch)
+                return (sums*[math.nan, math.inf][i % 2], tokens) if run.step + 1 == bad else (sums, tokens)
+        run.model = Poison(run.rec)
+        fit(run)
+        assert (run.skipped, run.step) == (1, 24)
+        assert all(torch.isfinite(p).all() for p in run.rec.parameters())
+        assert all(torch.isfinite(m).all() for m in run.average.mean)
+    reliability('a loss or gradient that is not finite: no update', n, n, 'weights finite')
+
+def test_loss_spikes_are_found_and_calm_runs_are_not_accused(home, reliability):
+    rng = random.Random(0)
+    def found(spike_at):
+        run, guest = runner(home, 1), Spikes()
+        told = []
+        run.event = lambda what, **facts: told.append(run.step)
+        for run.step in range(1, 121):
+            run.loss = math.exp(rng.gauss(0, .4))*(2 - run.step/100)
+            if run.step == spike_at: run.loss *= 30
+            guest.after_step(run)
+        return told
+    for i in range(20): assert 30 + i*4 in found(30 + i*4)
+    assert not any(found(0) for _ in range(20))
+    reliability('loss spikes found; none in calm runs', 40, 40, '')
+
+@share(2, 50)
+def test_workers_that_die(home, n, reliability):
+    whole = runner(home, 1)
+    fit(whole)
+    for i in range(n):
+        flag = home/f'died{i}'
+        run = runner(home, 1, dataloader_num_workers=1 + i % 2)
+        real = run.batches
+        def batches(epoch, k=i*5 % 32):
+            samples, plan = real(epoch)
+            def dies(load=samples[k].load, main=os.getpid()):
+                if os.getpid() != main and not flag.exists():
+                    flag.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return load()
+            samples[k] = replace(samples[k], load=dies)
+            return samples, plan
+        run.batches = batches
+        fit(run)
+        assert flag.exists()
+        assert state_digest(replace(capture(run), state={})) == state_digest(replace(capture(whole), state={}))
+    reliability('a loader worker is killed: restarted at the same place', n, n, 'yes')
+
+@share(3, 20)
+def test_images_that_vanish_mid_run(home, drawn, n, reliability):
+    for i in range(n):
+        cfg = tiny(home, data_path=str(drawn), synth_share=0., experiment_name=f'gone{i}')
+        held = read_jsonl(drawn/'train'/'metadata.jsonl')[i]['file_name']
+        vanish = lambda run: (drawn/'train'/held).rename(home/'away')
+        folder = train(cfg, [At(3, vanish)])
+        (home/'away').rename(drawn/'train'/held)
+        assert events(folder, 'image_lost') and events(folder, 'end')
+    reliability('an image is deleted while a run needs it', n, n, 'order unchanged')
+
+def test_a_disk_that_fills_up_does_not_end_a_training(home, monkeypatch):
+    import welllog_ocr.checkpoint as checkpoint
+    def full(self, path, data): raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(checkpoint.Disk, 'write', full)
+    folder = train(tiny(home))
+    assert events(folder, 'save_failed') and events(folder, 'end') and not list((folder/'checkpoints').iterdir())
