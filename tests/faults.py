@@ -69,6 +69,7 @@ def kill_at_every_operation(m, n=None):
             found, bad = m.latest_valid(root, 'run')
             assert is_step(m, found, 20) or is_step(m, found, 30), (at, half)
             assert not bad, bad
+            for folder in m.checkpoints(root).values(): m.verify(folder, 'run') # nothing half-deleted looks whole
             m.sweep(root)
             assert not list(root.glob('.t*')), 'temporary folders are left'
             assert is_step(m, m.load(m.save(root, snapshot(m, 40), 'run')), 40)
@@ -215,12 +216,13 @@ def bad_manifests(m, n=100, seed=0):
         root = _fresh(m)
         path = root/'step-00000020'/'manifest.json'
         found = json.loads(path.read_text())
-        how = rng.randrange(5)
+        how = rng.randrange(6)
         if how == 0: text = json.dumps({**found, rng.choice(sorted(found)): rng.choice(odd)})
         elif how == 1: text = json.dumps({k: v for k, v in found.items() if k != rng.choice(sorted(found))} | {'extra': 1})
         elif how == 2: text = rng.choice(['', '{', '[]', 'null', '"x"', '[' * 100000, '\x00'*50, '{"format": 1}'])
         elif how == 3: text = json.dumps({**found, 'files': {'../model.safetensors': found['files']['state.json']}})
-        else: text = json.dumps(found) # the same facts, written in another way
+        elif how == 4: text = json.dumps(found) # the same facts, written in another way
+        else: text = m._canonical({**found, 'facts': dict(cer=rng.random())}).decode() # well written, but not what was written
         path.write_text(text)
         _falls_back(m, root, text[:80])
     return n
@@ -231,15 +233,15 @@ def disk_trouble(m, n=None):
     "Each operation of a save fails with each error, once or for ever: nothing valid is lost, nothing temporary is left, and the saver goes on"
     tried = 0
     for code in (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS):
-        for forever in (False, True):
+        for how in ('once', 'from then on', 'that kind always'):
             at = 0
             while True:
                 at += 1
-                root, told, hit = temporary(), [], []
+                root, told, hit, kind = temporary(), [], [], []
                 for step in (5, 10): m.save(root, snapshot(m, step), 'run')
                 def act(k, name):
-                    if name in ('mkdir', 'write', 'fsync', 'sync_dir', 'rename') and (k == at or (forever and k > at)):
-                        hit.append(k)
+                    if name in ('mkdir', 'write', 'fsync', 'sync_dir', 'rename') and (k == at or (how == 'from then on' and k > at) or (how == 'that kind always' and name in kind)):
+                        hit.append(k), kind.append(name)
                         raise OSError(code, os.strerror(code))
                 saver = m.Saver(root, 'run', tell=lambda what, **facts: told.append(what), disk=counting_disk(m, act, half=True))
                 path = saver.save_now(snapshot(m, 20))
@@ -247,7 +249,7 @@ def disk_trouble(m, n=None):
                 if hit: assert 'save_failed' in told or 'prune_failed' in told or path, (code, at)
                 if path is not None: assert is_step(m, found, 20)
                 else: assert is_step(m, found, 10) or is_step(m, found, 20), 'a valid checkpoint was lost'
-                assert not bad and not [p for p in root.iterdir() if p.name.startswith('.tmp')], (code, at, forever)
+                assert not bad and not [p for p in root.iterdir() if p.name.startswith('.tmp')], (code, at, how)
                 saver.disk = m.DISK
                 assert saver.save_now(snapshot(m, 30)), 'the saver did not go on'
                 shutil.rmtree(root)
@@ -290,7 +292,7 @@ def races(m, n=20):
             pids.append(pid)
         os.write(start, b'12')
         got = os.read(read, 1) + os.read(read, 1)
-        os.write(done, b'3')
+        os.write(done, b'33')
         for pid in pids: os.waitpid(pid, 0)
         assert sorted(got) == sorted(b'ox'), got
         for fd in (read, write, go, start, until, done): os.close(fd)
