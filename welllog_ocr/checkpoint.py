@@ -437,7 +437,7 @@ def _check_owner(folder:Path, fd:int, stale:float, tell):
     if -stale < age < stale: raise SetupError(_taken(folder, fd))
     tell('took_over', owner=f'process {o.get("pid")} on {o.get("host")}', silent_s=round(age))
 
-# %% ../nbs/07_checkpoint.ipynb #ddc2da20
+# %% ../nbs/07_checkpoint.ipynb #4b315e92
 def overview(
     run:Path,           # Run folder
     only:Path|None=None, # One checkpoint of it
@@ -450,7 +450,7 @@ def overview(
         except CheckpointError as e: lines.append(f'bad    {e}')
         else:
             whole += 1
-            lines.append(f'whole  {folder.name}  CER {facts["cer"]:.2%}  {facts["seen"]} samples' if facts.get('cer') is not None else f'whole  {folder.name}')
+            lines.append(f'whole  {folder.name}' + (f'  CER {facts["cer"]:.2%}' if facts.get('cer') is not None else ''))
     if lines and not whole: raise CheckpointError(f'{run}: no checkpoint is whole:\n  ' + '\n  '.join(lines))
     return lines or ['no checkpoint yet: the run starts at its first step']
 
