@@ -48,9 +48,9 @@ def measure(run, samples, plan, n:int, turn:int)->float:
     "Lines a second over `n` batches"
     todo = [plan[(turn*n + i) % len(plan)] for i in range(n)]
     start, seen = time.perf_counter(), 0
-    for micro, lines in loaded(run, samples, todo):
+    for whole, micro in loaded(run, samples, todo):
         train_step(run, micro)
-        seen += lines
+        seen += len(whole)
     return seen/(time.perf_counter() - start)
 
 def processor()->str:
