@@ -42,10 +42,10 @@ def _font_folders()->list[Path]:
 
 class Face(NamedTuple):
     "One font in one style"
-    style:str     # `sans`, `serif`, `typewriter` or `hand`
+    style:str     # `sans`, `serif`, `typewriter`, `hand`, or `stencil`: lettering strokes struck at a fixed pitch
     name:str      # File name, or the name of a Hershey font
     path:str      # File; '' for a Hershey font
-    weight:int=0  # Of a variable font; 0: it has only one
+    weight:int=0  # Of a variable font, or of a stencil's strokes; 0: it has only one
 
 # %% ../nbs/04b_pen.ipynb #98e08105
 @lru_cache
@@ -132,6 +132,7 @@ def _hershey(name:str)->dict: # character -> (strokes as float arrays (n, 2), y 
 # %% ../nbs/04b_pen.ipynb #14580c04
 def _pitch(p:Piece)->float:
     "Distance of letters on a typewriter, in pixels"
+    if p.face.style == 'stencil': return p.size*.84*p.stretch + p.gap
     return (p.size*.95 if not p.face.path else _font(p.face, px_of(p)).getlength('M')*p.stretch) + p.gap
 
 def px_of(p:Piece)->int: return max(6, round(p.size/_cap(p.face)))
@@ -140,7 +141,7 @@ def width(
     p:Piece,
 )->float:
     "How far a piece reaches, in pixels"
-    if p.face.style == 'typewriter': return _pitch(p)*len(p.text)
+    if p.face.style in ('typewriter', 'stencil'): return _pitch(p)*len(p.text)
     if p.face.path: return _font(p.face, px_of(p)).getlength(p.text)*p.stretch + p.gap*len(p.text)
     glyphs = _hershey(p.face.name)
     return sum((glyphs[c][1]*p.stretch + .28)*p.size + p.gap if c != ' ' else .8*p.size*p.stretch + p.gap for c in p.text)
@@ -165,7 +166,7 @@ def glyph(face:Face, px:int, text:str, stretch:float=1.)->tuple[np.ndarray, floa
     if stretch != 1.: mask = cv2.resize(mask, (max(1, round(mask.shape[1]*stretch)), mask.shape[0]), interpolation=cv2.INTER_AREA if stretch < 1 else cv2.INTER_LINEAR)
     return mask, x0*stretch, -y0
 
-def _print(ink, p:Piece, r):
+def _print(ink, p:Piece, r, hand):
     "Text of one font, letter by letter when it is spaced out"
     px, stretch, x = px_of(p), round(p.stretch, 2), p.x
     for text in [p.text] if p.gap < 1 else p.text:
@@ -174,10 +175,10 @@ def _print(ink, p:Piece, r):
         x += _font(p.face, px).getlength(text)*p.stretch + p.gap
 
 # %% ../nbs/04b_pen.ipynb #11b33a1d
-def _type(ink, p:Piece, r):
+def _type(ink, p:Piece, r, hand):
     "Text struck letter by letter"
-    pitch, wobble, faint = _pitch(p), p.size*r.uniform(0, .05), r.uniform(0, .3) if r.random() < .25 else 0.
-    heavy = r.random() < .75 # a fresh ribbon: each letter struck broad
+    pitch, wobble, faint = _pitch(p), p.size*hand.uniform(0, .05), hand.uniform(0, .3) if hand.random() < .25 else 0.
+    heavy = hand.random() < .75 # a fresh ribbon: each letter struck broad
     for i, c in enumerate(p.text):
         if c == ' ': continue
         x, y, strength = p.x + i*pitch + r.normal(0, .015)*p.size, p.base + r.normal(0, wobble), 1 - faint*r.random()
@@ -194,16 +195,16 @@ def _strokes(ink, strokes, advance, x, base, size, stretch, slant, thick, colour
 
 _BAR = ([np.array([[0., 1.], [0., 0.]])], .05) # a plain 1
 
-def _letters(p:Piece, r):
+def _letters(p:Piece, hand):
     "(letter, how large) for each: small capitals where this hand uses them"
-    small = r.uniform(.68, .9) if p.text.isupper() and r.random() < .4 else 1.
+    small = hand.uniform(.68, .9) if p.text.isupper() and hand.random() < .4 else 1.
     for c, before in zip(p.text, ' ' + p.text): yield c, small if c.isalpha() and before != ' ' else 1.
 
-def _letter(ink, p:Piece, r):
+def _letter(ink, p:Piece, r, hand):
     "Text lettered by hand in strokes"
-    glyphs, x, bar = _hershey(p.face.name), p.x, r.random() < .6
-    slant, lean, uneven, drift, thick = r.normal(.17, .17), r.uniform(0, .06), r.uniform(.02, .1), r.normal(0, .012), max(1., p.size*r.uniform(.06, .09 if p.face.name in JOINED else .17))
-    for c, small in _letters(p, r):
+    glyphs, x, bar = _hershey(p.face.name), p.x, hand.random() < .6
+    slant, lean, uneven, drift, thick = hand.normal(.17, .17), hand.uniform(0, .06), hand.uniform(.02, .1), hand.normal(0, .012), max(1., p.size*hand.uniform(.06, .09 if p.face.name in JOINED else .17))
+    for c, small in _letters(p, hand):
         if c == ' ': x += .8*p.size*p.stretch + p.gap; continue
         strokes, advance = _BAR if c == '1' and bar else glyphs[c]
         warp = np.eye(2) + r.normal(0, .07, (2, 2)) # each letter its own shape
@@ -211,30 +212,42 @@ def _letter(ink, p:Piece, r):
         _strokes(ink, bent, advance, x, p.base + r.normal(drift*(x - p.x), .04*p.size), p.size*small*(1 + r.normal(0, uneven)), p.stretch, slant + r.normal(0, lean), thick*(1 + r.normal(0, .08)))
         x += (advance*p.stretch + .28)*p.size + p.gap + r.normal(0, .04)*p.size
 
-def _pen(ink, p:Piece, r):
+def _pen(ink, p:Piece, r, hand):
     "Text of a pen font, set by an uneven hand and leaning as a whole"
-    sheet, x, bar, px, uneven = np.zeros_like(ink), p.x, r.random() < .4, px_of(p), r.uniform(0, .06)
-    for c, small in _letters(p, r):
+    sheet, x, bar, px, uneven = np.zeros_like(ink), p.x, hand.random() < .4, px_of(p), hand.uniform(0, .06)
+    for c, small in _letters(p, hand):
         y, size = p.base + r.normal(0, .03)*p.size, max(6, round(px*small*(1 + r.normal(0, uneven))))
         if c == '1' and bar: _strokes(sheet, *_BAR, x + .2*p.size, y, p.size, 1, r.normal(0, .05), p.size*.11)
         elif c != ' ':
             mask, dx, up = glyph(p.face, size, c, round(p.stretch, 1))
             stamp(sheet, mask, x + dx, y - up)
         x += _font(p.face, px).getlength(c)*p.stretch + p.gap
-    slant = r.normal(.06, .12)
+    slant = hand.normal(.06, .12)
     sheet = cv2.warpAffine(sheet, np.array([[1., -slant, slant*p.base], [0., 1., 0.]]), sheet.shape[::-1], flags=cv2.INTER_LINEAR)
-    np.maximum(ink, cv2.dilate(sheet, np.ones((2, 2), np.uint8)) if r.random() < .4 else sheet, out=ink)
+    np.maximum(ink, cv2.dilate(sheet, np.ones((2, 2), np.uint8)) if hand.random() < .4 else sheet, out=ink)
 
 # %% ../nbs/04b_pen.ipynb #24a567f6
-_WRITERS = dict(sans=_print, serif=_print, typewriter=_type, hand=_pen)
+def _stencil(ink, p:Piece, r, hand):
+    "Single strokes of one width at a fixed pitch, the 1 a plain stroke; the weight of a face is the width of its strokes in thousandths of a capital"
+    glyphs, pitch, thick = _hershey(p.face.name), _pitch(p), max(1., p.size*(p.face.weight or 110)/1000)
+    for i, c in enumerate(p.text):
+        if c == ' ': continue
+        strokes, advance = _BAR if c == '1' else glyphs[c]
+        squeeze = min(.92*p.stretch, (.74*pitch/p.size)/max(advance, .01))
+        x = p.x + i*pitch + (pitch*.86 - advance*squeeze*p.size)/2
+        _strokes(ink, strokes, advance, x + r.normal(0, .015)*p.size, p.base + r.normal(0, .012)*p.size, p.size, squeeze, 0., thick)
+
+# %% ../nbs/04b_pen.ipynb #621f1ea7
+_WRITERS = dict(sans=_print, serif=_print, typewriter=_type, stencil=_stencil, hand=_pen)
 
 def write(
     ink:np.ndarray, # uint8 (h, w), 0 where nothing is written yet
     p:Piece,        # What to write
     r,              # The random stream of its unevenness
+    hand=None,      # The random stream of what one writer keeps, such as slant and ribbon; none: of `r` too
 ):
     "Put a piece on a sheet, in the manner of its face"
-    (_letter if p.face.style == 'hand' and not p.face.path else _WRITERS[p.face.style])(ink, p, r)
+    (_letter if p.face.style == 'hand' and not p.face.path else _WRITERS[p.face.style])(ink, p, r, hand or r)
 
 # %% ../nbs/04b_pen.ipynb #63c6710f
 def paper_of(x:np.ndarray)->int:
