@@ -78,7 +78,7 @@ def writable(
     text:str,
 )->bool:
     "Has the face every character of the text?"
-    return all(c in _repertoire(face) for c in text if c != ' ')
+    return _repertoire(face).issuperset(text.replace(' ', ''))
 
 # %% ../nbs/04b_pen.ipynb #59fba958
 def face_for(
@@ -133,16 +133,19 @@ def _hershey(name:str)->dict: # character -> (strokes as float arrays (n, 2), y 
 def _pitch(p:Piece)->float:
     "Distance of letters on a typewriter, in pixels"
     if p.face.style == 'stencil': return p.size*.84*p.stretch + p.gap
-    return (p.size*.95 if not p.face.path else _font(p.face, px_of(p)).getlength('M')*p.stretch) + p.gap
+    return (p.size*.95 if not p.face.path else _length(p.face, px_of(p), 'M')*p.stretch) + p.gap
 
 def px_of(p:Piece)->int: return max(6, round(p.size/_cap(p.face)))
+
+@lru_cache(20000)
+def _length(face:Face, px:int, text:str)->float: return _font(face, px).getlength(text)
 
 def width(
     p:Piece,
 )->float:
     "How far a piece reaches, in pixels"
     if p.face.style in ('typewriter', 'stencil'): return _pitch(p)*len(p.text)
-    if p.face.path: return _font(p.face, px_of(p)).getlength(p.text)*p.stretch + p.gap*len(p.text)
+    if p.face.path: return _length(p.face, px_of(p), p.text)*p.stretch + p.gap*len(p.text)
     glyphs = _hershey(p.face.name)
     return sum((glyphs[c][1]*p.stretch + .28)*p.size + p.gap if c != ' ' else .8*p.size*p.stretch + p.gap for c in p.text)
 
@@ -172,7 +175,7 @@ def _print(ink, p:Piece, r, hand):
     for text in [p.text] if p.gap < 1 else p.text:
         mask, dx, up = (glyph if len(text) == 1 else glyph.__wrapped__)(p.face, px, text, stretch) # letters come again, texts do not
         stamp(ink, mask, x + dx, p.base - up)
-        x += _font(p.face, px).getlength(text)*p.stretch + p.gap
+        x += _length(p.face, px, text)*p.stretch + p.gap
 
 # %% ../nbs/04b_pen.ipynb #11b33a1d
 def _type(ink, p:Piece, r, hand):
@@ -195,16 +198,16 @@ def _strokes(ink, strokes, advance, x, base, size, stretch, slant, thick, colour
 
 _BAR = ([np.array([[0., 1.], [0., 0.]])], .05) # a plain 1
 
-def _letters(p:Piece, hand):
+def _letters(p:Piece, r, hand):
     "(letter, how large) for each: small capitals where this hand uses them"
-    small = hand.uniform(.68, .9) if p.text.isupper() and hand.random() < .4 else 1.
-    for c, before in zip(p.text, ' ' + p.text): yield c, small if c.isalpha() and before != ' ' else 1.
+    small = hand.uniform(.68, .9) if (hand is not r or p.text.isupper()) and hand.random() < .4 else 1. # with a hand of its own: drawn for each text, as the stream goes on
+    for c, before in zip(p.text, ' ' + p.text): yield c, small if c.isupper() and before != ' ' else 1.
 
 def _letter(ink, p:Piece, r, hand):
     "Text lettered by hand in strokes"
     glyphs, x, bar = _hershey(p.face.name), p.x, hand.random() < .6
     slant, lean, uneven, drift, thick = hand.normal(.17, .17), hand.uniform(0, .06), hand.uniform(.02, .1), hand.normal(0, .012), max(1., p.size*hand.uniform(.06, .09 if p.face.name in JOINED else .17))
-    for c, small in _letters(p, hand):
+    for c, small in _letters(p, r, hand):
         if c == ' ': x += .8*p.size*p.stretch + p.gap; continue
         strokes, advance = _BAR if c == '1' and bar else glyphs[c]
         warp = np.eye(2) + r.normal(0, .07, (2, 2)) # each letter its own shape
@@ -215,13 +218,13 @@ def _letter(ink, p:Piece, r, hand):
 def _pen(ink, p:Piece, r, hand):
     "Text of a pen font, set by an uneven hand and leaning as a whole"
     sheet, x, bar, px, uneven = np.zeros_like(ink), p.x, hand.random() < .4, px_of(p), hand.uniform(0, .06)
-    for c, small in _letters(p, hand):
+    for c, small in _letters(p, r, hand):
         y, size = p.base + r.normal(0, .03)*p.size, max(6, round(px*small*(1 + r.normal(0, uneven))))
         if c == '1' and bar: _strokes(sheet, *_BAR, x + .2*p.size, y, p.size, 1, r.normal(0, .05), p.size*.11)
         elif c != ' ':
             mask, dx, up = glyph(p.face, size, c, round(p.stretch, 1))
             stamp(sheet, mask, x + dx, y - up)
-        x += _font(p.face, px).getlength(c)*p.stretch + p.gap
+        x += _length(p.face, px, c)*p.stretch + p.gap
     slant = hand.normal(.06, .12)
     sheet = cv2.warpAffine(sheet, np.array([[1., -slant, slant*p.base], [0., 1., 0.]]), sheet.shape[::-1], flags=cv2.INTER_LINEAR)
     np.maximum(ink, cv2.dilate(sheet, np.ones((2, 2), np.uint8)) if hand.random() < .4 else sheet, out=ink)
@@ -243,7 +246,7 @@ _WRITERS = dict(sans=_print, serif=_print, typewriter=_type, stencil=_stencil, h
 def write(
     ink:np.ndarray, # uint8 (h, w), 0 where nothing is written yet
     p:Piece,        # What to write
-    r,              # The random stream of its unevenness
+    r,              # The random stream of its unevenness; print needs none
     hand=None,      # The random stream of what one writer keeps, such as slant and ribbon; none: of `r` too
 ):
     "Put a piece on a sheet, in the manner of its face"
