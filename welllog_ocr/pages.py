@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['page_lines', 'page_markdown', 'page_fields', 'draw_page', 'SynthPages']
 
-# %% ../nbs/04g_pages.ipynb #e70a94a1
+# %% ../nbs/04g_pages.ipynb #ebc5d7d5
 import math
 from functools import partial
 
@@ -18,7 +18,7 @@ from .forms import Layout, lay_out
 from .headers import HEADERS_VERSION, copy_badly, draw_region, wear_of
 from .pen import fonts_fingerprint
 
-# %% ../nbs/04g_pages.ipynb #ad6438e3
+# %% ../nbs/04g_pages.ipynb #862baacd
 def _turned(box:tuple, size:tuple, degrees:float)->tuple:
     "A box on the level page, as (x0, y0, x1, y1) in whole pixels on the turned one"
     (w, h), a = size, math.radians(degrees)
@@ -38,7 +38,7 @@ def page_lines(
         out.append(dict(text=' '.join(m.text for m in marks), box=_turned((min(a), min(b), max(c), max(d)), page.size, angle), made=made, kind=line.kind))
     return sorted(out, key=lambda l: (l['box'][1], l['box'][0]))
 
-# %% ../nbs/04g_pages.ipynb #aa48221f
+# %% ../nbs/04g_pages.ipynb #3524a9bf
 def _td(texts:list, wide:bool)->str:
     "Cells: two, or one over the width of two"
     return ''.join(f'<td>{esc(t)}</td>' for t in texts) if len(texts) > 1 else f'<td colspan="2">{esc(texts[0])}</td>' if wide else f'<td>{esc(texts[0])}</td>'
@@ -56,22 +56,24 @@ def _row(page:Layout, line, runs:int, wide:bool)->str:
 def page_markdown(
     page:Layout,
 )->str:
-    "The page as a transcriber of whole pages would write it; the turned strips only repeat it and are left out"
+    "The page as a transcriber of whole pages would write it, box by box; the turned strips only repeat it and are left out"
     rows = [l for l in page.lines if l.kind == 'row']
     table = '<table>' + ''.join(_row(page, l, len(page.runs), any(r.split for r in rows)) for l in rows) + '</table>'
-    top = lambda l: min(page.marks[i].tight[1] for part in l.parts for i in part)
     text = lambda l: ' '.join(page.marks[i].text for part in l.parts for i in part)
-    parts = [(top(l), text(l)) for l in page.lines if l.kind not in ('row', 'spine')] + [(top(rows[0]), table)]
-    return '\n\n'.join(t for _, t in sorted(parts, key=lambda p: p[0]))
+    top = lambda l: min(page.marks[i].tight[1] for part in l.parts for i in part)
+    form = min(top(l) for l in page.lines if l.kind == 'title')
+    first = [l for l in page.lines if l.kind == 'extra' and top(l) < form] # what somebody wrote above the form
+    rest = [l for l in page.lines if l.kind != 'spine' and l not in first and (l.kind != 'row' or l is rows[0])]
+    return '\n\n'.join([text(l) for l in sorted(first, key=top)] + [table if l.kind == 'row' else text(l) for l in rest])
 
-# %% ../nbs/04g_pages.ipynb #ee02ed05
+# %% ../nbs/04g_pages.ipynb #87be77af
 def page_fields(
     page:Layout,
 )->dict: # mnemonic -> text; `runs`: a list of such dicts
     "What the page says, by field"
     return dict(page.fields, runs=[dict(r) for r in page.runs])
 
-# %% ../nbs/04g_pages.ipynb #2eae95e5
+# %% ../nbs/04g_pages.ipynb #4af550c0
 def draw_page(
     page:Layout,
 )->Image.Image: # Mode `L`; most have only black and white
