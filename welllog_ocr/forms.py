@@ -6,7 +6,7 @@
 __all__ = ['CELLS', 'API_ROWS', 'OLD_ROWS', 'rows_of', 'run_table', 'datum_box', 'title_band', 'old_band', 'stamp_text', 'later',
            'paper', 'api_heading', 'old_heading', 'Layout', 'lay_out']
 
-# %% ../nbs/04e_forms.ipynb #649bd8a6
+# %% ../nbs/04e_forms.ipynb #3c41ccb7
 import math
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from .sheet import (Habit, Mark, Sheet, bar, barcode, block, cased, curve, edge,
 from .wells import Well, make_well
 from .words import MONTHS, integer, pick
 
-# %% ../nbs/04e_forms.ipynb #ed3ed4c0
+# %% ../nbs/04e_forms.ipynb #2c6d0864
 CELLS = dict( # key -> (fields, how the values are written, pattern: `v` a value, others printed; where across the cell)
     date=('DATE', lambda n, h: [h.date(n.date)], [('v', .12)]), run=('RUN', lambda n, h: [h.ordinal(n.number)], [('v', .2)]), tdd=('TDD', lambda n, h: [h.depth(n.tdd)], [('v', .15)]), tdl=('TDL', lambda n, h: [h.depth(n.tdl)], [('v', .15)]),
     bli=('BLI', lambda n, h: [h.depth(n.bli)], [('v', .15)]), tli=('TLI', lambda n, h: [h.depth(n.tli)], [('v', .15)]), feet=('FEET', lambda n, h: [h.depth(n.bli - n.tli)], [('v', .15)]),
@@ -31,7 +31,7 @@ CELLS = dict( # key -> (fields, how the values are written, pattern: `v` a value
     circ=('TIMC', lambda n, h: [f'{n.circ}{h.hours}'], [('v', .1)]), stop=('TIMC', lambda n, h: [n.stopped], [('v', .1)]), rig=('RIGT', lambda n, h: [f'{max(1, int(n.circ) % 8)}{h.hours}'], [('v', .1)]),
     unit=('UNIT BASE', lambda n, h: [n.unit, n.base], [('v', .03), ('|', .42), ('v', .46)]), truck=('UNIT', lambda n, h: [f'{n.unit} {n.base}'], [('v', .08)]), eng=('ENG', lambda n, h: [n.eng], [('v', .06)]), wit=('WIT', lambda n, h: [n.wit], [('v', .06)]))
 
-# %% ../nbs/04e_forms.ipynb #ea23d819
+# %% ../nbs/04e_forms.ipynb #62fec1cb
 API_ROWS = '''date:Date;run:Run No.|Run No|RUN;tdd:Depth—Driller|Depth-Driller|Depth - Driller|DEPTH DRILLER;tdl:Depth—Logger|Depth-Logger|Depth - Schlum.|Depth-Logger (Schl.)|DEPTH LOGGER;bli:Btm. Log Interval|Bottom logged interval|BOTTOM LOGGED INTERVAL|Btm Log Inter
  tli:Top Log Interval|Top logged interval|TOP LOGGED INTERVAL;csg:Casing—Driller|Casing - Driller|Casing-Driller|CASING DRILLER;csgl:Casing—Logger|Casing-Logger|Casing - Logger|CASING LOGGER;bs:Bit Size|BIT SIZE;mud:Type Fluid in Hole|Type Fluid In Hole|TYPE OF FLUID IN HOLE|Type Drill Fluid
  dens:Dens.¦Visc.|DENSITY¦VISCOSITY|Density¦Viscosity;ph:pH¦Fluid Loss|PH¦FLUID LOSS;source:Source of Sample|SOURCE OF SAMPLE;rm:Rm @ Meas. Temp.|RM AT MEAS. TEMP.|Rm@Meas. Temp.;rmf:Rmf @ Meas. Temp.|RMF AT MEAS. TEMP.|Rmf@Meas. Temp.;rmc:Rmc @ Meas. Temp.|RMC AT MEAS. TEMP.|Rmc@Meas. Temp.
@@ -50,7 +50,7 @@ def rows_of(table:str, r)->list[tuple[str, str]]: # (key, label)
         found.append((key, names[min(len(names) - 1, int(u*len(names)))] if r.random() < .7 else pick(r, names)))
     return [c for c in found if c[0] in ('run', 'date') or r.random() < .93]
 
-# %% ../nbs/04e_forms.ipynb #a8652ef3
+# %% ../nbs/04e_forms.ipynb #e862cc51
 _BLANKS = ('---', 'N/A', 'Not Reached', 'None', 'Same', 'N.A.', '-')
 
 def _contents(sh:Sheet, key:str, run, habit:Habit, before:list)->tuple[list, list]: # texts of the values, pattern
@@ -78,7 +78,7 @@ def _cell(sh:Sheet, texts:list, pattern:list, x0, x1, base, size)->tuple: # numb
         ids.append(value(sh, text, max(x0 + at*w, free - sh.look.dx), base, size, squeeze)); free = sh.end(ids[-1]) + .12*size
     return tuple(ids) if texts else ()
 
-# %% ../nbs/04e_forms.ipynb #5eb2352c
+# %% ../nbs/04e_forms.ipynb #ecf91dbd
 def _label_parts(sh:Sheet, text:str, x0, x1, base, size)->tuple:
     "The label of a row; two of them share a cell with a rule between"
     first, _, second = text.partition('¦')
@@ -116,7 +116,7 @@ def run_table(sh:Sheet, well:Well, habit:Habit, rows:list, x0, y, x1, pitch:floa
     frame(sh, x0, top, x1, y, L.thick)
     return y
 
-# %% ../nbs/04e_forms.ipynb #e793e5dc
+# %% ../nbs/04e_forms.ipynb #23829110
 def _remember(sh:Sheet, c:int, key:str, texts:list, written:list):
     "Remember what a cell says, by field"
     names = CELLS[key][0].split()
@@ -129,7 +129,7 @@ def _row_line(sh:Sheet, parts:tuple, cells:list, n:int, **more):
     cuts = [(n - 1, n + 1, 1.), (n, n + 1, .3)] + [(n - 1, m, 1.5), (m - 1, m, .3)]*(len(cells) > 1) + [(0, m, .6)]*(n > 1)
     sh.line(*parts, *cells, cuts=cuts, kind='row', **more)
 
-# %% ../nbs/04e_forms.ipynb #9a429418
+# %% ../nbs/04e_forms.ipynb #a3081ff9
 def datum_box(sh:Sheet, w:Well, habit:Habit, x0, y, x1, pitch:float, size:float)->float:
     "Where depths are counted from"
     split = x0 + (x1 - x0)*.72
@@ -165,7 +165,7 @@ def _above(sh:Sheet, row:list, x0, base, x1, size):
     sh.line(i, j, k, tail, cuts=[(0, 4, 1.), (2, 4, .5), (0, 2, .5)])
     sh.fields.update(DREF=cased(datum, sh.look), APD=feet)
 
-# %% ../nbs/04e_forms.ipynb #e9c30067
+# %% ../nbs/04e_forms.ipynb #cf43b5b9
 def title_band(sh:Sheet, w:Well, x0, y0, x1, y1):
     "Maker and title"
     L, r = sh.look, sh.r
@@ -206,7 +206,7 @@ def old_band(sh:Sheet, w:Well, x0, y0, x1, y1):
     if w.subtitle: sh.line(place_text(sh, w.subtitle.upper(), x0 + (x1 - x0)*.62, mid + (y1 - mid)*.28, 11, L.label, 'printed', 1.1, .3, white=True, align=.5), kind='title')
     sh.fields['SRVC'] = text
 
-# %% ../nbs/04e_forms.ipynb #528137a9
+# %% ../nbs/04e_forms.ipynb #1821ab5f
 def _diamond(sh:Sheet, x0, y0, x1, y1, text:str, face):
     "A trade mark: a name in a lozenge"
     y, low, h = (y0 + y1)/2, y1 - (y1 - y0)*.3, y1 - y0
@@ -216,7 +216,7 @@ def _diamond(sh:Sheet, x0, y0, x1, y1, text:str, face):
     size = title_size(sh, text, h*.2, (x1 - x0)*.66, face, .7)
     sh.line(place_text(sh, text, (x0 + x1)/2, y + size/2, size, face, 'printed', .7, align=.5), kind='title')
 
-# %% ../nbs/04e_forms.ipynb #0ace730e
+# %% ../nbs/04e_forms.ipynb #2c204643
 _STAMPS = ['CONFIDENTIAL', 'FIELD PRINT', 'FINAL PRINT', 'RECORD COPY', 'PRELIMINARY', 'GEOLOGICAL FILE', 'NOT FOR RESALE', 'CODED', 'MICROFILMED', 'WORK COPY', 'DUPLICATE', 'LIBRARY COPY']
 
 def stamp_text(sh:Sheet, text:str, x, base, size, kind='extra'):
@@ -279,7 +279,7 @@ def paper(sh:Sheet, w:Well, box:tuple, low:float):
         barcode(sh, x1 - 300, y1 + 40, x1 - 60, y1 + 100)
         sh.line(place_text(sh, w.api[3:] + str(integer(r, 10, 99)), x1 - 180, y1 + 130, 17, face_for('', ('typewriter',), r), 'printed', 1., .1, align=.5), kind='extra')
 
-# %% ../nbs/04e_forms.ipynb #c5e27ee8
+# %% ../nbs/04e_forms.ipynb #13f1d07a
 def _names(sh:Sheet, w:Well, old:bool)->list:
     "The spine repeats these"
     return [('COUNTY', w.county), ('FIELD or' if old else 'FIELD', w.field), ('LOCATION', w.where[0]), ('WELL', w.name), ('COMPANY', w.company)]
@@ -330,7 +330,7 @@ def _location_box(sh:Sheet, w:Well, x0, y, x1, size, step)->tuple: # (lower end,
     y2 = block(sh, list(w.others), split + 12, y + size*1.7, size*1.8, size, x1 - split - 34, pick(r, ('Other Services', 'Other Services:', 'OTHER SERVICES')))
     return max(y1 + size*1.4, y2), split
 
-# %% ../nbs/04e_forms.ipynb #37952e1f
+# %% ../nbs/04e_forms.ipynb #2bf61deb
 def old_heading(sh:Sheet, w:Well, h:Habit, x0, y, x1)->tuple:
     "The form of 1948 to 1959"
     r, L = sh.r, sh.look
@@ -373,7 +373,7 @@ def _side_box(sh:Sheet, w:Well, h:Habit, x0, y, x1, size, low)->float:
     pairs(sh, [('FILE', 'FILING No.', w.filing)], x0 + 10, y + size*.8, x1 - 8, size*1.1, (1.,))
     return y + size*2
 
-# %% ../nbs/04e_forms.ipynb #4224cd06
+# %% ../nbs/04e_forms.ipynb #a7432471
 class Layout(NamedTuple):
     "A header before it is drawn"
     key:tuple    # Names its random streams

@@ -6,7 +6,7 @@
 __all__ = ['HEADERS_VERSION', 'PER_PAGE', 'draw_region', 'Wear', 'wear_of', 'copy_badly', 'Crop', 'crops_of', 'draw_crop',
            'SynthCrops']
 
-# %% ../nbs/04f_headers.ipynb #a4e0aaab
+# %% ../nbs/04f_headers.ipynb #a3ec98d7
 import math
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from .forms import Layout, lay_out
 from .pen import fonts_fingerprint, write
 from .words import pick
 
-# %% ../nbs/04f_headers.ipynb #edfec5eb
+# %% ../nbs/04f_headers.ipynb #fe246235
 def _text(m, r, hand)->np.ndarray:
     "A text on its own sheet, turned as it stands on the page"
     p, turn, (w, h) = m.data
@@ -52,7 +52,7 @@ def _dots(m, r, x0, y0, x1, y1)->np.ndarray:
     xs = np.clip(t + .5 - near, 0, 1)*((at > a) & (at < c))
     return (_cover(y0, y1, y - t, y + t)[:, None]*xs*255).astype(np.uint8)
 
-# %% ../nbs/04f_headers.ipynb #ef1cbf35
+# %% ../nbs/04f_headers.ipynb #f19bd6d3
 def _panel(m, r, x0, y0, x1, y1)->np.ndarray:
     "A black field, a screen of dots, or hatching"
     fill, k = m.data
@@ -75,7 +75,7 @@ def _lozenge(m, r, x0, y0, x1, y1)->np.ndarray:
     x, y = np.abs(np.arange(x0, x1, dtype=np.float32) - (a + c)/2)/(c - a), np.abs(np.arange(y0, y1, dtype=np.float32)[:, None] - (b + d)/2)/(d - b)
     return np.where(x + y <= .5, np.uint8(255), np.uint8(0))
 
-# %% ../nbs/04f_headers.ipynb #e463ce05
+# %% ../nbs/04f_headers.ipynb #a0c09e3d
 def _edge(m, r, x0, y0, x1, y1)->np.ndarray:
     "An edge whose two sides wander"
     (x, thick), h = m.data, m.box[3] - m.box[1]
@@ -98,7 +98,7 @@ def _barcode(m, r, x0, y0, x1, y1)->np.ndarray:
 
 _FILLS = dict(bar=_bar, dots=_dots, panel=_panel, sticker=_sticker, lozenge=_lozenge, edge=_edge, curve=_curve, barcode=_barcode)
 
-# %% ../nbs/04f_headers.ipynb #1d2e7c1c
+# %% ../nbs/04f_headers.ipynb #92344260
 def draw_region(
     page:Layout,
     box:tuple, # (x0, y0, x1, y1) in pixels; may reach beyond the page
@@ -121,7 +121,7 @@ def draw_region(
         if m.kind == 'sticker': np.minimum(letters[here], 255 - mask, out=letters[here])
     return ink, letters
 
-# %% ../nbs/04f_headers.ipynb #5beb66bf
+# %% ../nbs/04f_headers.ipynb #3c2e6dc2
 class Wear(NamedTuple):
     "What happened to one sheet"
     blur:float   # In 1/200 inch
@@ -173,7 +173,7 @@ def _settled(f:np.ndarray, mask:np.ndarray, cut:float, k:float)->float:
             cut *= factor
     return cut
 
-# %% ../nbs/04f_headers.ipynb #0490d3d3
+# %% ../nbs/04f_headers.ipynb #9b78b961
 def copy_badly(
     ink:np.ndarray,     # uint8 (h, w): 255 is ink
     letters:np.ndarray, # uint8 (h, w): 255 where letters are, black or white
@@ -205,7 +205,7 @@ def _dust(f:np.ndarray, dust:float, k:float, r):
         x, y, a = int(r.integers(w)), int(r.integers(h)), max(1, round(float(r.exponential(1.1))*k))
         f[y:y + max(1, a - int(r.integers(2))), x:x + a] = 0. if f[y, x] > .5 else 1.
 
-# %% ../nbs/04f_headers.ipynb #fa7c0155
+# %% ../nbs/04f_headers.ipynb #42727dd3
 class Crop(NamedTuple):
     "A piece of a page that shows one line"
     text:str
@@ -236,7 +236,7 @@ def _clear(page:Layout, own:frozenset, box:tuple, tight:tuple, size:tuple, angle
         if wide > (.6*mh if not m.data[1] else 0) and high > (.8*mh if not m.data[1] else 0): return False
     return True
 
-# %% ../nbs/04f_headers.ipynb #af9b7281
+# %% ../nbs/04f_headers.ipynb #4e8e47c2
 def _padded(page:Layout, tight:tuple, size:float, grow:float, skew:float, r)->tuple: # box, size of the picture, angle in radians
     pads = r.uniform(0, .55, 4)*(1, .9, 1, .9)*size*grow
     if r.random() < .2: pads[2] += r.uniform(0, 3)*size*grow
@@ -273,7 +273,7 @@ def crops_of(
         if crop: out.append(crop); seen.add(line)
     return out
 
-# %% ../nbs/04f_headers.ipynb #14678705
+# %% ../nbs/04f_headers.ipynb #08d47b6e
 def draw_crop(
     page:Layout,
     crop:Crop,
@@ -292,7 +292,7 @@ def draw_crop(
         ink, letters = (cv2.warpAffine(x, turn, (w, h), flags=cv2.INTER_LINEAR) for x in draw_region(page, (rx, ry, rx + rw, ry + rh)))
     return Image.fromarray(copy_badly(ink, letters, wear_of(page), page.dpi, r))
 
-# %% ../nbs/04f_headers.ipynb #8c995821
+# %% ../nbs/04f_headers.ipynb #fdf69df8
 HEADERS_VERSION = 1 # of the drawing: raised when the same seed draws other headers
 PER_PAGE = 8        # crops of one sheet
 

@@ -7,7 +7,7 @@ __all__ = ['Mark', 'Line', 'Look', 'make_look', 'Sheet', 'place_text', 'label', 
            'text_width', 'bar', 'frame', 'leader', 'panel', 'sticker', 'edge', 'curve', 'barcode', 'Habit', 'wrap',
            'info_lines', 'pairs', 'block', 'spine']
 
-# %% ../nbs/04d_sheet.ipynb #6a3f9a47
+# %% ../nbs/04d_sheet.ipynb #4579188e
 import math
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from .pen import Face, Piece, face_for, fonts, width, writable
 from .wells import inches
 from .words import MONTHS, integer, pick
 
-# %% ../nbs/04d_sheet.ipynb #f0a637c0
+# %% ../nbs/04d_sheet.ipynb #cc59b271
 class Mark(NamedTuple):
     "One thing on the sheet, in pixels"
     kind:str         # `text`, `bar`, `dots`, `panel`, `sticker`, `edge`, `curve` or `barcode`
@@ -34,7 +34,7 @@ class Line(NamedTuple):
     columns:tuple=() # Of a row: the run that each cell belongs to
     split:bool=False # Of a row: label and cells are in two parts
 
-# %% ../nbs/04d_sheet.ipynb #c7b3a7bc
+# %% ../nbs/04d_sheet.ipynb #ea0e50a2
 class Look(NamedTuple):
     "The manner of one sheet; lengths in 1/200 inch"
     dpi:int
@@ -68,7 +68,7 @@ def _value_face(made:str, r)->tuple[Face, float, float]: # face, stretch, gap
     if r.random() < .5: return Face('stencil', 'futural', '', integer(r, 80, 145)), r.uniform(.85, 1.15), r.uniform(0, .08)
     return face_for('', ('typewriter',), r), r.uniform(.75, 1.05), r.uniform(-.06, .05)
 
-# %% ../nbs/04d_sheet.ipynb #e40dac51
+# %% ../nbs/04d_sheet.ipynb #cd0a9a36
 _TITLE_STYLES, _SCRIPTS = ('sans', 'serif', 'sans', 'sans', 'hand'), ('scripts', 'cursive', 'Caveat[wght].ttf', 'Zeyada.ttf', 'Kalam-Regular.ttf', 'STIXGeneralBolIta.ttf')
 
 def make_look(r, made:str)->Look:
@@ -77,7 +77,7 @@ def make_look(r, made:str)->Look:
     return Look(pick(r, (160, 200, 200, 200, 200, 240, 300, 300, 300, 400)), made, _label_face(r), r.uniform(.82, 1.08), pick(r, [f for f in fonts() if f.style == 'sans' and (f.name in _THIN or f.weight == 400)]), value, stretch, gap, face_for('', (pick(r, _TITLE_STYLES),), r), r.uniform(.6, 1.), pick(r, [f for f in fonts() if f.name in _SCRIPTS]), thin, thin*r.uniform(1.8, 4), pick(r, ('rule', 'rule', 'rule', 'dots', 'none')),
                 bool(r.random() < .25), pick(r, ('', '', '', ':')), bool(r.random() < (.85 if made == 'typed' else .6)), float(r.normal(0, 6)), float(r.normal(1.5, 3)), r.uniform(0, 1.5), r.uniform(1., 1.3) if made == 'handwritten' else r.uniform(.9, 1.25))
 
-# %% ../nbs/04d_sheet.ipynb #96998273
+# %% ../nbs/04d_sheet.ipynb #5a220059
 class Sheet:
     "A header while it is laid out: `text`, `bar` and the like put marks on it, `line` says which of them belong together"
     def __init__(self, look:Look, r, size:tuple): # (width, height) in 1/200 inch
@@ -95,7 +95,7 @@ class Sheet:
         parts = tuple(p if isinstance(p, tuple) else (p,) for p in parts)
         self.lines.append(Line(parts, tuple(cuts or [(0, len(parts), 1.)]), kind, **more))
 
-# %% ../nbs/04d_sheet.ipynb #8977408d
+# %% ../nbs/04d_sheet.ipynb #e43c57db
 def _piece(sh:Sheet, text:str, size:float, face:Face, stretch:float, gap:float)->Piece:
     if not writable(face, text): face = face_for(text, (face.style,) if face.style not in ('stencil', 'hand') else ('typewriter',), sh.r)
     px = max(5., size*sh.k)
@@ -127,13 +127,13 @@ def place_text(
     x0, y0 = math.floor(fx), math.floor(fy)
     dx, dy = (fx - x0, fy - y0) if not turn else (0., 0.)
     p = p._replace(x=side + dx, base=up + dy)
-    low = .22 if any(c in 'gjpqy,;@()QJ' for c in text) else .04
-    edge = (.3, .25, .3, .3) if hand else (.06, .12, .06, low + .05)
+    low = .22 if any(c in 'gjpqy,;@()QJ/' for c in text) else .06
+    edge = (.3, .3, .3, .38) if hand else (.06, .15, .06, low + .05)
     tight = _tight(p.x - edge[0]*p.size, p.base - (1 + edge[1])*p.size, p.x + wide + edge[2]*p.size, p.base + edge[3]*p.size, w, h, turn)
     tw, th = _turned(w, h, turn)
     return sh.put(Mark('text', (x0, y0, x0 + tw, y0 + th), (p, turn, (w, h)), white, text, made, (tight[0] + x0, tight[1] + y0, tight[2] + x0, tight[3] + y0)))
 
-# %% ../nbs/04d_sheet.ipynb #a2d0330d
+# %% ../nbs/04d_sheet.ipynb #603ef0b9
 def label(sh:Sheet, text:str, x, base, size, colon:bool=True, **more)->int:
     "A printed label"
     L = sh.look
@@ -153,7 +153,7 @@ def measure(sh:Sheet, text:str, size:float)->float:
     L = sh.look
     return width(_piece(sh, cased(text, L), size*L.ratio, L.value, L.value_stretch, L.value_gap))/sh.k
 
-# %% ../nbs/04d_sheet.ipynb #1da3898f
+# %% ../nbs/04d_sheet.ipynb #3c25f892
 def title_size(
     sh:Sheet, text:str,
     size:float,  # At most
@@ -206,7 +206,7 @@ def curve(sh:Sheet, points:list, thick:float):
 def barcode(sh:Sheet, x0, y0, x1, y1):
     sh.put(Mark('barcode', tuple(round(v*sh.k) for v in (x0, y0, x1, y1)), (max(1, round(3*sh.k)),)))
 
-# %% ../nbs/04d_sheet.ipynb #13dfe0fd
+# %% ../nbs/04d_sheet.ipynb #0d43d7bd
 _ONES = 'Zero One Two Three Four Five'.split()
 _DATES = [lambda d: f'{d.month}-{d.day}-{d.year%100:02}', lambda d: f'{d.month}-{d.day}-{d.year%100:02}', lambda d: f'{d.month}/{d.day}/{d.year%100:02}', lambda d: f'{d.month}-{d.day}-{d.year}', lambda d: f'{d.day:02}-{MONTHS[d.month - 1][:3]}-{d.year}',
           lambda d: f'{MONTHS[d.month - 1]}. {d.day}, {d.year}', lambda d: f"{d.day} {MONTHS[d.month - 1]}. '{d.year%100:02}", lambda d: f'{d.month:02}-{d.day:02}-{d.year%100:02}']
@@ -232,7 +232,7 @@ class Habit:
         if not part: return size + self.inch
         return {0: size, 1: f'{whole}-{part}', 2: size, 3: f'{inches(size):g}', 4: whole + _ONE_GLYPH[part] if part in _ONE_GLYPH else size}[self.size] + self.inch
 
-# %% ../nbs/04d_sheet.ipynb #f1039291
+# %% ../nbs/04d_sheet.ipynb #e664d69e
 def wrap(sh:Sheet, text:str, size:float, room:float)->list[str]:
     "A text on as many lines as it needs"
     out = ['']
@@ -273,7 +273,7 @@ def pairs(sh:Sheet, fields:list, x0, y, x1, size:float, shares:tuple):
     n = len(parts)
     sh.line(*parts, cuts=[(0, n, 1.5)] + [(k, k + 2, .8) for k in range(0, n - 1, 2)]*(n % 2 == 0 and n > 2))
 
-# %% ../nbs/04d_sheet.ipynb #3ebc267a
+# %% ../nbs/04d_sheet.ipynb #3405f7cd
 def block(sh:Sheet, texts:list, x, y, pitch:float, size:float, room:float, title:str='', name:str='')->float:
     "A box's text: a printed title and values below it"
     if title: sh.line(label(sh, title, x, y, size), kind='extra'); y += pitch*1.1
