@@ -13,7 +13,8 @@ from .config import TrainingConfig
 from .core import DataError, rng_for, stable_hash
 from .dataset import Skip, fingerprint, load_folder, of_kind, shuffled_batches, skip_report, subset
 from .models.core import Recogniser
-from .synth import SynthLines, degrade
+from .pen import degrade
+from .synth import SynthLines
 
 # %% ../nbs/08a_epochs.ipynb #b40e33fb
 @dataclass(frozen=True)
