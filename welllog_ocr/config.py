@@ -60,6 +60,7 @@ class TrainingConfig:
     eval_subset:int = -1                    # First n evaluation samples; -1 or more than there are: all
     eval_share:float = 0.1                  # Share of the groups held out when `data_path` has no eval split
     synth_share:float = 0.8                 # Share of synthetic lines among the training lines, beside those of `data_path`
+    crop_share:float = 0.5                  # Share of the synthetic lines that are cut out of whole drawn headers; the others are drawn alone
     synth_lines:int = 4000                  # Synthetic training lines an epoch when there is no `data_path`
     synth_eval_lines:int = 200              # Synthetic evaluation lines when there is no `data_path`
     augment:float = 1.0                     # Strength of the damage done to real training images; 0: none
@@ -122,6 +123,7 @@ def _refusals(c):
     yield not 0 <= c.synth_share < 1, f'synth_share={c.synth_share}: must be in [0, 1); for synthetic lines alone leave data_path out'
     yield c.max_checkpoints < 2, f'max_checkpoints={c.max_checkpoints}: the newest may be cut off mid-save or damaged, so two is the least'
     yield not _is_folder_name(c.checkpoint_dir), f"checkpoint_dir='{c.checkpoint_dir}' is a folder inside the run folder; give a plain name"
+    yield not 0 <= c.crop_share <= 1, f'crop_share={c.crop_share}: must be in [0, 1]; 0: every synthetic line is drawn alone'
     yield not 0 < c.eval_share < 1, f'eval_share={c.eval_share}: must lie between 0 and 1, both splits need samples'
     yield c.optim != 'adamw', f"optim='{c.optim}': known is adamw"
     yield c.metric_for_best_model not in ('cer', 'loss'), f"metric_for_best_model='{c.metric_for_best_model}': known are cer and loss"
