@@ -2,7 +2,7 @@
 
 They take the module under test as an argument, so that `test_planted.py` can hand them a module with a bug in it and see them fail.
 """
-import errno, json, os, random, shutil, signal, sys, tempfile
+import errno, json, os, random, shutil, signal, sys, tempfile, time, weakref
 from pathlib import Path
 
 import torch
@@ -229,21 +229,33 @@ def bad_manifests(m, n=100, seed=0):
 
 # --- trouble with the disk
 
-def disk_trouble(m, n=None):
-    "Each operation of a save fails with each error, once or for ever: nothing valid is lost, nothing temporary is left, and the saver goes on"
+def distrustful(disk):
+    "The disk, which does not allow to commit a folder after an fsync in it has failed: what it did not force to disk may be gone for good"
+    lost, fsync, rename = set(), disk.fsync, disk.rename
+    def watch(path):
+        try: fsync(path)
+        except OSError: lost.add(path.parent); raise
+    def commit(old, new):
+        assert old not in lost, f'{old.name} is committed although an fsync in it failed'
+        rename(old, new)
+    disk.fsync, disk.rename = watch, commit
+    return disk
+
+def disk_trouble(m, n=2):
+    "Each operation of a save fails with each of `n` errors, once, twice or for ever: nothing valid is lost, nothing temporary is left, what failed to reach the disk is never committed, and the saver goes on"
     tried = 0
-    for code in (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS):
-        for how in ('once', 'from then on', 'that kind always'):
+    for code in (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTCONN, errno.ESTALE)[:n]:
+        for how in ('once', 'twice', 'from then on', 'that kind always'):
             at = 0
             while True:
                 at += 1
                 root, told, hit, kind = temporary(), [], [], []
                 for step in (5, 10): m.save(root, snapshot(m, step), 'run')
                 def act(k, name):
-                    if name in ('mkdir', 'write', 'fsync', 'sync_dir', 'rename') and (k == at or (how == 'from then on' and k > at) or (how == 'that kind always' and name in kind)):
+                    if name in ('mkdir', 'write', 'fsync', 'sync_dir', 'rename') and (k == at or (how == 'twice' and k == at + 7) or (how == 'from then on' and k > at) or (how == 'that kind always' and name in kind)):
                         hit.append(k), kind.append(name)
                         raise OSError(code, os.strerror(code))
-                saver = m.Saver(root, 'run', tell=lambda what, **facts: told.append(what), disk=counting_disk(m, act, half=True))
+                saver = m.Saver(root, 'run', tell=lambda what, **facts: told.append(what), disk=distrustful(counting_disk(m, act, half=True)))
                 path = saver.save_now(snapshot(m, 20))
                 found, bad = m.latest_valid(root, 'run')
                 if hit: assert 'save_failed' in told or 'prune_failed' in told or path, (code, at)
@@ -298,4 +310,109 @@ def races(m, n=20):
         for fd in (read, write, go, start, until, done): os.close(fd)
         with m.own(folder): pass # free again
         shutil.rmtree(folder)
+    return n
+
+def stale_locks(m, n=10, seed=0):
+    "The owner was on another machine: one that is silent is taken over and told, one that is alive is not"
+    rng = random.Random(seed)
+    for _ in range(n):
+        folder, told = temporary(), []
+        leave = lambda age: (folder/'lock').write_text(json.dumps(dict(pid=rng.randrange(1, 9999), host=f'pod-{rng.randrange(99)}', boot='x', beat=time.time() - age)).ljust(200))
+        leave(rng.uniform(0, .9)*m.STALE)
+        try:
+            with m.own(folder, tell=lambda *a, **facts: told.append(facts)): raise AssertionError('taken from a living owner')
+        except m.SetupError as e: assert 'is training there' in str(e)
+        assert not told
+        leave(m.STALE*rng.choice([1.1, 10, 1e6, -1e6])) # a clock may be years ahead
+        with m.own(folder, tell=lambda *a, **facts: told.append(facts)): pass
+        assert len(told) == 1 and 'pod-' in told[0]['owner']
+        with m.own(folder): pass # it is ours now
+        shutil.rmtree(folder)
+    return n
+
+# --- what others put there
+
+def strangers(m, n=10, seed=0):
+    "Files and links that look like pointers or checkpoints: without effect, and left alone"
+    rng = random.Random(seed)
+    plants = [lambda p: (p/'latest').write_text('step-00000010'), lambda p: (p/'latest').symlink_to('latest'), lambda p: (p/'latest.json').write_bytes(bytes(99)), lambda p: (p/'step-00000099').symlink_to('step-00000099'),
+              lambda p: (p/'step-00000098').write_text('a file'), lambda p: (p/'step-00000097').symlink_to(p/'step-00000010'), lambda p: (p/'step-x').mkdir(), lambda p: (p/'checkpoint-500').mkdir(),
+              lambda p: (p/'step-00000096').symlink_to('nowhere'), lambda p: os.mkfifo(p/'step-00000095')]
+    for _ in range(n):
+        root = _fresh(m)
+        for plant in rng.sample(plants, rng.randint(1, 6)):
+            try: plant(root)
+            except OSError: pass # that name is taken
+        before = sorted(p.name for p in root.iterdir())
+        found, bad = m.latest_valid(root, 'run')
+        assert is_step(m, found, 20) and not bad
+        m.sweep(root), m.prune(root, 'run', recent=2)
+        assert sorted(p.name for p in root.iterdir()) == before
+        shutil.rmtree(root)
+    return n
+
+def links(m, n=5, seed=0):
+    "Links in place of the folder of checkpoints, a checkpoint, a file of it, the quarantine, what is swept: nothing beyond them is touched"
+    def whole(p): return sorted((str(q.relative_to(p)), q.read_bytes() if q.is_file() else None) for q in p.rglob('*'))
+    def run(act):
+        try: act()
+        except (m.SetupError, m.CheckpointError): pass
+    tried = 0
+    for i in range(n):
+        for what in ('checkpoints', 'step-00000020', 'step-00000030', 'quarantine', '.tmp-00000030-1-abc', '.trash-step-00000010-abc', 'step-00000020/model.safetensors', 'step-00000020/manifest.json', 'step-00000010/more'):
+            run_folder, canary = temporary(), _fresh(m)
+            (canary/'.tmp-00000001-1-abc').mkdir(), (canary/'alive').write_text('x'), (canary/'step-00000010'/'manifest.json').write_text('{}')
+            root, before = run_folder/'checkpoints', whole(canary)
+            if what != 'checkpoints':
+                shutil.copytree(_fresh(m), root)
+                if i % 2: (root/'step-00000010'/'model.safetensors').write_bytes(b'') # something to set aside
+            place = run_folder/what if what == 'checkpoints' else root/what
+            if place.is_dir(): shutil.rmtree(place)
+            place.unlink(missing_ok=True)
+            place.symlink_to(canary/'step-00000020'/'model.safetensors' if place.suffix == '.safetensors' else canary/'step-00000020' if what.startswith('.') else canary)
+            run(lambda: m.sweep(root)), run(lambda: m.latest_valid(root, 'run'))
+            saver = []
+            run(lambda: saver.append(m.Saver(root, 'run', recent=2)))
+            for s in saver:
+                for step in (20, 30, 40, 50): s.save_now(snapshot(m, step))
+            run(lambda: m.prune(root, 'run', recent=2)), run(lambda: m.sweep(root))
+            assert whole(canary) == before, what
+            tried += 1
+    return tried
+
+def slow_disk(m, n=3):
+    "Saves are asked for faster than the disk takes them: one is under way, none waits in a queue, and the skipped ones are told"
+    class Slow(m.Disk):
+        def fsync(self, path): time.sleep(.02)
+    for i in range(n):
+        root, told, alive = temporary(), [], []
+        saver = m.Saver(root, 'run', tell=lambda what, **facts: told.append(what), disk=Slow())
+        for step in range(1, 21):
+            s = snapshot(m, step)
+            alive.append(weakref.ref(s))
+            saver.submit(s)
+            del s
+            assert sum(r() is not None for r in alive) <= 2, 'snapshots pile up'
+            time.sleep(.005*(1 + i % 3))
+        assert saver.submit(snapshot(m, 21), wait=True) and is_step(m, m.latest_valid(root, 'run')[0], 21)
+        assert told.count('save_skipped') >= 5 and told.count('saved') + told.count('save_skipped') == 21, told
+        shutil.rmtree(root)
+    return n
+
+def lost_best(m, n=10, seed=0):
+    "The best checkpoint is deleted or damaged: the next best is kept from then on"
+    rng = random.Random(seed)
+    for i in range(n):
+        root = temporary()
+        saver = m.Saver(root, 'run', recent=2)
+        values = dict(zip((10, 20, 30, 40, 50, 60), rng.sample([.1, .2, .3, .4, .5, .6], 6)))
+        for step, cer in values.items(): saver.save_now(snapshot(m, step, cer))
+        best = min(values, key=values.get)
+        assert best in m.checkpoints(root)
+        if i % 2: shutil.rmtree(m.step_folder(root, best))
+        else: m.set_aside(root, m.step_folder(root, best), 'damaged')
+        left = {s: values[s] for s in m.checkpoints(root)}
+        for step, cer in ((70, .9), (80, .8), (90, .7)): saver.save_now(snapshot(m, step, cer))
+        assert min(left, key=left.get) in m.checkpoints(root), (values, best)
+        shutil.rmtree(root)
     return n

@@ -44,6 +44,7 @@ def test_every_chapter_is_on_the_shelf():
     for nb in CHAPTERS:
         assert nb.name in quarto, f'{nb.name} is missing in _quarto.yml'
         assert nb.name in readme, f'{nb.name} is missing in the README'
+    for nb in (ROOT/'nbs'/'tutorials').glob('*.ipynb'): assert f'tutorials/{nb.name}' in quarto, f'{nb.name} is missing in _quarto.yml'
     assert (ROOT/'nbs'/'_quarto.yml').resolve() == ROOT/'_quarto.yml'
 
 def test_versions_are_pinned_inside_the_ranges():

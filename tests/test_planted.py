@@ -18,18 +18,25 @@ BUGS = [ # what is gone, (the code, what stands there instead), the injection th
     ('rename into place',           ("        disk.rename(tmp, target)\n        disk.sync_dir(root)\n        verify(target, run_id)\n", '        import shutil; disk.mkdir(target)\n        for p in tmp.iterdir(): disk.write(target/p.name, p.read_bytes())\n        for p in list(tmp.iterdir()): disk.unlink(p)\n        disk.rmdir(tmp)\n        disk.sync_dir(root)\n'), faults.power_loss),
     ('manifest last',               ('[*files.items(), (MANIFEST, _manifest(run_id, s, files))]', '[(MANIFEST, _manifest(run_id, s, files)), *files.items()][:2]'), faults.kill_at_every_operation),
     ('hash of the files',           ("            if found != want['sha256']", "            if False and found != want['sha256']"), faults.bit_flips),
-    ('hash of the manifest',        ("found.get('digest') != stable_hash(body) or ", ''), faults.bad_manifests),
-    ('one way to write a manifest', (" or data != _canonical(found)", ''), faults.bad_manifests),
+    ('hash of the manifest',        ("found.get('digest') == stable_hash({k: v for k, v in found.items() if k != 'digest'}) and ", ''), faults.bad_manifests),
+    ('one way to write a manifest', (" and data == _canonical(found)", ''), faults.bad_manifests),
     ('fallback to an older one',    ("            bad.append(str(e))\n            if not _foreign", "            raise\n            if not _foreign"), faults.truncations),
-    ('quarantine',                  ('            if not _foreign(folder, run_id): set_aside(root, folder, str(e), disk)\n', ''), faults.swaps),
+    ('quarantine',                  ('            if not _foreign(folder, run_id): bad[-1] += _quarantined(root, folder, str(e), disk)\n', ''), faults.swaps),
     ('removal of a failed save',    ('        _remove(tmp, disk)\n        raise\n', '        raise\n'), faults.disk_trouble),
-    ('second try of a save',        ('            except (OSError, CheckpointError) as e: self._trouble(s, e, last_try)\n', '            except CheckpointError as e: self._trouble(s, e, last_try)\n'), faults.disk_trouble),
+    ('everything anew after a failed fsync', ("            disk.fsync(tmp/name)\n", "            try: disk.fsync(tmp/name)\n            except OSError: disk.fsync(tmp/name)\n"), faults.disk_trouble),
+    ('second try of a save',        ('            except (OSError, WelllogError) as e: self._trouble(s, e, last_try)\n', '            except WelllogError as e: self._trouble(s, e, last_try)\n'), faults.disk_trouble),
     ('trash before deletion',       ("    disk.rename(folder, trash)\n    disk.sync_dir(root)\n    _remove(trash, disk)\n", "    for p in sorted(folder.iterdir(), reverse=True): disk.unlink(p)\n    disk.rmdir(folder)\n"), faults.kill_at_every_operation),
     ('the newest two stay',         ('steps[-max(2, recent):]', 'steps[-1:]'), faults.retention),
     ('the first stays',             (', *steps[:1], ', ', '), faults.retention),
     ('no number is not the best',   (' and values[s] == values[s])', ')'), faults.retention),
     ('the pinned stay',             ('*(set(pinned) & set(steps))', ''), faults.retention),
     ('the lock',                    ('        try: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n', '        try: pass\n'), faults.races),
+    ('no link for a folder',        ("    if folder.is_symlink(): raise SetupError(f'{folder} is a link, so checkpoints", "    if False: raise SetupError(f'{folder} is a link, so checkpoints"), faults.links),
+    ('links are no checkpoints',    (' and p.is_dir() and not p.is_symlink()}', '}'), faults.strangers),
+    ('links are not swept',         ('    if folder.is_symlink() or not folder.is_dir(): return\n', '    if not folder.is_dir(): return\n'), faults.links),
+    ('one save at a time',          ('        if self.busy and not wait:', '        if False:'), faults.slow_disk),
+    ('a living owner elsewhere',    ("    if -stale < age < stale: raise SetupError(_taken(folder, fd))\n", ''), faults.stale_locks),
+    ('the best stays',              ('*(s for _, s in scored[:max(1, best)]), ', ''), faults.lost_best),
     ('sweep at the start',          ("if p.name.startswith(('.tmp-', '.trash-'))]", "if p.name.startswith('.nothing')]"), faults.kill_at_every_operation)]
 
 def planted(name, old, new):
@@ -43,7 +50,7 @@ def planted(name, old, new):
 
 @pytest.mark.parametrize('what, change, inject', BUGS, ids=[b[0].replace(' ', '-') for b in BUGS])
 def test_is_noticed(what, change, inject):
-    module, every = planted('checkpoint', *change), inject in (faults.kill_at_every_operation, faults.disk_trouble)
+    module, every = planted('checkpoint', *change), inject in (faults.kill_at_every_operation, faults.disk_trouble, faults.links, faults.slow_disk, faults.stale_locks, faults.strangers, faults.lost_best)
     with pytest.raises((AssertionError, OSError, module.CheckpointError)): inject(module) if every else inject(module, 400)
 
 # --- what a resume brings back

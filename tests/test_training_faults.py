@@ -58,6 +58,7 @@ def fork_script(home, name, body):
 BLOCKED = '''
 class Blocked(Guest): # a step that no signal handler of Python can interrupt
     def after_step(self, run):
+        run.guests[-1].cost = 0. # copy the state at each step, also on a machine that is busy
         if run.step == 3:
             (home/'blocked').touch()
             ctypes.CDLL(None).sleep(60)
@@ -149,6 +150,9 @@ def test_generators_are_whole(n, reliability):
         numbers, want = json.loads(json.dumps(numbers)), [draw() for _ in range(3)]
         set_rng_state(numbers, tensors)
         assert [draw() for _ in range(3)] == want
+        for part in (dict(numbers, python=None), dict(numbers, numpy=None)):
+            with pytest.raises(CheckpointError, match='random generator'): set_rng_state({k: v for k, v in part.items() if v is not None}, tensors)
+        with pytest.raises(CheckpointError, match='random generator'): set_rng_state(numbers, {})
     reliability('random generators of python, numpy and torch', n, n, 'yes')
 
 def test_a_run_folder_may_be_moved(home):
@@ -167,11 +171,46 @@ def test_all_checkpoints_bad_is_never_a_silent_restart(home):
     got = subprocess.run([sys.executable, '-m', 'welllog_ocr.train', '--config', home/'runs'/'x'/'config.json'], capture_output=True, text=True, env=ENV)
     assert got.returncode == 5 and 'Traceback' not in got.stderr
 
-def test_the_clock_may_jump(home, monkeypatch):
+@pytest.mark.parametrize('harm', ['deleted', 'cut', 'a link'])
+def test_a_best_model_that_is_lost_is_replaced_by_the_next(home, harm):
+    def do(run):
+        best = run.folder/'best'
+        if harm == 'cut': return os.truncate(best/'model.safetensors', 1000)
+        shutil.rmtree(best)
+        if harm == 'a link': (home/'canary').mkdir(), (home/'canary'/'x').touch(), best.symlink_to(home/'canary')
+    folder = train(tiny(home), [At(9, do)])
+    lost, = events(folder, 'best_lost')
+    assert lost['step'] == 16 and events(folder, 'best')[-1]['step'] == 16 # the only one that was evaluated after it
+    assert training._is_model(folder/'best') and not (folder/'best').is_symlink() and events(folder, 'end')[0]['best_step'] == 16
+    if harm == 'a link': assert [p.name for p in (home/'canary').iterdir()] == ['x']
+
+def test_deleted_checkpoints_are_never_a_silent_restart(home):
+    stop = lambda run: (_ for _ in ()).throw(RuntimeError('gone'))
+    with pytest.raises(RuntimeError): train(tiny(home), [At(9, stop)])
+    rows = (home/'runs'/'x'/'metrics.jsonl').read_bytes()
+    shutil.rmtree(home/'runs'/'x'/'checkpoints')
+    with pytest.raises(CheckpointError, match='deleted or moved'): train(tiny(home))
+    assert (home/'runs'/'x'/'metrics.jsonl').read_bytes() == rows
+
+def test_the_command_of_a_fork_goes_on_with_the_fork(home):
+    stop = lambda run: (_ for _ in ()).throw(RuntimeError('gone'))
+    folder = train(tiny(home))
+    fork = tiny(home, experiment_name='fork', max_steps=24, resume_from_checkpoint=str(folder/'checkpoints'/'step-00000016'), save_steps=2)
+    for at in (17, 21): # before its first own checkpoint, and after
+        with pytest.raises(RuntimeError): train(fork, [At(at, stop)])
+    train(fork)
+    assert [e['step'] for e in events(fork.run_dir, 'resumed')] == [16, 16, 20]
+    train(fork.replace(experiment_name='fork-alone'))
+    assert outcome(fork.run_dir)['state'] == outcome(home/'runs'/'fork-alone')['state']
+
+@pytest.mark.parametrize('now', [-3e8, 3e8])
+def test_the_clock_may_jump(home, monkeypatch, now):
     stop = lambda run: (_ for _ in ()).throw(RuntimeError('gone'))
     with pytest.raises(RuntimeError): train(tiny(home), [At(9, stop)])
     for i, p in enumerate((home/'runs'/'x').rglob('*')): os.utime(p, (i*1e8 % 3e9, i*1e8 % 3e9))
-    monkeypatch.setattr(time, 'time', lambda: 1e9)
+    today = time.time()
+    monkeypatch.setattr(time, 'time', lambda: today + now) # ten years
+    monkeypatch.setenv('TZ', 'Pacific/Kiritimati')
     train(tiny(home))
     assert [r['step'] for r in read_jsonl(home/'runs'/'x'/'metrics.jsonl') if r['split'] == 'train'] == [3, 6, 9, 12, 15, 16]
 
@@ -180,6 +219,23 @@ def test_links_are_refused(home):
     (home/'runs'/'x').symlink_to(home/'elsewhere')
     with pytest.raises(SetupError, match='is a link'): train(tiny(home))
     assert not list((home/'elsewhere').iterdir())
+
+@pytest.mark.parametrize('name', ['checkpoints', 'eval', 'best', 'final', 'metrics.jsonl', 'lock'])
+def test_links_inside_a_run_are_refused(home, name):
+    stop = lambda run: (_ for _ in ()).throw(RuntimeError('gone'))
+    with pytest.raises(RuntimeError): train(tiny(home), [At(9, stop)])
+    where = home/'runs'/'x'/name
+    if where.exists(): where.rename(home/'moved')
+    else: (home/'moved').mkdir()
+    before = sorted((p.name, p.stat().st_mtime_ns) for p in [home/'moved', *(home/'moved').rglob('*')])
+    where.symlink_to(home/'moved')
+    with pytest.raises(SetupError, match='link'): train(tiny(home))
+    assert sorted((p.name, p.stat().st_mtime_ns) for p in [home/'moved', *(home/'moved').rglob('*')]) == before
+
+def test_what_an_attacker_leaves_for_the_best_model_to_be_written_through(home):
+    def plant(run): (home/'canary').mkdir(), (home/'canary'/'x').touch(), (run.folder/'.tmp-best').symlink_to(home/'canary'), (run.folder/'.tmp-final').symlink_to(home/'canary'), (run.folder/'.old-final').symlink_to(home/'canary')
+    train(tiny(home), [At(1, plant)])
+    assert [p.name for p in (home/'canary').iterdir()] == ['x']
 
 def test_the_folder_of_another_run_is_not_taken(home):
     train(tiny(home))
@@ -235,6 +291,55 @@ def test_out_of_memory_at_any_step(home, monkeypatch, n, reliability):
         assert math.isclose(a.losses[first], b.losses[first], rel_tol=1e-6) # the redone step itself, before rounding can grow
     reliability('out of memory: the same step again in smaller parts', n, n, 'loss within 1e-6')
 
+@share(2, 30)
+def test_out_of_memory_in_the_middle_of_a_step(home, n, reliability):
+    "In the forward or the backward pass of the second part, when gradients of the first are there already"
+    whole = runner(home, 2)
+    whole.total = 8
+    fit(whole)
+    for i in range(n):
+        run, at, calls = runner(home, 2), 1 + i % 8, []
+        run.total = 8
+        def fails(real):
+            def call(*args, **kw):
+                if run.step + 1 == at and run.split == 1:
+                    calls.append(at)
+                    if len(calls) == 2: raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB')
+                return real(*args, **kw)
+            return call
+        if i % 2: run.accelerator.backward = fails(run.accelerator.backward)
+        else: run.rec.losses = fails(run.rec.losses)
+        fit(run)
+        if i % 2: del run.accelerator.backward
+        assert len(calls) == 2 and run.split == 2 and run.step == 8
+        a, b = run.guests[0].losses, whole.guests[0].losses
+        assert math.isclose(a[at], b[at], rel_tol=1e-6)
+        for s in a: assert math.isclose(a[s], b[s], rel_tol=1e-3), s
+    reliability('out of memory in the second part of a step, forward or backward', n, n, 'loss within 1e-6')
+
+@share(2, 20)
+def test_gradients_that_are_infinite(home, n, reliability):
+    "The loss is a number and its gradient is none: no update; five in a row end the run, and best/ is finite"
+    for i in range(n):
+        run, bad = runner(home, 1), 1 + i*5 % 8
+        run.total, p = 8, next(iter(run.rec.trainable().values()))
+        p.register_hook(lambda g: g*math.inf if run.step + 1 == bad else g)
+        fit(run)
+        assert (run.skipped, run.step) == (1, 8) and all(torch.isfinite(q).all() for q in run.rec.parameters())
+    reliability('a gradient that is not finite: no update', n, n, 'weights finite')
+
+def test_numbers_that_stay_bad_end_the_run_and_are_never_best(home, monkeypatch):
+    real = training.train_step
+    def step(run, micro):
+        if run.step >= 9: run.rec.trainable()[next(iter(run.rec.trainable()))].register_hook(lambda g: g*math.nan)
+        return real(run, micro)
+    monkeypatch.setattr(training, 'train_step', step)
+    with pytest.raises(Diverged, match='five times in a row'): train(tiny(home, eval_steps=2, early_stopping_patience=0))
+    from safetensors.torch import load_file
+    assert all(torch.isfinite(t).all() for t in load_file(home/'runs'/'x'/'best'/'model.safetensors').values())
+    found = load(max((home/'runs'/'x'/'checkpoints').glob('step-*')))
+    assert all(torch.isfinite(t).all() for t in found.model.values())
+
 @share(5, 50)
 def test_a_loss_that_is_no_number(home, monkeypatch, n, reliability):
     real = Run.__init__
@@ -276,12 +381,12 @@ def test_workers_that_die(home, n, reliability):
         flag = home/f'died{i}'
         run = runner(home, 1, dataloader_num_workers=1 + i % 2)
         real = run.batches
-        def batches(epoch, k=i*5 % 32):
+        def batches(epoch, k=i*5 % 32, how=i % 3):
             samples, plan = real(epoch)
             def dies(load=samples[k].load, main=os.getpid()):
                 if os.getpid() != main and not flag.exists():
                     flag.touch()
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    [lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: os._exit(1), lambda: os.kill(os.getpid(), signal.SIGBUS)][how]()
                 return load()
             samples[k] = replace(samples[k], load=dies)
             return samples, plan
@@ -289,7 +394,45 @@ def test_workers_that_die(home, n, reliability):
         fit(run)
         assert flag.exists()
         assert state_digest(replace(capture(run), state={})) == state_digest(replace(capture(whole), state={}))
-    reliability('a loader worker is killed: restarted at the same place', n, n, 'yes')
+    reliability('a loader worker is killed, ends, or dies of a bus error: restarted at the same place', n, n, 'yes')
+
+@pytest.mark.parametrize('error', [ConnectionResetError(104, 'Connection reset by peer'), EOFError(), FileNotFoundError(2, 'No such file or directory')], ids=lambda e: type(e).__name__)
+def test_a_worker_that_dies_while_it_hands_over(home, monkeypatch, error):
+    import welllog_ocr.loader as loader
+    real, left = loader._next, [error]
+    def next_(feed, silence):
+        got = real(feed, silence)
+        if left: raise left.pop()
+        return got
+    monkeypatch.setattr(loader, '_next', next_)
+    run, whole = runner(home, 1, dataloader_num_workers=1), runner(home, 1)
+    run.total = whole.total = 4
+    fit(run), fit(whole)
+    assert not left and run.guests[0].losses == whole.guests[0].losses
+
+@share(2, 20)
+def test_a_volume_that_blinks(home, n, reliability):
+    "An image cannot be read once or twice, and then it can: nothing is lost and nothing is different"
+    whole = runner(home, 1)
+    whole.total = 8
+    fit(whole)
+    for i in range(n):
+        run, tries = runner(home, 1), []
+        run.total, real = 8, run.batches
+        def batches(epoch, k=None):
+            samples, plan = real(epoch)
+            k = plan[i % 8][0]
+            def blinks(load=samples[k].load):
+                tries.append(k)
+                if len(tries) <= 1 + i % 2: raise OSError(5, 'Input/output error')
+                return load()
+            samples[k] = replace(samples[k], load=blinks)
+            return samples, plan
+        run.batches = batches
+        fit(run)
+        assert len(tries) >= 2 and not run.journal.events.exists() # nothing had to be told
+        assert run.guests[0].losses == whole.guests[0].losses
+    reliability('a volume that cannot be read for a moment', n, n, 'yes')
 
 @share(3, 20)
 def test_images_that_vanish_mid_run(home, drawn, n, reliability):

@@ -8,7 +8,7 @@ __all__ = ['WelllogError', 'ConfigError', 'DataError', 'SetupError', 'did_you_me
            'stable_hash', 'rng_for', 'seed_all', 'redact', 'visible', 'esc', 'esc_md', 'is_command', 'run_command']
 
 # %% ../nbs/00_core.ipynb #6ac1905f
-import hashlib, html, json, os, random, re, sys, tempfile, traceback, unicodedata
+import errno, hashlib, html, json, os, random, re, sys, tempfile, traceback, unicodedata
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -103,9 +103,22 @@ def append_jsonl(
     path:Path,  # Grows by one line; made when absent
     row:dict,   # One JSON object; NaN is refused
 ):
-    "Append one row to a JSONL file"
-    line = json.dumps(row, ensure_ascii=False, allow_nan=False) + '\n'
-    with open(path, 'ab', buffering=0) as f: f.write(line.encode())
+    "Append one row to a JSONL file, whole or not at all; the half line that a crash left is cut off first. Raises `OSError` when there is no room"
+    data = (json.dumps(row, ensure_ascii=False, allow_nan=False) + '\n').encode()
+    with open(path, 'a+b', buffering=0) as f:
+        end = _cut_half_line(f)
+        if f.write(data) == len(data): return
+        f.truncate(end) # a disk that fills up takes a part and says nothing
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+def _cut_half_line(f)->int: # Where the next line begins
+    end = f.seek(0, os.SEEK_END)
+    if not end or os.pread(f.fileno(), 1, end - 1) == b'\n': return end
+    tail = os.pread(f.fileno(), end, 0).rpartition(b'\n')[2]
+    try: json.loads(tail)
+    except ValueError: f.truncate(end - len(tail))
+    else: f.write(b'\n') # a whole row of someone who wrote no newline
+    return f.seek(0, os.SEEK_END)
 
 def write_jsonl(
     path:Path, # Target file

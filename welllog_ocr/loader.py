@@ -72,11 +72,11 @@ def batches(
         loader = _loader(rec, samples, todo[done:], workers, silence)
         while done < len(todo):
             try: batch, kept, lost = _next(loader, silence)
-            except RuntimeError as e:
-                if 'DataLoader' not in str(e): raise
+            except (RuntimeError, OSError, EOFError) as e: # a worker that dies while it hands over a batch breaks the pipe
+                if not workers or (isinstance(e, RuntimeError) and 'DataLoader' not in str(e)): raise
                 failures += 1
                 workers = workers if failures < 2 else 0
-                tell('loader_restarted', why=str(e).splitlines()[0], at=done, workers=workers)
+                tell('loader_restarted', why=f'{type(e).__name__}: {e}'.splitlines()[0], at=done, workers=workers)
                 break
             for id, why in lost: tell('image_lost', id=id, why=why)
             where, done = todo[done][0], done + 1

@@ -24,19 +24,20 @@ if is_command(globals()): run_command(lambda: ARGS.extend(_arguments()), debug='
 if ARGS and ARGS[1].print_config: raise SystemExit(0)
 
 # %% ../nbs/12_train.ipynb #8d9c7028
-import math, os, shutil, signal, statistics, time
+import errno, math, os, re, shutil, signal, statistics, time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError, safe_open
 from tqdm.auto import tqdm
 from transformers import get_scheduler
 
 from .checkpoint import CheckpointError, Saver, set_aside, Snapshot, checkpoints, cpu_copy, latest_valid, load, own, rng_state, set_rng_state, sweep
 from .config import TrainingConfig
-from .core import ConfigError, SetupError, WelllogError, read_jsonl, seed_all, stable_hash, writable_dir, write_atomic, write_jsonl
+from .core import ConfigError, SetupError, WelllogError, fsync_dir, read_jsonl, seed_all, stable_hash, writable_dir, write_atomic, write_jsonl
 from .dataset import skip_report
 from .early_stopping import EarlyStopping, LossThreshold
 from .epochs import RunData, epoch_batches, epoch_samples, parts, run_data
@@ -338,12 +339,18 @@ class Evaluate(Guest):
             write_jsonl(eval_file(run, run.step), rows)
             run.journal.metric(run.step, run.epoch, 'eval', **figures)
             value = figures[run.cfg.metric_for_best_model]
+            if self.best_step is not None and not _is_model(run.folder/'best'): self.lose(run)
             if self.best_step is None or (value is not None and (self.best is None or value < self.best)): self.keep(run, value)
 
     def keep(self, run, value):
         run.event('best', metric=run.cfg.metric_for_best_model, value=value, before=self.best)
         save_model(run.rec, run.folder/'best')
         self.best, self.best_step = value, run.step
+
+    def lose(self, run):
+        "Someone deleted or damaged best/: the next one evaluated is the best that there is"
+        run.event('best_lost', best_step=self.best_step, best=self.best)
+        self.best = self.best_step = None
 
     def state_dict(self): return dict(best=self.best, best_step=self.best_step)
     def load_state_dict(self, state): self.best, self.best_step = state['best'], state['best_step']
@@ -355,11 +362,26 @@ def save_model(
 ):
     "Save a model so that `folder` holds the old one or the new one, and never a mixture"
     new, old = folder.with_name(f'.tmp-{folder.name}'), folder.with_name(f'.old-{folder.name}')
-    for stale in (new, old): shutil.rmtree(stale, ignore_errors=True)
+    for stale in (new, old): _clear(stale)
     rec.save_pretrained(new)
-    if folder.exists(): folder.rename(old)
+    for p in (*new.rglob('*'), new): fsync_dir(p)
+    if os.path.lexists(folder): folder.rename(old)
     new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    fsync_dir(folder.parent)
+    _clear(old)
+
+def _clear(path:Path):
+    "Remove what is ours; of a link only the link"
+    if path.is_symlink() or path.is_file(): path.unlink()
+    else: shutil.rmtree(path, ignore_errors=True)
+
+def _is_model(folder:Path)->bool:
+    "Are the files of a saved model there, and as long as they have to be?"
+    weights = sorted(folder.glob('*.safetensors')) if (folder/'config.json').is_file() else []
+    try:
+        for p in weights: safe_open(p, 'pt')
+    except (OSError, SafetensorError): return False
+    return bool(weights)
 
 # %% ../nbs/12_train.ipynb #855bce33
 class StopOnLoss(Guest):
@@ -479,11 +501,19 @@ def find_start(
     if cfg.resume_from_checkpoint == 'never':
         raise ConfigError(f"{folder} holds a run, and resume_from_checkpoint='never' leaves existing runs alone; give this one another experiment_name, or take 'auto' to go on")
     papers, notes = check_same(folder, cfg, rows, data.fingerprint)
+    named = named and papers.get('forked_from') != cfg.resume_from_checkpoint # the command that made a fork, started again, goes on with it
     if not named: _refuse_a_crash_loop(folder)
     sweep(root)
     if named: return papers['run_id'], _named(cfg, root, papers['run_id']), notes
     found, bad = latest_valid(root, papers['run_id'])
-    return papers['run_id'], found, notes + [f'a newer checkpoint was bad: {b}' for b in bad]
+    return papers['run_id'], found or _before_the_first_save(cfg, papers), notes + [f'a newer checkpoint was bad: {b}' for b in bad]
+
+def _before_the_first_save(cfg, papers:dict)->Snapshot|None:
+    "Where a run without checkpoints begins. Raises `CheckpointError` when it had some: a run never starts again from zero on its own"
+    events = cfg.run_dir/'events.jsonl'
+    if events.exists() and any(e['event'] == 'saved' for e in read_jsonl(events)):
+        raise CheckpointError(f'{cfg.run_dir}: events.jsonl tells of saved checkpoints, and {cfg.checkpoint_dir}/ holds none, so they were deleted or moved; put them back, or start anew under another experiment_name')
+    return _forked(load(Path(papers['forked_from']))) if 'forked_from' in papers else None
 
 def _refuse_a_crash_loop(folder:Path):
     "A pod that starts a run again and again after the same crash burns money for nothing"
@@ -516,6 +546,8 @@ def go_on(
 ):
     "Bring run and run folder to where the checkpoint was made; without one, to the beginning"
     if start is not None: restore(run, start)
+    if start is not None and start.state.get('forked') and run.step >= run.total:
+        raise ConfigError(f'the fork starts at step {run.step} and ends at step {run.total}, so nothing would be trained; raise max_steps or num_train_epochs')
     cut = cut_back(run.folder, start.state['metrics_rows'] if start else 0, run.step if start and not start.state.get('forked') else -1)
     if start is None and not cut: return
     run.evals = {int(p.stem.removeprefix('step-')): summarise(read_jsonl(p)) for p in sorted((run.folder/'eval').glob('step-*.jsonl'))}
@@ -566,10 +598,10 @@ def train(
     rec = load_recogniser(cfg.model_name, **(dict(extra_characters=cfg.extra_characters) if cfg.extra_characters else {}))
     freeze(rec, cfg.freeze)
     data = run_data(cfg, rec)
-    if cfg.run_dir.is_symlink(): raise SetupError(f'{cfg.run_dir} is a link, so a run there would be written elsewhere; name the folder itself in output_dir')
+    _refuse_links(cfg)
     writable_dir(cfg.run_dir)
     took_over = []
-    with own(cfg.run_dir, tell=lambda what, **facts: took_over.append(facts)):
+    with _disk_speaks(cfg.run_dir), own(cfg.run_dir, tell=lambda what, **facts: took_over.append(facts)):
         run_id, start, notes = find_start(cfg, data)
         run = Run(cfg, rec, data)
         for facts in took_over: run.event('took_over', **facts)
@@ -579,6 +611,22 @@ def train(
         go_on(run, start)
         _announce(run, notes)
         return _guarded(run, judge, save)
+
+def _refuse_links(cfg:TrainingConfig):
+    for p in (cfg.run_dir, *(cfg.run_dir/name for name in (cfg.checkpoint_dir, 'eval', 'best', 'final', 'metrics.jsonl', 'events.jsonl'))):
+        if p.is_symlink(): raise SetupError(f'{p} is a link, so the run would write somewhere else; name the folder itself in output_dir, and take the link away')
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.ENOTCONN, errno.ESTALE}
+
+@contextmanager
+def _disk_speaks(folder:Path):
+    "Within the context, what a disk refuses is told as what it is, and not as a mistake of this package"
+    try: yield
+    except (OSError, SafetensorError) as e:
+        number = getattr(e, 'errno', None) or int((re.search(r'os error (\d+)', str(e)) or ('', 0))[1])
+        if number not in _DISK: raise
+        raise SetupError(f'{folder}: the disk did not take what was written ({os.strerror(number)}), so the run cannot be recorded any more; make room or rights there, and the same command goes on '
+                         'from the last checkpoint') from e
 
 def _announce(run:Run, notes:list):
     print(summary(run))
@@ -596,6 +644,7 @@ def _guarded(run:Run, judge:Evaluate, save:Save)->Path:
     except Exception as e:
         run.event('crashed', why=f'{type(e).__name__}: {e}')
         if isinstance(e, WelllogError): _safe(run, save, type(e).__name__)
+        save.saver.wait() # one that is under way becomes whole
         raise
     return _finish(run, judge)
 
