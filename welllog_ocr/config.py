@@ -63,6 +63,8 @@ class TrainingConfig:
     crop_share:float = 0.5                  # Share of the synthetic lines that are cut out of whole drawn headers; the others are drawn alone
     synth_lines:int = 4000                  # Synthetic training lines an epoch when there is no `data_path`
     synth_eval_lines:int = 200              # Synthetic evaluation lines when there is no `data_path`
+    language_weight:float = 0.3             # How much the language of header texts counts when a line recogniser reads; 0: the picture alone
+    language_texts:int = 8000               # Drawn texts that this language is learned from, beside those of the training lines
     augment:float = 1.0                     # Strength of the damage done to real training images; 0: none
     # How
     num_train_epochs:int = 10               # Passes over the training data; `max_steps` wins over it
@@ -111,9 +113,9 @@ _SCHEDULES = ('linear', 'cosine', 'constant', 'constant_with_warmup', 'polynomia
 def _refusals(c):
     "(broken, message) for every rule about one field"
     for name in ('per_device_train_batch_size', 'per_device_eval_batch_size', 'gradient_accumulation_steps', 'logging_steps',
-                 'eval_steps', 'save_steps', 'num_train_epochs', 'synth_lines', 'synth_eval_lines'):
+                 'eval_steps', 'save_steps', 'num_train_epochs', 'synth_lines', 'synth_eval_lines', 'language_texts'):
         yield getattr(c, name) < 1, f'{name}={getattr(c, name)}: must be 1 or more'
-    for name in ('warmup_steps', 'weight_decay', 'max_grad_norm', 'dataloader_num_workers', 'augment', 'early_stopping_patience', 'early_stopping_min_delta',
+    for name in ('warmup_steps', 'weight_decay', 'max_grad_norm', 'dataloader_num_workers', 'augment', 'language_weight', 'early_stopping_patience', 'early_stopping_min_delta',
                  'early_stopping_min_evals', 'train_loss_threshold'):
         yield getattr(c, name) < 0, f'{name}={getattr(c, name)}: must not be negative'
     for name in ('max_steps', 'max_batch_cost', 'train_subset', 'eval_subset'):

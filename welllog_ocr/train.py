@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ARGS', 'Average', 'Guest', 'tell', 'Run', 'train_step', 'cuts', 'loaded', 'is_out_of_memory', 'sure_step', 'Diverged',
-           'fit', 'capture', 'restore', 'Log', 'eval_file', 'Evaluate', 'save_model', 'StopOnLoss', 'StopEarly',
-           'Spikes', 'Progress', 'Tidy', 'Curves', 'Save', 'find_start', 'go_on', 'report', 'summary', 'warnings',
-           'train']
+           'fit', 'capture', 'restore', 'Log', 'eval_file', 'Evaluate', 'save_model', 'Study', 'StopOnLoss',
+           'StopEarly', 'Spikes', 'Progress', 'Tidy', 'Curves', 'Save', 'find_start', 'go_on', 'report', 'summary',
+           'warnings', 'train']
 
 # %% ../nbs/12_train.ipynb #cd78bfa0
 import sys
@@ -40,7 +40,7 @@ from .config import TrainingConfig
 from .core import ConfigError, SetupError, WelllogError, fsync_dir, read_jsonl, seed_all, stable_hash, writable_dir, write_atomic, write_jsonl
 from .dataset import skip_report
 from .early_stopping import EarlyStopping, LossThreshold
-from .epochs import RunData, epoch_batches, epoch_samples, parts, run_data
+from .epochs import RunData, epoch_batches, epoch_samples, language_texts, parts, run_data
 from .evaluate import changed_lines, comparison, evaluate, summarise, verdict
 from .identity import begin, check_same, data_rows
 from .loader import batches
@@ -383,6 +383,12 @@ def _is_model(folder:Path)->bool:
     except (OSError, SafetensorError): return False
     return bool(weights)
 
+# %% ../nbs/12_train.ipynb #af4cab43
+class Study(Guest):
+    "Gives the model the language of headers"
+    def before_run(self, run):
+        if run.cfg.language_weight: run.rec.study(language_texts(run.cfg, run.data), run.cfg.language_weight)
+
 # %% ../nbs/12_train.ipynb #855bce33
 class StopOnLoss(Guest):
     "Stops when the smoothed training loss is below `train_loss_threshold`; stands before `Evaluate`"
@@ -607,7 +613,7 @@ def train(
         for facts in took_over: run.event('took_over', **facts)
         saver = Saver(cfg.run_dir/cfg.checkpoint_dir, run_id, cfg.max_checkpoints, metric=cfg.metric_for_best_model, tell=run.event, before=lambda: sync(run.journal))
         spikes, judge = Spikes(), Evaluate()
-        run.guests = [Log(), StopOnLoss(cfg), judge, StopEarly(cfg), spikes, Curves(), Progress(), Tidy(), *guests, save := Save(saver, spikes)]
+        run.guests = [Log(), StopOnLoss(cfg), judge, Study(), StopEarly(cfg), spikes, Curves(), Progress(), Tidy(), *guests, save := Save(saver, spikes)]
         go_on(run, start)
         _announce(run, notes)
         return _guarded(run, judge, save)
