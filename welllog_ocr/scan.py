@@ -179,6 +179,7 @@ def _scan_dpi(source, page)->float:
     if found and max(found)[0] > 8*MAX_PIXELS: raise DataError(f'{_name(source)}: a picture on it has {max(found)[0]//10**6} million pixels; cut the page up')
     return min(max(max(found)[1], 72), _PDF_FINEST) if found else _PDF_DPI
 
+# %% ../nbs/02a_scan.ipynb #a4ee875b
 def _read_pdf(source, page:int, top:int=0, height:int|None=None)->Image.Image:
     with _pdf_page(source, page) as (found, dpi, _):
         w, h = _dots(found, dpi)

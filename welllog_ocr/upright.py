@@ -69,6 +69,7 @@ def _text_lines(boxes:np.ndarray, shape:tuple)->np.ndarray:
         if len(b) >= 4 and y1 - y0 <= 2.2*np.median(b[:, 3]) and x1 - x0 >= 3*(y1 - y0): found.append((len(b), x0, y0, x1, y1))
     return np.array(sorted(found, reverse=True), int).reshape(-1, 5)[:, 1:]
 
+# %% ../nbs/02b_upright.ipynb #a7fc4c95
 _NETS = threading.local() # a network holds the state of its last picture, so each thread has its own
 
 def _net():
@@ -145,6 +146,7 @@ def find_pose(
     skew  = _skew(boxes[says > 0])
     return Pose(turns, skew, len(boxes), round(abs(up), 2))
 
+# %% ../nbs/02b_upright.ipynb #e097324a
 def set_pose(
     img:Image.Image,
     pose:Pose,
