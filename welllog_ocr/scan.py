@@ -6,9 +6,8 @@
 __all__ = ['FORMATS', 'MAX_PIXELS', 'format_of', 'ScanInfo', 'read_image', 'scan_info', 'read_region']
 
 # %% ../nbs/02a_scan.ipynb #f1fef67f
-import io, math, os, struct, subprocess, sys, threading
+import io, math, struct, subprocess, sys, threading
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,9 +72,15 @@ class ScanInfo(NamedTuple):
     stretch:tuple # (x, y): enlarged by this to make the pixels square
 
 def _orientation(img)->int:
-    try: turn = int(img.getexif().get(0x0112, 1))
-    except Exception: return 1 # broken EXIF beside whole pixels: the pixels count
-    return turn if 1 <= turn <= 8 else 1
+    "From what stands before the pixels: `getexif` would decode a PNG to look behind them"
+    if isinstance(img, TiffImageFile): turn = img.tag_v2.get(0x0112, 1)
+    elif not img.info.get('exif'): return 1
+    else:
+        exif = Image.Exif()
+        try: exif.load(img.info['exif'])
+        except Exception: return 1 # broken EXIF beside whole pixels: the pixels count
+        turn = exif.get(0x0112, 1)
+    return turn if turn in range(1, 9) else 1
 
 def _dpi(img)->tuple[float, float]:
     "Dots per inch in x and y, (0, 0) when unknown; without a unit they still have a ratio"

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from PIL import Image
+
 from .core import DataError, SetupError, did_you_mean, first_few, read_json, stable_hash, write_json
 from .dataset import Sample, Skip, Splits, leaks, skip_report, split_by_group
 from .scan import read_image, read_region
