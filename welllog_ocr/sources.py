@@ -304,9 +304,10 @@ def _note(name:str, revision:str)->Path:
 
 def _fetch_commit(name:str, revision:str, timeout:float)->tuple[Path, str]:
     "Folder and commit. Raises what the hub's client raises"
-    from huggingface_hub import HfApi, snapshot_download
-    sha  = HfApi().dataset_info(name, revision=revision, timeout=timeout).sha
-    path = snapshot_download(name, repo_type='dataset', revision=sha, allow_patterns=_FILES, etag_timeout=timeout)
+    from huggingface_hub import HfApi, constants, snapshot_download
+    hub  = os.environ.get('HF_ENDPOINT', constants.ENDPOINT)
+    sha  = HfApi(endpoint=hub).dataset_info(name, revision=revision, timeout=timeout).sha
+    path = snapshot_download(name, repo_type='dataset', revision=sha, allow_patterns=_FILES, etag_timeout=timeout, endpoint=hub)
     note = _note(name, revision)
     note.parent.mkdir(parents=True, exist_ok=True)
     write_json(note, dict(commit=sha))
