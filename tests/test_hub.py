@@ -31,7 +31,7 @@ class Hub:
             def do_HEAD(self): hub.answer(self)
             def do_GET(self): hub.answer(self)
         self.server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-        self.server.daemon_threads = True
+        self.server.daemon_threads, self.server.handle_error = True, lambda *args: None # clients that went away
         self.url = f'http://127.0.0.1:{self.server.server_port}'
         threading.Thread(target=self.server.serve_forever, args=(.02,), daemon=True).start()
 

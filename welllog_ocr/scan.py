@@ -6,7 +6,7 @@
 __all__ = ['FORMATS', 'MAX_PIXELS', 'format_of', 'ScanInfo', 'read_image', 'scan_info', 'read_region']
 
 # %% ../nbs/02a_scan.ipynb #f1fef67f
-import io, math, struct, subprocess, sys, threading
+import io, math, os, stat, struct, subprocess, sys, threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -51,7 +51,10 @@ def _decoding(source):
     except Exception as e: # decoders raise whatever a broken file leads them to
         raise DataError(f'{_name(source)}: cannot be decoded ({type(e).__name__}: {e}); replace the image or drop its row') from None
 
-def _stream(source): return io.BytesIO(source) if isinstance(source, bytes) else open(source, 'rb')
+def _stream(source):
+    if isinstance(source, bytes): return io.BytesIO(source)
+    if not stat.S_ISREG(os.stat(source).st_mode): raise DataError(f'{source}: is a folder or a pipe and no file; name the image')
+    return open(source, 'rb')
 
 def _kind(source, f)->str:
     head = f.read(1024)
@@ -101,11 +104,14 @@ def _capped(source, w:float, h:float):
         raise DataError(f'{_name(source)}: {w:.0f} x {h:.0f} pixels is more than {MAX_PIXELS//10**6} million; cut the header out of the scan, or name the rows to read (read_region)')
 
 def _whole_strips(source, img, length:int):
-    "Raises `DataError` when pieces of a TIFF lie beyond the end of the file"
-    for at, n in ((273, 279), (324, 325)): # strips, tiles
-        offsets, counts = img.tag_v2.get(at, ()), img.tag_v2.get(n, ())
-        lost = sum(o + c > length for o, c in zip(offsets, counts))
-        if lost: raise DataError(f'{_name(source)}: {lost} of its {len(offsets)} pieces lie beyond the end of the file, so it is cut off; copy it again')
+    "Raises `DataError` when pieces of a TIFF are missing, or lie beyond the end of the file"
+    tag = img.tag_v2.get
+    w, h, planes = tag(256), tag(257), tag(277, 1) if tag(284, 1) == 2 else 1
+    need = -(-h//tag(278, h))*planes if 273 in img.tag_v2 else -(-h//tag(323))*-(-w//tag(322))*planes # strips, else tiles
+    offsets, counts = tag(273) or tag(324), tag(279) or tag(325) or ()
+    if len(offsets) < need: raise DataError(f'{_name(source)}: has {len(offsets)} pieces, where {h} rows need {need}, so rows are missing; scan or convert it again')
+    lost = sum(o + c > length for o, c in zip(offsets, counts))
+    if lost: raise DataError(f'{_name(source)}: {lost} of its {len(offsets)} pieces lie beyond the end of the file, so it is cut off; copy it again')
 
 @contextmanager
 def _opened(source, page:int=0):
@@ -131,9 +137,9 @@ _TURNS = {2: (Image.Transpose.FLIP_LEFT_RIGHT,), 3: (Image.Transpose.ROTATE_180,
 
 def _eight_bits(img)->Image.Image:
     "A picture of more than 8 bits as grey"
-    if img.mode == 'F': raise DataError('its pixels are floating-point numbers, whose black and white nobody knows; save it as 8-bit grey')
+    if img.mode == 'F': raise ValueError('its pixels are floating-point numbers, whose black and white nobody knows; save it as 8-bit grey')
     a = np.asarray(img)
-    if a.size and not 0 <= a.min() <= a.max() <= 65535: raise DataError(f'its grey values reach from {a.min()} to {a.max()}, which is more than 16 bits; save it as 8-bit grey')
+    if a.size and not 0 <= a.min() <= a.max() <= 65535: raise ValueError(f'its grey values reach from {a.min()} to {a.max()}, which is more than 16 bits; save it as 8-bit grey')
     grey = ((a.astype(np.uint32) + 128)//257).astype(np.uint8)
     inverted = isinstance(img, TiffImageFile) and img.tag_v2.get(262) == 0 # WhiteIsZero: Pillow inverts it up to 8 bits only
     return Image.fromarray(255 - grey if inverted else grey)

@@ -6,7 +6,7 @@
 __all__ = ['find_table', 'read_table', 'load_split', 'find_splits', 'hub_folder', 'load_data', 'load_eval']
 
 # %% ../nbs/03a_sources.ipynb #39bff5a8
-import base64, binascii, csv, hashlib, io, json, os, re, time, warnings
+import base64, binascii, csv, hashlib, io, json, os, re, stat, time, warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,7 +23,7 @@ from .upright import Pose, find_header, find_pose, set_pose
 def _utf8(path:Path)->str:
     "The text of a file. Raises `DataError` when it is not UTF-8"
     data = path.read_bytes()
-    if data[:2] in (b'\xff\xfe', b'\xfe\xff'): raise DataError(f'{path}: is written in UTF-16; save it as UTF-8, and nothing is lost')
+    if data[:2] in (b'\xff\xfe', b'\xfe\xff') or b'\0' in data[:1000]: raise DataError(f'{path}: is written in UTF-16; save it as UTF-8, and nothing is lost')
     try: return data.decode('utf-8-sig')
     except UnicodeDecodeError as e:
         line = data.count(b'\n', 0, e.start) + 1
@@ -223,7 +223,9 @@ def _posed(data:bytes, at:dict, kind:str, turn:bool|None)->tuple:
 
 def _bytes(source:Path|bytes)->bytes:
     if isinstance(source, bytes): return source
-    try: return source.read_bytes()
+    try:
+        if not stat.S_ISREG(os.stat(source).st_mode): raise DataError(f'{source}: is a folder or a pipe and no file; name the image') # a pipe would be waited for
+        return source.read_bytes()
     except FileNotFoundError: raise DataError(f'{source}: no such file; add the image or drop its row') from None
     except OSError as e: raise DataError(f'{source}: cannot be read ({e.strerror}); check the volume, the rights and the name') from None
 
