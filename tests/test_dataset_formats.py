@@ -134,7 +134,7 @@ def test_the_same_rows_in_every_format_are_the_same_samples(tmp_path):
 
 PAYLOADS = ['../secret.png', '../../secret.png', 'more/../../secret.png', './../secret.png', 'out/secret.png', 'link.png', '../settwo/secret.png', '/etc/passwd', '/dev/stdin', '/dev/zero', '//etc/passwd', 'file:///etc/passwd', 'file:/etc/passwd',
             'http://127.0.0.1/a.png', 'https://x/a.png', 'ftp://x/a.png', 's3://b/a.png', 'hf://datasets/a/b.png', 'data:image/png;base64,AAAA', '\\\\host\\share\\a.png', 'C:\\a.png', '..\\secret.png', '%2e%2e/secret.png', '~/a.png', '~root/.ssh/id_rsa', '$HOME/a.png',
-            'loop', 'loop/a.png', '.', '..', '/', '', ' ', 'a\0.png', '../secret.png\0.png', 'a'*300, 'a/'*3000 + 'b', '\ud800.png', '0.png/', '0.png/../../secret.png', '\n', '|id', '`id`', '-rf', 'more']
+            'loop', 'loop/a.png', '.', '..', '/', '', ' ', 'a\0.png', '../secret.png\0.png', 'a'*300, 'a/'*3000 + 'b', '\ud800.png', '0.png/../../secret.png', '\n', '|id', '`id`', '-rf', 'more']
 
 @pytest.mark.parametrize('name', PAYLOADS, ids=lambda n: ascii(n)[:30])
 @pytest.mark.parametrize('column', ['file_name', 'image'])
