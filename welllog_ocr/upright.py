@@ -183,6 +183,12 @@ def _lying_end(beside:np.ndarray, above:np.ndarray)->int:
     end = int(won.argmax()) + 1
     return end if won[end - 1] >= max(_FEW, .25*(above + beside)[:end].sum()) and end >= _BANDS/4 else 0
 
+def _first_band(letters:np.ndarray)->int:
+    "Band where text begins, and what stands close above it; a stray speck is no beginning"
+    first = int((letters >= 3).argmax())
+    while first > 0 and letters[max(0, first - 3):first].any(): first -= 1
+    return 0 if first <= 3 else first - 1
+
 def _upright_end(letters:np.ndarray, start:int)->int:
     "Band where an upright header ends that begins at `start`: at the widest gap between 1.2 and 1.8 widths, or at 1.5"
     low, high = start + int(1.2*_BANDS), start + int(1.8*_BANDS)
@@ -217,8 +223,7 @@ def find_header(
     beside, above = counts(says > 0), counts(says < 0)
     both = beside + above
     if both.sum() < _FEW: raise DataError(f'{path if isinstance(path, Path | str) else "the image"}: hardly any text in its first {grey.shape[0]/s:.0f} rows, so no header was found; cut it out by hand')
-    start = int((both >= 3).argmax()) # a stray speck is no beginning
-    start = 0 if start <= 3 else start - 1
+    start = _first_band(both)
     end   = _lying_end(beside[start:], above[start:])
     end   = _lying_stop(boxes, says, beside, start + end, band, grey.shape[0]) if end else min(grey.shape[0], _upright_end(both, start)*band)
     top, bottom = round(start*band/s), min(h, round(end/s))
