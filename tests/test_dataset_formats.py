@@ -62,7 +62,7 @@ def test_any_jsonl_is_read_or_refused(folder, table):
 @given(st.lists(st.lists(st.text(max_size=8), min_size=1, max_size=4), max_size=4), st.sampled_from(['file_name,text', 'file_name;text', 'text\tfile_name\tid', 'file_name,text,text', 'name,words', '']), st.sampled_from(['\n', '\r\n', '\r']), st.booleans())
 def test_any_csv_is_read_or_refused(folder, table, head, end, bom):
     f = io.StringIO()
-    csv.writer(f, lineterminator=end).writerows([['0.png', *r] for r in table])
+    csv.writer(f, lineterminator=end, quoting=csv.QUOTE_ALL).writerows([['0.png', *r] for r in table])
     path = folder/'metadata.csv'
     path.write_bytes((b'\xef\xbb\xbf' if bom else b'') + (head + end + f.getvalue()).encode('utf-8', 'surrogatepass'))
     try: check(folder, len(table))
