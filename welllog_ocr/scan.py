@@ -61,7 +61,7 @@ def _kind(source, f)->str:
     f.seek(0)
     kind = format_of(head)
     if not head: raise DataError(f'{_name(source)}: the file is empty (0 bytes); copy it again')
-    if not kind: raise DataError(f'{_name(source)}: is no {", ".join(FORMATS[:-1])} or PDF, whatever its name says; convert it or drop its row')
+    if not kind: raise DataError(f'{_name(source)}: cannot be decoded, as it is no {", ".join(FORMATS[:-1])} or PDF, whatever its name says; convert it or drop its row')
     return kind
 
 # %% ../nbs/02a_scan.ipynb #9a3a29e2
