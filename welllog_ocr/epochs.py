@@ -11,10 +11,11 @@ from functools import partial
 
 from .config import TrainingConfig
 from .core import DataError, rng_for, stable_hash
-from .dataset import Skip, fingerprint, load_folder, of_kind, shuffled_batches, skip_report, subset
+from .dataset import Skip, fingerprint, of_kind, shuffled_batches, skip_report, subset
 from .headers import SynthCrops
 from .models.core import Recogniser
 from .pen import degrade
+from .sources import load_data
 from .synth import SynthLines
 
 # %% ../nbs/08a_epochs.ipynb #b40e33fb
@@ -52,7 +53,7 @@ def run_data(
     if cfg.data_path is None:
         held = drawn_lines(cfg.synth_eval_lines, cfg.crop_share, f'{cfg.seed}-eval')
         return RunData([], subset(held, cfg.eval_subset), cfg.synth_lines, stable_hash(['synth', cfg.seed, cfg.synth_lines, cfg.crop_share, fingerprint(held)]), [], [])
-    found = load_folder(cfg.data_path, cfg.eval_share, cfg.seed)
+    found = load_data(cfg.data_path, cfg.eval_share, cfg.seed)
     (train, skips1), (held, skips2) = (of_kind(s, rec.kinds) for s in (found.train, found.eval))
     train, skips3 = _learnable(rec, train)
     train, held, skips = subset(train, cfg.train_subset), subset(held, cfg.eval_subset), [*found.skips, *skips1, *skips2, *skips3]
