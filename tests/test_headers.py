@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from welllog_ocr.core import ConfigError, read_jsonl
-from welllog_ocr.dataset import load_folder
+from welllog_ocr.sources import load_data
 from welllog_ocr.forms import lay_out
 from welllog_ocr.headers import PER_PAGE, SynthCrops, crops_of, draw_region
 from welllog_ocr.pages import SynthPages, page_fields, page_lines, page_markdown
@@ -134,7 +134,7 @@ def test_pages_are_pure_functions_of_seed_and_number():
 @pytest.mark.parametrize('kind,format', [('page', 'tiff'), ('page', 'png'), ('crop', 'tiff'), ('crop', 'png')])
 def test_folders_can_be_read_back(tmp_path, kind, format):
     write_folder(tmp_path/'a', n=4, kind=kind, format=format, **(dict(dpi=100) if kind == 'page' else {}))
-    data = load_folder(tmp_path/'a')
+    data = load_data(tmp_path/'a')
     assert (len(data.train), len(data.eval), data.skips, data.leaks) == (3, 1, [], [])
     for row, s in zip(read_jsonl(tmp_path/'a'/'train'/'metadata.jsonl'), data.train):
         with Image.open(tmp_path/'a'/'train'/row['file_name']) as img:
