@@ -6,7 +6,7 @@
 __all__ = ['CONTRAST', 'SKETCH', 'COPY', 'ALIKE', 'ink_of', 'without_rules', 'Picture', 'measure', 'disagreement',
            'similar_pairs']
 
-# %% ../nbs/03c_pictures.ipynb #fed9a271
+# %% ../nbs/03c_pictures.ipynb #3280e407
 import hashlib
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-# %% ../nbs/03c_pictures.ipynb #99daf870
+# %% ../nbs/03c_pictures.ipynb #1b2c47ee
 CONTRAST = 40 # grey levels between paper and ink; below it there is nothing to read
 
 def ink_of(
@@ -24,10 +24,11 @@ def ink_of(
     level, dark = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY_INV + cv2.THRESH_OTSU)
     share = float(dark.mean())
     if share in (0., 1.): return np.zeros_like(grey), False, False
-    sums = cv2.mean(grey, dark)[0], cv2.mean(grey, 1 - dark)[0]
-    return (1 - dark if share > .5 else dark), share > .5, sums[1] - sums[0] >= CONTRAST
+    edge = np.concatenate([dark[0], dark[-1], dark[:, 0], dark[:, -1]]).mean()
+    light = share > .65 or share > .45 and edge > .6 # heavy type fills half a crop, but not its edge
+    return 1 - dark if light else dark, light, cv2.mean(grey, 1 - dark)[0] - cv2.mean(grey, dark)[0] >= CONTRAST
 
-# %% ../nbs/03c_pictures.ipynb #ff39c206
+# %% ../nbs/03c_pictures.ipynb #a69543e2
 def without_rules(
     ink:np.ndarray, # 0 or 1
 )->np.ndarray: # Likewise
@@ -42,7 +43,7 @@ def without_rules(
         keep = keep - tall*keep
     return keep
 
-# %% ../nbs/03c_pictures.ipynb #8b3b0524
+# %% ../nbs/03c_pictures.ipynb #8d1b3be9
 def _pieces(ink:np.ndarray)->np.ndarray:
     "Boxes (x, y, w, h) of connected ink, without specks, rules and the edges of frames"
     _, _, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8, ltype=cv2.CV_32S)
@@ -59,7 +60,7 @@ def _letters(pieces:np.ndarray)->tuple[np.ndarray, float]:
     tall = float(pieces[order[np.searchsorted(weight, weight[-1]/2)], 3])
     return pieces[pieces[:, 3] >= .4*tall], tall
 
-# %% ../nbs/03c_pictures.ipynb #aa5e1219
+# %% ../nbs/03c_pictures.ipynb #fcb44881
 SKETCH = (64, 16)
 
 class Picture(NamedTuple):
@@ -72,13 +73,14 @@ class Picture(NamedTuple):
     box:tuple               # Left, top, right, bottom of the ink, its outermost 2 % on each side cut off
     letter:float            # Height of the letters in pixels; 0 when none were found
     inked:int               # Columns covered by words
+    touched:int             # Columns with any ink near them, specks and faint strokes too
     sketch:bytes            # Ink inside the box, 64 x 16 cells; empty for a blank image
     frame:bytes             # Ink of the whole image, likewise
 
     @property
     def blank(self)->bool: return self.ink < .002
 
-# %% ../nbs/03c_pictures.ipynb #58f8f021
+# %% ../nbs/03c_pictures.ipynb #77541177
 _LARGE = 8_000_000 # pixels; larger images are measured at half the size or less
 
 def _covered(pieces:np.ndarray, gap:float, width:int)->int:
@@ -87,6 +89,8 @@ def _covered(pieces:np.ndarray, gap:float, width:int)->int:
     np.add.at(steps, np.clip(pieces[:, 0] - gap, 0, width).astype(int), 1)
     np.add.at(steps, np.clip(pieces[:, 0] + pieces[:, 2] + gap, 0, width).astype(int), -1)
     return int((np.cumsum(steps) > 0).sum())
+
+def _touched(ink:np.ndarray, tall:float)->int: return int(cv2.dilate(ink.any(0).astype(np.uint8)[None], np.ones((1, int(.8*tall) | 1), np.uint8)).sum())
 
 def _core(ink:np.ndarray)->tuple[int, ...]:
     "The box of the ink without the outermost 2 % on each side, so that a speck or the stub of a rule moves it little"
@@ -108,13 +112,14 @@ def measure(
     ink, inverted, contrast = ink_of(grey)
     bare = without_rules(ink) if contrast else np.zeros_like(ink)
     share, dark = float(bare.mean()), float((grey < 128).mean())
-    if not contrast: return Picture(img.size, pixels, 0., dark, inverted, (0, 0, *img.size), 0., 0, b'', b'')
+    if not contrast: return Picture(img.size, pixels, 0., dark, inverted, (0, 0, *img.size), 0., 0, 0, b'', b'')
     pieces, tall = _letters(_pieces(bare))
+    if tall < 4: pieces, tall = pieces[:0], 0. # specks
     left, top, right, bottom = _core(ink)
     return Picture(img.size, pixels, share, dark, inverted, tuple(v*by for v in (left, top, right, bottom)), tall*by, _covered(pieces, .3*tall, ink.shape[1])*by,
-                   _cells(ink[top:bottom, left:right]), _cells(ink))
+                   _touched(bare, tall)*by, _cells(ink[top:bottom, left:right]), _cells(ink))
 
-# %% ../nbs/03c_pictures.ipynb #5e722435
+# %% ../nbs/03c_pictures.ipynb #0d71f0b3
 def _laid_out(img:Image.Image, pic:Picture, box:tuple, size:tuple)->np.ndarray:
     "The ink of an image inside a box at a given size, 0 to 1; the texture of paper and the ringing of JPEG are clipped off"
     left, top, right, bottom = box
@@ -160,7 +165,7 @@ def disagreement(
         return _disagreement(_laid_out(a, pa, box_a, size), _laid_out(b, pb, box_b, size))
     return min(at((0, 0, *pa.size), (0, 0, *pb.size)), at(pa.box, pb.box))
 
-# %% ../nbs/03c_pictures.ipynb #63a38496
+# %% ../nbs/03c_pictures.ipynb #442809de
 def _units(sketches:list[bytes])->np.ndarray:
     "Sketches as unit vectors without their mean: their product is a correlation"
     x = np.frombuffer(b''.join(sketches), np.uint8).reshape(len(sketches), -1).astype(np.float32)
