@@ -6,11 +6,11 @@
 __all__ = ['QUESTIONS', 'chatter', 'placeholder', 'loop', 'unbalanced', 'fence', 'escaped', 'invisible', 'look_alike', 'mojibake',
            'spacing', 'complaints', 'foreign', 'apis_in', 'well_key', 'tokens_about']
 
-# %% ../nbs/03d_labels.ipynb #2b8574e6
+# %% ../nbs/03d_labels.ipynb #cf052605
 import re, unicodedata
 from collections import Counter
 
-# %% ../nbs/03d_labels.ipynb #d26f2f04
+# %% ../nbs/03d_labels.ipynb #70ba50af
 _CHATTER = re.compile('|'.join([
     r"\bI('m| am) sorry\b", r"\bI apologi[sz]e\b", r"\bas an AI\b", r"\bI (can't|cannot|can not|couldn't|could not|am (un|not )able to)\b", r"\bunable to (read|transcribe|extract|process|see)\b",
     r"\bthe (provided )?(image|picture|photo|scan|text) (shows|contains|appears|depicts|displays|reads|says|is (blurry|unclear|illegible|too))\b", r"\A(sure|certainly|of course)[,!]",
@@ -24,7 +24,7 @@ def _found(m)->str: return f'“{m[0].strip()}”' if m else ''
 def chatter(text:str)->str:     "Words of an assistant, not of a header";        return _found(_CHATTER.search(text.replace('’', "'")))
 def placeholder(text:str)->str: "A stand-in for what could not be read";         return _found(_HOLDER.search(text)) or (f'“{text.strip()}”' if text.strip().casefold() in _NOTHING else '')
 
-# %% ../nbs/03d_labels.ipynb #c289cb12
+# %% ../nbs/03d_labels.ipynb #e13b132f
 _LOOP  = re.compile(r'(?=(?P<unit>.{3,60}?)(?P=unit){4})(?P=unit)+', re.S)
 _DRAWL = re.compile(r'([^\W\d_])\1{7,}')
 _TAIL  = 4000 # characters at the end: a loop does not end by itself
@@ -40,7 +40,7 @@ def loop(text:str)->str:
     m = _DRAWL.search(text[-_TAIL:])
     return f'“{m[1]}” {len(m[0])} times in a row' if m else ''
 
-# %% ../nbs/03d_labels.ipynb #7fd61826
+# %% ../nbs/03d_labels.ipynb #dd08dc47
 _TAG  = re.compile(r'<(/?)(table|thead|tbody|tfoot|tr|td|th|caption|b|i|u|p|em|strong|div|span|sup|sub|ul|ol|li|h[1-6]|html|body|head|br|hr|img)\b[^<>]*?(/?)>', re.I)
 _VOID = {'br', 'hr', 'img'}
 
@@ -64,7 +64,7 @@ def escaped(text:str)->str:
     m = re.search(r'\\[nt](?![a-z])|\\u[0-9a-f]{4}', text) or (None if _TAG.search(text) else re.search(r'&(amp|lt|gt|quot|apos|nbsp|deg|#\d+);', text))
     return _found(m)
 
-# %% ../nbs/03d_labels.ipynb #d0a5d2a1
+# %% ../nbs/03d_labels.ipynb #753e1fb5
 _LOOKS = dict(zip('АВЕЅІЈКМНОРСТУХаеорсухіјѕΑΒΕΖΗΙΚΜΝΟΡΤΥΧο', 'ABESIJKMHOPCTYXaeopcyxijsABEZHIKMNOPTYXo'))
 _MOJIBAKE = re.compile(r'[ÂÃ][\u0080-\u00bf]|â[€\u0080][\u0080-\uffff]|Ã[ƒ„…†‡ˆ‰Š‹Œ‘’“”•–—˜™š›œžŸ]|\N{REPLACEMENT CHARACTER}')
 
@@ -91,7 +91,7 @@ def spacing(text:str)->str:
     c = next((c for c in text if c in '\t\r' or c != ' ' and unicodedata.category(c) == 'Zs'), '')
     return 'a tab' if c == '\t' else 'a carriage return' if c == '\r' else _named(c) if c else ''
 
-# %% ../nbs/03d_labels.ipynb #9403bc51
+# %% ../nbs/03d_labels.ipynb #995be068
 QUESTIONS = dict(chatter=chatter, placeholder=placeholder, loop=loop, unbalanced=unbalanced, fence=fence, escaped=escaped, invisible=invisible, look_alike=look_alike, mojibake=mojibake, spacing=spacing)
 
 def complaints(
@@ -101,7 +101,7 @@ def complaints(
     if not text.strip(): return dict(empty='')
     return {kind: note for kind, ask in QUESTIONS.items() if (note := ask(text))}
 
-# %% ../nbs/03d_labels.ipynb #f4186a23
+# %% ../nbs/03d_labels.ipynb #0af59646
 def _script(c:str)->str: return unicodedata.name(c, '?').split()[0] if c.isalpha() and not c.isascii() else 'LATIN'
 
 def foreign(
@@ -114,7 +114,7 @@ def foreign(
     for c, n in letters.items(): scripts[_script(c)] += n
     return {c for c in letters if scripts[_script(c)] < share*sum(scripts.values())}
 
-# %% ../nbs/03d_labels.ipynb #eaf6b5e5
+# %% ../nbs/03d_labels.ipynb #bed20815
 _API = re.compile(r'(?<![\d-])(\d{2})-(\d{3})-(\d{5})(?:-\d{2}){0,2}(?![\d-])')
 _API_DIGITS = re.compile(r'(?<!\d)(\d{2})(\d{3})(\d{5})(?:\d{2}){0,2}(?!\d)')
 
@@ -135,7 +135,7 @@ def well_key(
     parts = re.findall(r'[^\W\d_]+|\d+', unicodedata.normalize('NFKC', group).casefold())
     return ' '.join(p.lstrip('0') or '0' if p.isdigit() else p for p in parts) or group
 
-# %% ../nbs/03d_labels.ipynb #f794d7d0
+# %% ../nbs/03d_labels.ipynb #b90266de
 def tokens_about(
     text:str, # A label
 )->int:

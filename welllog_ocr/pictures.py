@@ -6,7 +6,7 @@
 __all__ = ['CONTRAST', 'SKETCH', 'COPY', 'ALIKE', 'ink_of', 'without_rules', 'Picture', 'measure', 'disagreement',
            'similar_pairs']
 
-# %% ../nbs/03c_pictures.ipynb #3280e407
+# %% ../nbs/03c_pictures.ipynb #9323c761
 import hashlib
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-# %% ../nbs/03c_pictures.ipynb #1b2c47ee
+# %% ../nbs/03c_pictures.ipynb #8c8de52e
 CONTRAST = 40 # grey levels between paper and ink; below it there is nothing to read
 
 def ink_of(
@@ -28,7 +28,7 @@ def ink_of(
     light = share > .65 or share > .45 and edge > .6 # heavy type fills half a crop, but not its edge
     return 1 - dark if light else dark, light, cv2.mean(grey, 1 - dark)[0] - cv2.mean(grey, dark)[0] >= CONTRAST
 
-# %% ../nbs/03c_pictures.ipynb #a69543e2
+# %% ../nbs/03c_pictures.ipynb #af742354
 def without_rules(
     ink:np.ndarray, # 0 or 1
 )->np.ndarray: # Likewise
@@ -43,7 +43,7 @@ def without_rules(
         keep = keep - tall*keep
     return keep
 
-# %% ../nbs/03c_pictures.ipynb #8d1b3be9
+# %% ../nbs/03c_pictures.ipynb #9f7eaa54
 def _pieces(ink:np.ndarray)->np.ndarray:
     "Boxes (x, y, w, h) of connected ink, without specks, rules and the edges of frames"
     _, _, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8, ltype=cv2.CV_32S)
@@ -60,7 +60,7 @@ def _letters(pieces:np.ndarray)->tuple[np.ndarray, float]:
     tall = float(pieces[order[np.searchsorted(weight, weight[-1]/2)], 3])
     return pieces[pieces[:, 3] >= .4*tall], tall
 
-# %% ../nbs/03c_pictures.ipynb #fcb44881
+# %% ../nbs/03c_pictures.ipynb #91b5b11b
 SKETCH = (64, 16)
 
 class Picture(NamedTuple):
@@ -80,7 +80,7 @@ class Picture(NamedTuple):
     @property
     def blank(self)->bool: return self.ink < .002
 
-# %% ../nbs/03c_pictures.ipynb #77541177
+# %% ../nbs/03c_pictures.ipynb #dcf8bcca
 _LARGE = 8_000_000 # pixels; larger images are measured at half the size or less
 
 def _covered(pieces:np.ndarray, gap:float, width:int)->int:
@@ -119,7 +119,7 @@ def measure(
     return Picture(img.size, pixels, share, dark, inverted, tuple(v*by for v in (left, top, right, bottom)), tall*by, _covered(pieces, .3*tall, ink.shape[1])*by,
                    _touched(bare, tall)*by, _cells(ink[top:bottom, left:right]), _cells(ink))
 
-# %% ../nbs/03c_pictures.ipynb #0d71f0b3
+# %% ../nbs/03c_pictures.ipynb #90277a57
 def _laid_out(img:Image.Image, pic:Picture, box:tuple, size:tuple)->np.ndarray:
     "The ink of an image inside a box at a given size, 0 to 1; the texture of paper and the ringing of JPEG are clipped off"
     left, top, right, bottom = box
@@ -137,19 +137,21 @@ def _worst(a:np.ndarray, b:np.ndarray)->float:
     differs, ink = cv2.blur(np.abs(a - b), (_WINDOW,)*2), cv2.blur(a + b, (_WINDOW,)*2)
     return float((differs/np.maximum(ink, .1)).max())
 
-def _disagreement(a:np.ndarray, b:np.ndarray)->float:
-    "`_worst` after `a` was moved, and when that helps stretched a little, to lie on `b`"
+def _moved(a:np.ndarray, b:np.ndarray)->np.ndarray:
+    "`a` where it lies best on `b`, within a few pixels"
     padded = cv2.copyMakeBorder(a, *[_SHIFT]*4, cv2.BORDER_CONSTANT, value=0)
     y, x = np.unravel_index(np.argmin(cv2.matchTemplate(padded, b, cv2.TM_SQDIFF)), (2*_SHIFT + 1,)*2)
-    moved = padded[y:y + b.shape[0], x:x + b.shape[1]]
-    worst = _worst(moved, b)
-    if not ALIKE < worst or np.abs(moved - b).sum() > .7*(moved + b).sum(): return worst # good enough, or not worth trying
-    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-3)
-    try: _, by = cv2.findTransformECC(b, moved, np.eye(2, 3, dtype=np.float32), cv2.MOTION_AFFINE, stop, None, 5)
-    except cv2.error: return worst # no position found
-    return min(worst, _worst(cv2.warpAffine(moved, by, b.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)[2:-2, 2:-2], b[2:-2, 2:-2]))
+    return padded[y:y + b.shape[0], x:x + b.shape[1]]
 
-COPY, ALIKE = .2, .35 # of the ink in the worst window: below the first it is a copy, above the second another picture; between them lie poor copies and good look-alikes
+def _stretched(a:np.ndarray, b:np.ndarray)->np.ndarray|None:
+    "`a` stretched, sheared and moved a little to lie on `b`; `None` when they have nothing in common"
+    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-3)
+    if np.abs(a - b).sum() > .7*(a + b).sum(): return None
+    try: _, by = cv2.findTransformECC(b, a, np.eye(2, 3, dtype=np.float32), cv2.MOTION_AFFINE, stop, None, 5)
+    except cv2.error: return None # it does not converge
+    return cv2.warpAffine(a, by, b.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+
+COPY, ALIKE = .17, .35 # of the ink in the worst window: below the first it is a copy, above the second another picture; between them lie poor copies and good look-alikes
 
 def disagreement(
     a:Image.Image, # An image
@@ -157,15 +159,23 @@ def disagreement(
     b:Image.Image, # Another
     pb:Picture,    # Likewise
 )->float: # See `COPY` and `ALIKE`
-    "How much of the ink differs between two pictures, in the place where they differ most; laid over whole, or by the boxes of their ink"
-    def at(box_a, box_b):
+    "How much of the ink differs between two pictures, in the place where they differ most"
+    tried = []
+    for box_a, box_b in (((0, 0, *pa.size), (0, 0, *pb.size)), (pa.box, pb.box)): # laid over whole, or by the boxes of their ink
         w, h = box_a[2] - box_a[0], box_a[3] - box_a[1]
         scale = min(40/h if h < 3*pa.letter else 24/max(pa.letter, 4), (400_000/(w*h))**.5)
         size = max(8, round(w*scale)), max(8, round(h*scale))
-        return _disagreement(_laid_out(a, pa, box_a, size), _laid_out(b, pb, box_b, size))
-    return min(at((0, 0, *pa.size), (0, 0, *pb.size)), at(pa.box, pb.box))
+        y = _laid_out(b, pb, box_b, size)
+        x = _moved(_laid_out(a, pa, box_a, size), y)
+        tried.append((_worst(x, y), x, y))
+        if tried[-1][0] < COPY/2: return tried[-1][0]
+    worst = min(t[0] for t in tried)
+    for _, x, y in sorted(tried, key=lambda t: t[0]):
+        if (x := _stretched(x, y)) is not None: worst = min(worst, _worst(x[2:-2, 2:-2], y[2:-2, 2:-2]))
+        if worst < COPY: break
+    return worst
 
-# %% ../nbs/03c_pictures.ipynb #442809de
+# %% ../nbs/03c_pictures.ipynb #6aff70a6
 def _units(sketches:list[bytes])->np.ndarray:
     "Sketches as unit vectors without their mean: their product is a correlation"
     x = np.frombuffer(b''.join(sketches), np.uint8).reshape(len(sketches), -1).astype(np.float32)
