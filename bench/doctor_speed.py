@@ -43,16 +43,16 @@ def main():
     args = p.parse_args()
     with tempfile.TemporaryDirectory() as d:
         write(Path(d)/'lines', args.n, args.drawn or args.n//4)
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         splits, skips = read_splits(Path(d)/'lines')
         read = time.perf_counter()
         report = examine(splits, skips, workers=args.workers or None)
         done = time.perf_counter()
         report.html(Path(d)/'report.html')
-        end = time.perf_counter()
+        end, cpu = time.perf_counter(), time.process_time() - cpu
         size = (Path(d)/'report.html').stat().st_size
     print(f'{args.n} images, {args.drawn or args.n//4} of them different; {os.cpu_count()} cores, {args.workers or os.cpu_count()} threads')
-    print(f'read {read - start:.1f} s, examine {done - read:.1f} s, page {end - done:.1f} s ({size/1e3:.0f} kB), together {end - start:.1f} s')
+    print(f'read {read - start:.1f} s, examine {done - read:.1f} s, page {end - done:.1f} s ({size/1e3:.0f} kB), together {end - start:.1f} s; {cpu:.1f} s of processor time')
     print(f'near duplicates found: {sum(f.count for k, f in report.kinds.items() if k.startswith("near") or k == "alike")}; {report.summary}')
 
 if __name__ == '__main__': main()

@@ -174,7 +174,7 @@ def test_a_planted_fault_is_found(fault, healthy, measured_once):
     plant(ill)
     report = examine(ill)
     assert alarms(report).get(kind) == verdict, alarms(report)
-    if verdict == LOOK and fault != 'labels shifted by one row': assert {f.kind for f in report.must_fix} <= {'empty'}, 'a fault that is worth a look raises no other alarm that must be fixed'
+    if verdict == LOOK: assert {f.kind for f in report.must_fix} <= {'empty'}, 'a fault that is worth a look raises no other alarm that must be fixed'
     assert all(f.examples and f.why and f.do for f in report.findings)
 
 def test_there_are_enough_faults():
@@ -266,22 +266,22 @@ def hostile(payload):
     return Report(payload, [Finding('chatter', v, payload, payload, payload, 2, (e,)) for v in (MUST, LOOK, INFO)], {payload: ([payload, payload], [[payload, 1]])}, [Histogram(payload, [(payload, 3)], payload)],
                   [(c, 1) for c in dict.fromkeys(payload)], [payload])
 
-def check_page(report):
-    same = hostile('harmless')
+def check_page(payload):
+    report, twin = hostile(payload), hostile(re.sub('[^\n]', 'x', payload))                # as long, with as many lines
+    twin = replace(twin, characters=[('x', 1)]*len(report.characters))
     for of in (lambda r: r.html(), lambda r: r._repr_html_()):
         page = Page(of(report))
-        drop = lambda tags: [t for t in tags if t not in ('br', 'li', 'b')]                    # a label of several lines has breaks, and each character is an item
-        assert drop(page.tags) == drop(Page(of(same)).tags)
+        assert page.tags == Page(of(twin)).tags
         assert all(l.startswith(('#', 'data:image/png;base64,')) for l in page.links)
     report.text().encode('utf-8', 'strict')
     assert not re.search('[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]', report.text() + report._repr_markdown_())
 
 @pytest.mark.parametrize('payload', PAYLOADS, ids=range(len(PAYLOADS)))
-def test_no_payload_becomes_part_of_the_page(payload): check_page(hostile(payload))
+def test_no_payload_becomes_part_of_the_page(payload): check_page(payload)
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(max_size=60))
-def test_no_text_becomes_part_of_the_page(payload): check_page(hostile(payload))
+def test_no_text_becomes_part_of_the_page(payload): check_page(payload)
 
 def test_labels_ids_and_groups_of_samples_stay_text(healthy):
     evil = '"><script>x</script>'

@@ -8,7 +8,7 @@ __all__ = ['ARGS', 'KINDS', 'CHECKS', 'SPREAD', 'ENOUGH', 'BUDGET', 'KEPT', 'rea
            'near_pictures', 'wells', 'api_numbers', 'images', 'verified', 'source', 'columns', 'split_sizes', 'examine',
            'quick', 'main']
 
-# %% ../nbs/04_doctor.ipynb #16981977
+# %% ../nbs/04_doctor.ipynb #05bcc57b
 from .core import is_command
 
 import argparse
@@ -25,7 +25,7 @@ def _arguments(argv=None):
 
 ARGS = _arguments() if is_command(globals()) else None # before the imports below, so that --help answers at once
 
-# %% ../nbs/04_doctor.ipynb #714fc670
+# %% ../nbs/04_doctor.ipynb #2c49140b
 import os, re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +43,7 @@ from .pictures import ALIKE, COPY, Picture, disagreement, measure, similar_pairs
 from .labels import apis_in, complaints, foreign, tokens_about, well_key
 from .findings import INFO, LOOK, MUST, VERDICTS, Example, Finding, Report, histogram
 
-# %% ../nbs/04_doctor.ipynb #18f2ad43
+# %% ../nbs/04_doctor.ipynb #099bb864
 def read_splits(
     path:Path, # Data folder
 )->tuple[dict, list]: # split -> samples; what was left out, as `Skip`s
@@ -58,7 +58,7 @@ def read_splits(
     if not splits: raise errors[0]
     return splits, skips + [Skip(parts[-1].name if len(errors) == 1 else path.name, f'cannot be read: {e}') for e in errors]
 
-# %% ../nbs/04_doctor.ipynb #5d46a909
+# %% ../nbs/04_doctor.ipynb #40fb2413
 class Row(NamedTuple):
     "A sample, where it stands, and what was measured on its image"
     split:str
@@ -88,7 +88,7 @@ class Data(NamedTuple):
     @property
     def seen(self)->list: return [r for r in self.rows if r.picture]
 
-# %% ../nbs/04_doctor.ipynb #654fbb06
+# %% ../nbs/04_doctor.ipynb #69c1cfb9
 def look(
     splits:dict,          # split -> samples
     images:int|None=None, # How many images to look at, about; None: all
@@ -104,7 +104,7 @@ def look(
         except DataError as e: return Row(split, s, None, str(e))
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool: return list(pool.map(one, range(len(todo))))
 
-# %% ../nbs/04_doctor.ipynb #58862178
+# %% ../nbs/04_doctor.ipynb #e3ef000f
 class Kind(NamedTuple):
     "A kind of finding"
     verdict:str
@@ -128,7 +128,7 @@ KINDS = dict(
     black=Kind(MUST, 'Black images', 'Nothing can be read in them; the decoder or the scanner has failed.', 'Decode the scan again, or drop its row.'),
 )
 
-# %% ../nbs/04_doctor.ipynb #5ad79c7c
+# %% ../nbs/04_doctor.ipynb #9e9212bb
 KINDS |= dict(
     chatter=Kind(MUST, 'Labels in which an assistant talks', 'A model trained on a refusal or an introduction learns to refuse and to introduce.', 'Transcribe these images by hand, or drop the rows.'),
     loop=Kind(MUST, 'Labels that repeat without end', 'Some model fell into a loop when it wrote the label, and ours would learn to.', 'Cut the label after the part that is on the paper.'),
@@ -150,7 +150,7 @@ KINDS |= dict(
         'Cut the crop closer to the letters, or drop the row.'),
 )
 
-# %% ../nbs/04_doctor.ipynb #a4989182
+# %% ../nbs/04_doctor.ipynb #f51c43d8
 KINDS |= dict(
     copy_inside=Kind(LOOK, 'The same picture several times in a split', 'It counts as often as it stands there, and hides that there are fewer samples than rows.', 'Keep one, unless the weight is meant.'),
     near_inside=Kind(LOOK, 'Nearly the same picture several times in a split', 'Saved again, scaled or cut a little differently, it brings nothing new.', 'Look at the pairs, and keep one of each.'),
@@ -171,7 +171,7 @@ KINDS |= dict(
     balance=Kind(LOOK, 'Splits that differ', 'The model is tested on something else than it is trained on.', 'Move wells between the splits, or collect what is missing in train.'),
 )
 
-# %% ../nbs/04_doctor.ipynb #4784847f
+# %% ../nbs/04_doctor.ipynb #62c7725d
 KINDS |= dict(
     inverted=Kind(INFO, 'White letters on black', 'Title blocks are printed so. A model needs some of them in train to read them.', 'Nothing.'),
     few_small=Kind(INFO, 'Some small letters', 'Letters under 10 pixels; strokes run together there.', 'Nothing, if there are few.'),
@@ -183,14 +183,14 @@ KINDS |= dict(
 )
 assert all(k.verdict in VERDICTS for k in KINDS.values())
 
-# %% ../nbs/04_doctor.ipynb #0893ebcc
+# %% ../nbs/04_doctor.ipynb #8343be12
 CHECKS = []
 def check(f):
     "Register a check: it is given `Data` and yields (kind, `Example`)"
     CHECKS.append(f)
     return f
 
-# %% ../nbs/04_doctor.ipynb #06ed8064
+# %% ../nbs/04_doctor.ipynb #8c3c1d24
 def _skip_kind(why:str)->str:
     if 'text is empty' in why: return 'empty'
     return 'unreadable' if any(w in why for w in ('decode', 'no such file', 'pixels')) else 'left_out'
@@ -202,7 +202,7 @@ def not_read(data:Data):
     for r in data.rows:
         if r.trouble: yield 'unreadable', Example(r.where, r.trouble, r.sample.text)
 
-# %% ../nbs/04_doctor.ipynb #22ae5e6f
+# %% ../nbs/04_doctor.ipynb #1aa0ee2d
 _SUFFIX = re.compile(r'[\w-]+\.(png|jpe?g|tiff?|webp|bmp|gif|pdf)', re.I)
 
 def _is_file_name(s:Sample)->bool:
@@ -220,7 +220,7 @@ def labels(data:Data):
         tokens = tokens_about(r.sample.text)
         if tokens > data.max_seq_length: yield 'cut', r.shown(f'{len(r.sample.text)} characters, about {tokens} tokens; max_seq_length is {data.max_seq_length}')._replace(label='')
 
-# %% ../nbs/04_doctor.ipynb #852c74ac
+# %% ../nbs/04_doctor.ipynb #81e5e676
 @check
 def characters(data:Data):
     "Characters that are rare in the set, or in one split"
@@ -245,7 +245,7 @@ def repeated_texts(data:Data):
         splits = Counter(r.split for r in rows)
         if len(splits) > 1: yield 'same_text', Example(', '.join(f'{n} in {s}' for s, n in splits.items()), '', text)
 
-# %% ../nbs/04_doctor.ipynb #a88c213d
+# %% ../nbs/04_doctor.ipynb #b314b2e4
 def _longest(text:str)->int: return max(map(len, text.split('\n')))
 
 def _steps(s:Sample)->tuple[int, int]:
@@ -270,13 +270,14 @@ def lengths(data:Data):
         if letters < min(fits/3.5, fits - 8) and sure: yield 'too_short', r.shown(f'{letters} characters where about {fits:.0f} would fit')
         steps, need = _steps(r.sample)
         if need > steps and r.sample.kind == 'line' and '\n' not in r.sample.text: yield 'dense', r.shown(f'{need} steps needed, {steps} there')
-    lines = [i for i, r in enumerate(rows) if r.sample.kind == 'line']
-    if len(lines) >= 50 and np.std([n[i] for i in lines]) > 2:
+    for split in data.splits:
+        lines = [i for i, r in enumerate(rows) if r.sample.kind == 'line' and r.split == split]
+        if len(lines) < 50 or np.std([n[i] for i in lines]) <= 2: continue
         fit = float(np.corrcoef(_rank([n[i] for i in lines]), _rank([room[i] for i in lines]))[0, 1])
-        if fit < .4: yield 'shuffled', Example(f'{len(lines)} lines', f'rank correlation of label length and ink is {fit:.2f}; 0.9 is usual')
+        if fit < .4: yield 'shuffled', Example(f'{split}, {len(lines)} lines', f'rank correlation of label length and ink is {fit:.2f}; 0.9 is usual')
         if fit < .4: yield from (('shuffled', rows[i].shown()) for i in lines[:5])
 
-# %% ../nbs/04_doctor.ipynb #c411e918
+# %% ../nbs/04_doctor.ipynb #2b391cf6
 def _plain(text:str)->str: return ' '.join(text.split()).casefold()
 
 def _equal(rows:list)->list[list[Row]]:
@@ -299,7 +300,7 @@ def equal_pictures(data:Data):
         if len({_plain(r.sample.text) for r in rows}) > 1: yield 'both_labels', _group_example(rows)
         yield 'copy_across' if len({r.split for r in rows}) > 1 else 'copy_inside', _group_example(rows)
 
-# %% ../nbs/04_doctor.ipynb #f71ae2a5
+# %% ../nbs/04_doctor.ipynb #2e4d40f3
 def _compare(a:Row, b:Row)->float:
     try: return disagreement(a.sample.load(), a.picture, b.sample.load(), b.picture)
     except DataError: return 1. # gone since it was measured; the next look says so
@@ -331,7 +332,7 @@ def near_pictures(data:Data):
         elif same: yield 'alike_across' if across and not short else 'alike', pair
         elif apart < COPY/2: yield 'near_labels', pair
 
-# %% ../nbs/04_doctor.ipynb #cd79a11c
+# %% ../nbs/04_doctor.ipynb #5786433c
 def _named(s:Sample)->bool: return s.group not in ('', s.id) # the loader puts the id where no group is given
 
 @check
@@ -362,7 +363,7 @@ def api_numbers(data:Data):
             rows = [r for keys in splits.values() for r in list(keys.values())[:1]]
             yield 'api_across', Example(', '.join(r.where for r in rows), f'API {api[:2]}-{api[2:5]}-{api[5:]}', '\n'.join(r.sample.text for r in rows), tuple(r.sample.load for r in rows if r.picture))
 
-# %% ../nbs/04_doctor.ipynb #96dadb01
+# %% ../nbs/04_doctor.ipynb #8c3c8c62
 @check
 def images(data:Data):
     "Images on which little can be read"
@@ -378,7 +379,7 @@ def images(data:Data):
         elif max(w/h, h/w) > 60: yield 'aspect', r.shown(f'{w} x {h}')
         elif one and h > 1.5*w and len(r.sample.text) > 3: yield 'turned', r.shown(f'{w} x {h}')
 
-# %% ../nbs/04_doctor.ipynb #3ad11269
+# %% ../nbs/04_doctor.ipynb #2fad0a60
 _PEOPLE = {'', 'human', 'hand', 'manual', 'person', 'expert', 'annotator', 'gold', 'synth', 'synthetic', 'drawn'} # drawn lines are true by construction
 _KNOWN = dict(kind=('line', 'block', 'page'), made=('', 'printed', 'typed', 'handwritten'))
 SPREAD, ENOUGH = 7.1, 200 # points of CER between lines; lines in eval
@@ -417,7 +418,7 @@ def split_sizes(data:Data):
     if min(map(len, tall)) >= 30 and max(map(median, tall)) > 1.6*min(map(median, tall)):
         yield 'balance', Example('height of letters', f'{median(tall[0]):.0f} pixels in train, {median(tall[1]):.0f} in eval')
 
-# %% ../nbs/04_doctor.ipynb #3d9f6864
+# %% ../nbs/04_doctor.ipynb #2647bfde
 BUDGET = 1_003_520 # pixels: 1280 tiles of 28 x 28, a common limit of vision-language models
 
 def _seen_letter(r:Row)->float:
@@ -445,7 +446,7 @@ def _split_table(data:Data)->tuple[list, list]:
         rows += counts(name, of)[:8]
     return ['', *data.splits], rows
 
-# %% ../nbs/04_doctor.ipynb #3995911f
+# %% ../nbs/04_doctor.ipynb #eb7dd2f0
 def _facts(data:Data)->list[str]:
     "Sentences about letters, lengths and what was not looked at"
     letters, texts = [r for r in data.seen if r.picture.letter], [r.sample.text for r in data.rows]
@@ -466,7 +467,7 @@ def _histograms(data:Data)->list:
     return [histogram('Height of letters', [r.picture.letter for r in data.seen if r.picture.letter], 'pixels'), histogram('Characters in a label', [len(r.sample.text) for r in data.rows], 'characters'),
             histogram('Width of images', [w for w, _ in sizes], 'pixels'), histogram('Height of images', [h for _, h in sizes], 'pixels')]
 
-# %% ../nbs/04_doctor.ipynb #d8fd8dbd
+# %% ../nbs/04_doctor.ipynb #d9e4abdb
 KEPT = 12 # examples of each finding
 
 def _findings(data:Data)->list[Finding]:
@@ -506,7 +507,7 @@ def quick(
     "The quick look that comes before a training: every label, some images, no near duplicates"
     return examine(splits, skips, near=False, images=images, **kw)
 
-# %% ../nbs/04_doctor.ipynb #0dc54841
+# %% ../nbs/04_doctor.ipynb #7fdc42d4
 def main(args):
     "Examine a data folder, and say so with the exit status when something must be fixed"
     if args.html: writable_dir(Path(args.html).resolve().parent) # before the work, not after

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MUST', 'LOOK', 'INFO', 'VERDICTS', 'Example', 'Finding', 'Histogram', 'histogram', 'Report']
 
-# %% ../nbs/03e_findings.ipynb #835b5cf8
+# %% ../nbs/03e_findings.ipynb #243618dc
 import base64, io
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from PIL import Image
 
 from .core import esc, esc_md, visible, write_atomic
 
-# %% ../nbs/03e_findings.ipynb #f72dedd2
+# %% ../nbs/03e_findings.ipynb #e9eca876
 MUST, LOOK, INFO = VERDICTS = 'must fix', 'worth a look', 'for information'
 _MARKS = {MUST: '■', LOOK: '▲', INFO: '○'} # shapes, not colours alone
 
@@ -38,7 +38,7 @@ class Finding:
     count:int      # How often
     examples:tuple = () # The first `Example`s
 
-# %% ../nbs/03e_findings.ipynb #fd7ade94
+# %% ../nbs/03e_findings.ipynb #7f56b8bf
 _THUMB = (460, 120) # pixels at most
 
 def _data_uri(img:Image.Image)->str:
@@ -52,7 +52,7 @@ def _thumb(load:Callable, alt:str)->str:
     try: return f'<img alt="{esc(alt, 200)}" src="{_data_uri(load())}">'
     except Exception as e: return f'<em>no picture: {esc(e, 200)}</em>' # whatever a decoder raises, the page is still worth having
 
-# %% ../nbs/03e_findings.ipynb #0b2a5c1d
+# %% ../nbs/03e_findings.ipynb #0c0450c9
 class Histogram(NamedTuple):
     "A distribution"
     title:str     # What was counted
@@ -88,7 +88,7 @@ def _svg(h:Histogram)->str:
     return (f'<svg viewBox="0 0 600 {tall + 36}" role="img" aria-label="{esc(h.title)}: {esc(h.note)}"><text x="1" y="10">most: {most}</text>'
             f'<line x1="0" y1="{tall + 14}" x2="600" y2="{tall + 14}"></line>{"".join(parts)}</svg>')
 
-# %% ../nbs/03e_findings.ipynb #517c3b1a
+# %% ../nbs/03e_findings.ipynb #9b27c10b
 @dataclass(frozen=True)
 class Report:
     "What was found in a data set"
@@ -115,7 +115,7 @@ class Report:
         one = lambda k, single, many: f'{k} {single if k == 1 else many}'
         return (f'{one(n[MUST], "thing", "things")} must be fixed' if n[MUST] else 'Nothing must be fixed') + (f', {one(n[LOOK], "is", "are")} worth a look.' if n[LOOK] else '.')
 
-# %% ../nbs/03e_findings.ipynb #c2745190
+# %% ../nbs/03e_findings.ipynb #eef84c35
 def _columns(head:list, rows:list)->list[str]:
     "Cells in columns, the first to the left"
     wide = [max(len(str(r[i])) for r in [head, *rows]) for i in range(len(head))]
@@ -123,7 +123,7 @@ def _columns(head:list, rows:list)->list[str]:
 
 def _finding_text(f:Finding, n:int)->list[str]:
     lines = ['', f'{_MARKS[f.verdict]} {f.verdict}: {f.title} ({f.count})']
-    lines += ['    ' + '  '.join(visible(p)[:100] for p in (e.where, e.note, e.label) if p) for e in f.examples[:n]]
+    lines += ['    ' + '  '.join(p.replace('\n', ' ')[:100] for p in (e.where, e.note, e.label) if p) for e in f.examples[:n]]
     if f.count > len(f.examples[:n]) > 0: lines.append(f'    ... {f.count - len(f.examples[:n])} more')
     return lines + [f'  {f.why}', f'  What to do: {f.do}']
 
@@ -137,9 +137,9 @@ def text(
     for title, (head, rows) in self.tables.items(): lines += ['', title, *_columns(head, rows)]
     lines += ['', *self.facts] if self.facts else []
     for f in self.findings: lines += _finding_text(f, n)
-    return '\n'.join(lines)
+    return '\n'.join(map(visible, lines)) # no control character reaches a terminal
 
-# %% ../nbs/03e_findings.ipynb #b35b94ba
+# %% ../nbs/03e_findings.ipynb #f26b2c32
 _STYLE = '''
 .doctor {font: 16px/1.5 system-ui, sans-serif; color: #1d2329; background: #fff; max-width: 62rem; margin: 0 auto; padding: 1rem 1.25rem}
 .doctor h1 {font-size: 1.7rem; line-height: 1.2; margin: .4em 0 .2em} .doctor h2 {font-size: 1.25rem; margin: 2em 0 .5em; border-bottom: 1px solid #b9c1c9} .doctor h3 {font-size: 1.05rem; margin: 0}
@@ -169,7 +169,7 @@ def _example_html(e:Example, pictures:bool, columns:list)->str:
 
 def _label_html(text:str)->str: return '<br>'.join(esc(line, 400) for line in text.split('\n')[:8]) # esc makes a line break a space
 
-# %% ../nbs/03e_findings.ipynb #fe388184
+# %% ../nbs/03e_findings.ipynb #857b318f
 _HEADS = dict(picture='Picture', where='Where', note='What was seen', label='Label')
 
 def _finding_html(f:Finding, n:int, pictures:bool)->str:
@@ -194,7 +194,7 @@ def _figures_html(self:Report)->str:
         parts.append(f'<h3>Characters in the labels</h3><p class="note">{len(self.characters)} different ones, the commonest first</p><ul class="characters">{shown}</ul>')
     return '<h2>Figures</h2>' + ''.join(parts) if parts else ''
 
-# %% ../nbs/03e_findings.ipynb #70201bfe
+# %% ../nbs/03e_findings.ipynb #28b0df4a
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 def _body(self:Report, n:int, pictures:bool, figures:bool)->str:
