@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MUST', 'LOOK', 'INFO', 'VERDICTS', 'Example', 'Finding', 'Histogram', 'histogram', 'Report']
 
-# %% ../nbs/03e_findings.ipynb #243618dc
+# %% ../nbs/03e_findings.ipynb #214d3849
 import base64, io
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from PIL import Image
 
 from .core import esc, esc_md, visible, write_atomic
 
-# %% ../nbs/03e_findings.ipynb #e9eca876
+# %% ../nbs/03e_findings.ipynb #61738428
 MUST, LOOK, INFO = VERDICTS = 'must fix', 'worth a look', 'for information'
 _MARKS = {MUST: '■', LOOK: '▲', INFO: '○'} # shapes, not colours alone
 
@@ -38,7 +38,7 @@ class Finding:
     count:int      # How often
     examples:tuple = () # The first `Example`s
 
-# %% ../nbs/03e_findings.ipynb #7f56b8bf
+# %% ../nbs/03e_findings.ipynb #a732bfd0
 _THUMB = (460, 120) # pixels at most
 
 def _data_uri(img:Image.Image)->str:
@@ -52,7 +52,7 @@ def _thumb(load:Callable, alt:str)->str:
     try: return f'<img alt="{esc(alt, 200)}" src="{_data_uri(load())}">'
     except Exception as e: return f'<em>no picture: {esc(e, 200)}</em>' # whatever a decoder raises, the page is still worth having
 
-# %% ../nbs/03e_findings.ipynb #0c0450c9
+# %% ../nbs/03e_findings.ipynb #4045a0bc
 class Histogram(NamedTuple):
     "A distribution"
     title:str     # What was counted
@@ -88,7 +88,7 @@ def _svg(h:Histogram)->str:
     return (f'<svg viewBox="0 0 600 {tall + 36}" role="img" aria-label="{esc(h.title)}: {esc(h.note)}"><text x="1" y="10">most: {most}</text>'
             f'<line x1="0" y1="{tall + 14}" x2="600" y2="{tall + 14}"></line>{"".join(parts)}</svg>')
 
-# %% ../nbs/03e_findings.ipynb #9b27c10b
+# %% ../nbs/03e_findings.ipynb #7b384f19
 @dataclass(frozen=True)
 class Report:
     "What was found in a data set"
@@ -115,7 +115,7 @@ class Report:
         one = lambda k, single, many: f'{k} {single if k == 1 else many}'
         return (f'{one(n[MUST], "thing", "things")} must be fixed' if n[MUST] else 'Nothing must be fixed') + (f', {one(n[LOOK], "is", "are")} worth a look.' if n[LOOK] else '.')
 
-# %% ../nbs/03e_findings.ipynb #eef84c35
+# %% ../nbs/03e_findings.ipynb #498e86c9
 def _columns(head:list, rows:list)->list[str]:
     "Cells in columns, the first to the left"
     wide = [max(len(str(r[i])) for r in [head, *rows]) for i in range(len(head))]
@@ -139,13 +139,13 @@ def text(
     for f in self.findings: lines += _finding_text(f, n)
     return '\n'.join(map(visible, lines)) # no control character reaches a terminal
 
-# %% ../nbs/03e_findings.ipynb #f26b2c32
+# %% ../nbs/03e_findings.ipynb #0902b0e5
 _STYLE = '''
 .doctor {font: 16px/1.5 system-ui, sans-serif; color: #1d2329; background: #fff; max-width: 62rem; margin: 0 auto; padding: 1rem 1.25rem}
 .doctor h1 {font-size: 1.7rem; line-height: 1.2; margin: .4em 0 .2em} .doctor h2 {font-size: 1.25rem; margin: 2em 0 .5em; border-bottom: 1px solid #b9c1c9} .doctor h3 {font-size: 1.05rem; margin: 0}
 .doctor p {margin: .35em 0} .doctor .lead {font-size: 1.15rem} .doctor .note {color: #47525d; font-size: .92rem}
 .doctor table {border-collapse: collapse; font-size: .92rem; margin: .5em 0} .doctor th, .doctor td {text-align: left; vertical-align: top; padding: .28em .9em .28em 0; border-bottom: 1px solid #dde2e7}
-.doctor td.n, .doctor th.n {text-align: right} .doctor .label {font-family: ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere} .doctor .where {overflow-wrap: anywhere; max-width: 16rem}
+.doctor td.n, .doctor th.n {text-align: right} .doctor .label {min-width: 10rem; font-family: ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere} .doctor .where {overflow-wrap: anywhere; max-width: 16rem}
 .doctor section.finding {border: 1px solid #c9d0d7; border-left-width: 8px; border-radius: 4px; padding: .7em 1em; margin: .9em 0; break-inside: avoid-page}
 .doctor section.must {border-left-color: #a3151f} .doctor section.look {border-left-color: #8a5a00; border-left-style: double} .doctor section.info {border-left-color: #51606f; border-left-style: dotted}
 .doctor .verdict {font-weight: 600; white-space: nowrap} .doctor .must .verdict {color: #8e0f19} .doctor .look .verdict {color: #6b4500} .doctor .info .verdict {color: #414c57}
@@ -169,7 +169,7 @@ def _example_html(e:Example, pictures:bool, columns:list)->str:
 
 def _label_html(text:str)->str: return '<br>'.join(esc(line, 400) for line in text.split('\n')[:8]) # esc makes a line break a space
 
-# %% ../nbs/03e_findings.ipynb #857b318f
+# %% ../nbs/03e_findings.ipynb #906793e3
 _HEADS = dict(picture='Picture', where='Where', note='What was seen', label='Label')
 
 def _finding_html(f:Finding, n:int, pictures:bool)->str:
@@ -194,7 +194,7 @@ def _figures_html(self:Report)->str:
         parts.append(f'<h3>Characters in the labels</h3><p class="note">{len(self.characters)} different ones, the commonest first</p><ul class="characters">{shown}</ul>')
     return '<h2>Figures</h2>' + ''.join(parts) if parts else ''
 
-# %% ../nbs/03e_findings.ipynb #28b0df4a
+# %% ../nbs/03e_findings.ipynb #11e0f436
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 def _body(self:Report, n:int, pictures:bool, figures:bool)->str:
