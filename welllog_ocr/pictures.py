@@ -6,7 +6,7 @@
 __all__ = ['CONTRAST', 'SKETCH', 'COPY', 'ALIKE', 'ink_of', 'without_rules', 'Picture', 'measure', 'disagreement',
            'similar_pairs']
 
-# %% ../nbs/03c_pictures.ipynb #9323c761
+# %% ../nbs/03c_pictures.ipynb #d1d64d69
 import hashlib
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-# %% ../nbs/03c_pictures.ipynb #8c8de52e
+# %% ../nbs/03c_pictures.ipynb #13cfaf75
 CONTRAST = 40 # grey levels between paper and ink; below it there is nothing to read
 
 def ink_of(
@@ -28,7 +28,7 @@ def ink_of(
     light = share > .65 or share > .45 and edge > .6 # heavy type fills half a crop, but not its edge
     return 1 - dark if light else dark, light, cv2.mean(grey, 1 - dark)[0] - cv2.mean(grey, dark)[0] >= CONTRAST
 
-# %% ../nbs/03c_pictures.ipynb #af742354
+# %% ../nbs/03c_pictures.ipynb #460121fb
 def without_rules(
     ink:np.ndarray, # 0 or 1
 )->np.ndarray: # Likewise
@@ -43,7 +43,7 @@ def without_rules(
         keep = keep - tall*keep
     return keep
 
-# %% ../nbs/03c_pictures.ipynb #9f7eaa54
+# %% ../nbs/03c_pictures.ipynb #3d683c68
 def _pieces(ink:np.ndarray)->np.ndarray:
     "Boxes (x, y, w, h) of connected ink, without specks, rules and the edges of frames"
     _, _, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8, ltype=cv2.CV_32S)
@@ -60,7 +60,7 @@ def _letters(pieces:np.ndarray)->tuple[np.ndarray, float]:
     tall = float(pieces[order[np.searchsorted(weight, weight[-1]/2)], 3])
     return pieces[pieces[:, 3] >= .4*tall], tall
 
-# %% ../nbs/03c_pictures.ipynb #91b5b11b
+# %% ../nbs/03c_pictures.ipynb #06615930
 SKETCH = (64, 16)
 
 class Picture(NamedTuple):
@@ -80,7 +80,7 @@ class Picture(NamedTuple):
     @property
     def blank(self)->bool: return self.ink < .002
 
-# %% ../nbs/03c_pictures.ipynb #dcf8bcca
+# %% ../nbs/03c_pictures.ipynb #e171fd4a
 _LARGE = 8_000_000 # pixels; larger images are measured at half the size or less
 
 def _covered(pieces:np.ndarray, gap:float, width:int)->int:
@@ -119,7 +119,7 @@ def measure(
     return Picture(img.size, pixels, share, dark, inverted, tuple(v*by for v in (left, top, right, bottom)), tall*by, _covered(pieces, .3*tall, ink.shape[1])*by,
                    _touched(bare, tall)*by, _cells(ink[top:bottom, left:right]), _cells(ink))
 
-# %% ../nbs/03c_pictures.ipynb #90277a57
+# %% ../nbs/03c_pictures.ipynb #5dc395ca
 def _laid_out(img:Image.Image, pic:Picture, box:tuple, size:tuple)->np.ndarray:
     "The ink of an image inside a box at a given size, 0 to 1; the texture of paper and the ringing of JPEG are clipped off"
     left, top, right, bottom = box
@@ -151,6 +151,7 @@ def _stretched(a:np.ndarray, b:np.ndarray)->np.ndarray|None:
     except cv2.error: return None # it does not converge
     return cv2.warpAffine(a, by, b.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
 
+# %% ../nbs/03c_pictures.ipynb #3de767a7
 COPY, ALIKE = .17, .35 # of the ink in the worst window: below the first it is a copy, above the second another picture; between them lie poor copies and good look-alikes
 
 def disagreement(
@@ -175,7 +176,7 @@ def disagreement(
         if worst < COPY: break
     return worst
 
-# %% ../nbs/03c_pictures.ipynb #6aff70a6
+# %% ../nbs/03c_pictures.ipynb #65926759
 def _units(sketches:list[bytes])->np.ndarray:
     "Sketches as unit vectors without their mean: their product is a correlation"
     x = np.frombuffer(b''.join(sketches), np.uint8).reshape(len(sketches), -1).astype(np.float32)
