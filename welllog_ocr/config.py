@@ -95,6 +95,10 @@ class TrainingConfig:
     max_checkpoints:int = 3                 # Newest checkpoints kept, beside the best and the first
     checkpoint_dir:str = 'checkpoints'      # Name of their folder inside the run folder
     resume_from_checkpoint:str = 'auto'     # `auto`: go on from the newest whole checkpoint; `never`: refuse an existing run; or a checkpoint's folder
+    # What is asked before it starts
+    preflight:bool = True                   # Check everything that can fail cheaply before the first step
+    volume:str = ''                         # Mount point that `output_dir` must lie on, such as /workspace; none: not checked
+    gpu_hourly_rate:float = 0.0             # Price of the machine in $ an hour; 0: no cost is shown
 
     def __post_init__(self): _refuse(self)
 
@@ -113,7 +117,7 @@ def _refusals(c):
                  'eval_steps', 'save_steps', 'num_train_epochs', 'synth_lines', 'synth_eval_lines'):
         yield getattr(c, name) < 1, f'{name}={getattr(c, name)}: must be 1 or more'
     for name in ('warmup_steps', 'weight_decay', 'max_grad_norm', 'dataloader_num_workers', 'augment', 'early_stopping_patience', 'early_stopping_min_delta',
-                 'early_stopping_min_evals', 'train_loss_threshold'):
+                 'early_stopping_min_evals', 'train_loss_threshold', 'gpu_hourly_rate'):
         yield getattr(c, name) < 0, f'{name}={getattr(c, name)}: must not be negative'
     for name in ('max_steps', 'max_batch_cost', 'train_subset', 'eval_subset'):
         yield getattr(c, name) == 0 or getattr(c, name) < -1, f'{name}={getattr(c, name)}: give a count, or -1 for no limit'
@@ -123,6 +127,7 @@ def _refusals(c):
     yield c.max_checkpoints < 2, f'max_checkpoints={c.max_checkpoints}: the newest may be cut off mid-save or damaged, so two is the least'
     yield not _is_folder_name(c.checkpoint_dir), f"checkpoint_dir='{c.checkpoint_dir}' is a folder inside the run folder; give a plain name"
     yield not 0 < c.eval_share < 1, f'eval_share={c.eval_share}: must lie between 0 and 1, both splits need samples'
+    yield c.volume != '' and not Path(c.volume).is_absolute(), f"volume='{c.volume}': a mount point is a path from the root, such as /workspace; '' checks none"
     yield c.optim != 'adamw', f"optim='{c.optim}': known is adamw"
     yield c.metric_for_best_model not in ('cer', 'loss'), f"metric_for_best_model='{c.metric_for_best_model}': known are cer and loss"
     yield c.lr_scheduler_type not in _SCHEDULES, \
