@@ -7,10 +7,10 @@ __all__ = ['ARGS', 'OK', 'WARNING', 'FAILURE', 'PASS_ON', 'Check', 'ask', 'size_
            'look', 'check_device', 'write_probe', 'present', 'refuse_link', 'check_output', 'state_sizes', 'check_room',
            'mounted', 'check_volume', 'check_workers', 'counting_kept', 'memory_need', 'check_memory', 'check_sigterm',
            'load_model', 'model_text', 'data_checks', 'look_at_data', 'same_run', 'is_taken', 'check_run', 'steps_done',
-           'Rehearsal', 'put_back', 'TooLarge', 'replace_verdict', 'rehearse', 'forecast', 'time_lines', 'summary',
-           'PreflightError', 'Preflight', 'preflight', 'main']
+           'Rehearsal', 'put_back', 'TooLarge', 'rehearse', 'forecast', 'time_lines', 'summary', 'PreflightError',
+           'Preflight', 'preflight', 'main']
 
-# %% ../nbs/11_preflight.ipynb #371e9881
+# %% ../nbs/11_preflight.ipynb #6f484bf2
 import sys
 
 from .config import config_from_args, config_json
@@ -25,8 +25,8 @@ ARGS = [] # the config and the other options of a command; parsed before torch i
 if is_command(globals()): run_command(lambda: ARGS.extend(_arguments()), debug='--debug' in sys.argv, leave=False)
 if ARGS and ARGS[1].print_config: raise SystemExit(0)
 
-# %% ../nbs/11_preflight.ipynb #ed0e94d0
-import errno, fcntl, math, os, re, signal, tempfile, time
+# %% ../nbs/11_preflight.ipynb #0d68650c
+import errno, math, os, re, signal, tempfile, time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,7 +44,7 @@ from .loader import batches
 from .models.core import Recogniser, autocast, default_device, freeze, has_bf16, load_recogniser, release_memory, to_device
 from .step import Run, capture, cuts, is_out_of_memory, total_steps, train_step
 
-# %% ../nbs/11_preflight.ipynb #d75776b9
+# %% ../nbs/11_preflight.ipynb #e22ac083
 OK, WARNING, FAILURE = 'ok', 'warning', 'failure'
 
 @dataclass(frozen=True)
@@ -69,11 +69,12 @@ def ask(
     try: return act()
     except (WelllogError, OSError) as e: checks.append(Check(name, asked, str(e), FAILURE, error=e))
 
-# %% ../nbs/11_preflight.ipynb #8c8a7de9
+# %% ../nbs/11_preflight.ipynb #5ade33ae
 def size_text(
     n:float, # Bytes
 )->str:
     "Bytes as people say them"
+    if n == math.inf: return 'unknown'
     for unit in ('bytes', 'kB', 'MB', 'GB'):
         if abs(n) < 1000: break
         n /= 1000
@@ -86,7 +87,7 @@ def span_text(
     "A time as people say it"
     return f'{s:.1f} s' if s < 10 else f'{s:.0f} s' if s < 100 else f'{s/60:.0f} min' if s < 6000 else f'{s/3600:.1f} h'
 
-# %% ../nbs/11_preflight.ipynb #e602a1b8
+# %% ../nbs/11_preflight.ipynb #5126c8c4
 def group_limits(
     root:Path=Path('/sys/fs/cgroup'),
     own:Path=Path('/proc/self/cgroup'), # Says in which group this process is
@@ -110,7 +111,7 @@ def _quota(path:Path)->float:
     except (OSError, ValueError): return math.inf
     return math.inf if most == 'max' else int(most)/int(period)
 
-# %% ../nbs/11_preflight.ipynb #192fa004
+# %% ../nbs/11_preflight.ipynb #d775c4d1
 @dataclass(frozen=True)
 class Machine:
     "What a machine says of itself"
@@ -150,7 +151,7 @@ def _promised(env)->int:
     count = env.get('RUNPOD_GPU_COUNT', '')
     return int(count) if count.isdigit() else len(list(Path('/dev').glob('nvidia[0-9]*')))
 
-# %% ../nbs/11_preflight.ipynb #49cf1091
+# %% ../nbs/11_preflight.ipynb #83802589
 def check_device(
     machine:Machine,
     bf16:bool=True,  # Wanted
@@ -169,7 +170,7 @@ def check_device(
     if bf16 and not m.bf16: return Check('device', asked, seen, WARNING, 'this processor has no bfloat16, so float32 is used, which is slower')
     return Check('device', asked, seen)
 
-# %% ../nbs/11_preflight.ipynb #e587df69
+# %% ../nbs/11_preflight.ipynb #e578ff73
 _WHY = {errno.ENOSPC: ('the disk is full', 'make room there, or name another output_dir'), errno.EDQUOT: ('the quota is used up', 'delete what is not needed, or ask for a larger quota or volume'),
         errno.EFBIG: ('a file may not grow that large', 'raise the limit with ulimit -f unlimited, or name an output_dir on another file system'),
         errno.EROFS: ('it is mounted read-only', 'mount it for writing, or name another output_dir'), errno.EACCES: ('this user has no right to write there', 'give the right, or name another output_dir'),
@@ -195,7 +196,7 @@ def write_probe(
     except OSError as e: raise _write_error(folder, e, done, sum(sizes)) from e
     return done/max(1e-9, time.perf_counter() - start)
 
-# %% ../nbs/11_preflight.ipynb #c4c32c3c
+# %% ../nbs/11_preflight.ipynb #60501ae2
 @contextmanager
 def present(
     folder:Path,
@@ -233,7 +234,7 @@ def check_output(
 
 _OUTPUT = 'does the output folder take a checkpoint and a fifth more?'
 
-# %% ../nbs/11_preflight.ipynb #0836f30d
+# %% ../nbs/11_preflight.ipynb #979b397e
 def state_sizes(
     cfg:TrainingConfig,
     rec:Recogniser,
@@ -257,7 +258,7 @@ def check_room(
     if free(here) >= need - there: return Check('room', asked, f'{seen}; {size_text(free(here))} are free, says the system')
     return Check('room', asked, f'{seen}; only {size_text(free(here))} are free in {here}', FAILURE, f'make room, lower max_checkpoints={cfg.max_checkpoints}, or name another output_dir')
 
-# %% ../nbs/11_preflight.ipynb #c92c87b0
+# %% ../nbs/11_preflight.ipynb #f051ce04
 def mounted(
     table:Path=Path('/proc/self/mountinfo'),
 )->dict: # mount point -> kind of file system
@@ -289,7 +290,7 @@ def check_volume(
 
 _MOUNT = 'attach the volume (at RunPod: when the pod is created), or name the right mount point'
 
-# %% ../nbs/11_preflight.ipynb #836f4112
+# %% ../nbs/11_preflight.ipynb #462caaa6
 def check_workers(
     machine:Machine,
     workers:int,
@@ -306,7 +307,7 @@ def check_workers(
     if workers > machine.cores: return Check('workers', asked, f'{seen}; there are {machine.cores:g} processors', WARNING, f'set dataloader_num_workers={max(1, int(machine.cores))} or less')
     return Check('workers', asked, seen + (f', of {size_text(machine.shm)} free' if machine.shm is not None else ''))
 
-# %% ../nbs/11_preflight.ipynb #154b918f
+# %% ../nbs/11_preflight.ipynb #f6434f8d
 @contextmanager
 def counting_kept(
     rec:Recogniser,
@@ -346,7 +347,7 @@ def check_memory(
     if total > machine.free: return Check('memory', asked, seen, WARNING, f'batches will be cut into smaller parts; {advice}')
     return Check('memory', asked, seen, WARNING, f'that is close; {advice}') if total > .9*machine.free else Check('memory', asked, seen)
 
-# %% ../nbs/11_preflight.ipynb #e23b7e2e
+# %% ../nbs/11_preflight.ipynb #837dfa7b
 PASS_ON = '''bash -c 'trap "pkill -TERM -f welllog_ocr" TERM; /start.sh & wait $!; sleep 4\''''
 _INITS, _FORWARD = ('systemd', 'init', 'launchd'), ('tini', 'docker-init', 'dumb-init', 'catatonit')
 
@@ -382,7 +383,7 @@ def check_sigterm(
         return warn(f'{first["name"]} tells only its child ({below["command"] if below else "not an ancestor of this process"}), which ends without passing it on')
     return Check('sigterm', asked, f'process 1 ({first["command"]}) hears it')
 
-# %% ../nbs/11_preflight.ipynb #d9aa3b19
+# %% ../nbs/11_preflight.ipynb #ae5d543b
 def load_model(
     cfg:TrainingConfig,
 )->Recogniser:
@@ -398,7 +399,7 @@ def model_text(
     rec:Recogniser,
 )->str: return f'{cfg.model_name}: {sum(p.numel() for p in rec.parameters())/1e6:.2f} M weights, {sum(p.numel() for p in rec.trainable().values())/1e6:.2f} M trained'
 
-# %% ../nbs/11_preflight.ipynb #0cf298e3
+# %% ../nbs/11_preflight.ipynb #14503b97
 def data_checks(
     data:RunData,
     drawn:bool=False, # Are the lines it is judged on drawn?
@@ -420,7 +421,7 @@ def look_at_data(
     if cfg.data_path is not None: load_folder(cfg.data_path, cfg.eval_share, cfg.seed)
     return None, []
 
-# %% ../nbs/11_preflight.ipynb #116c7e9e
+# %% ../nbs/11_preflight.ipynb #d317f050
 def same_run(
     cfg:TrainingConfig,
     data:RunData,
@@ -434,6 +435,7 @@ def is_taken(
     folder:Path, # Of a run
 )->bool:
     "Does a process on this machine hold the lock of the run?"
+    import fcntl
     try: fd = os.open(folder/'lock', os.O_RDONLY | os.O_NOFOLLOW)
     except OSError: return False
     try: fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -455,7 +457,7 @@ def steps_done(cfg:TrainingConfig)->int: return max(checkpoints(cfg.run_dir/cfg.
 
 _RUN = 'is the run new, or the same as the one that is there?'
 
-# %% ../nbs/11_preflight.ipynb #c85ca16f
+# %% ../nbs/11_preflight.ipynb #9f0ede1c
 @dataclass(frozen=True)
 class Rehearsal:
     "What a few real steps and a save took"
@@ -483,22 +485,22 @@ def put_back(
         rec.train(mode)
         set_rng_state(*state)
 
-# %% ../nbs/11_preflight.ipynb #f4f736f5
+# %% ../nbs/11_preflight.ipynb #f652a968
 class _Peak:
     "Bytes used beside those at the start: of the card, or of this process"
     def __init__(self, device):
         self.cuda = device.type == 'cuda'
         if self.cuda: torch.cuda.reset_peak_memory_stats()
         else:
-            try: Path('/proc/self/clear_refs').write_text('5') # forget the highest
-            except OSError: pass
+            try: Path('/proc/self/clear_refs').write_text('5') # forget the highest so far
+            except OSError: self.start = math.inf; return      # not told here
         self.start = torch.cuda.memory_allocated() if self.cuda else self._now('VmRSS')
 
     def _now(self, what):
         try: return int(re.search(rf'^{what}:\s+(\d+)', Path('/proc/self/status').read_text(), re.M)[1])*1024
         except OSError: return 0
 
-    def __call__(self)->float: return (torch.cuda.max_memory_reserved() if self.cuda else self._now('VmHWM')) - self.start
+    def __call__(self)->float: return max(0, (torch.cuda.max_memory_reserved() if self.cuda else self._now('VmHWM')) - self.start)
 
 def _fetch(run:Run, samples:list, part:tuple)->tuple[dict, float]: # Batch, and seconds
     start = time.perf_counter()
@@ -516,7 +518,7 @@ def _timed_step(run:Run, micro:list)->float:
     if run.device.type == 'cuda': torch.cuda.synchronize()
     return time.perf_counter() - start
 
-# %% ../nbs/11_preflight.ipynb #918db20d
+# %% ../nbs/11_preflight.ipynb #a147aa11
 class TooLarge(SetupError):
     "There is no memory for a step; `check` says how much is missing"
     def __init__(self, check:Check):
@@ -537,16 +539,16 @@ def _largest(run:Run, samples:list, todo:list, machine:Machine)->dict: # `kept`,
         try: _timed_step(run, [batch])
         except Exception as e:
             if not is_out_of_memory(e): raise
-        else: return dict(facts, peak=max(0, peak()))
+        else: return dict(facts, peak=peak())
         if len(part) == 1: raise TooLarge(_hopeless(check))
         batch, part = None, part[:len(part)//2]
         run.optimizer.zero_grad(); release_memory()
         if run.device.type == 'cuda': torch.cuda.empty_cache()
         batch = _fetch(run, samples, (part, cost))[0]
 
-def replace_verdict(check:Check)->Check: return Check(check.name, check.asked, f'{check.seen}; and one sample alone was too much when it was tried', FAILURE, 'take a smaller model, or freeze more of it')
+def _hopeless(check:Check)->Check: return Check(check.name, check.asked, f'{check.seen}; and one sample alone was too much when it was tried', FAILURE, 'take a smaller model, or freeze more of it')
 
-# %% ../nbs/11_preflight.ipynb #1717f8dd
+# %% ../nbs/11_preflight.ipynb #38e80e85
 def _step_seconds(run:Run, samples:list, todo:list, patience:float=4.)->float:
     "Seconds of a mean step, from one or two of usual size"
     size = [sum(len(part)*cost for part, cost in cut) for cut in todo]
@@ -600,7 +602,7 @@ def rehearse(
     if torch.cuda.is_available(): torch.cuda.empty_cache()
     return found
 
-# %% ../nbs/11_preflight.ipynb #68f39058
+# %% ../nbs/11_preflight.ipynb #920e0de3
 def forecast(
     cfg:TrainingConfig,
     r:Rehearsal,
@@ -642,7 +644,7 @@ def summary(
         *(time_lines(cfg, r, at) if r else []),
         f'folder    {cfg.run_dir}' + (f', going on from step {at}' if at else '')])
 
-# %% ../nbs/11_preflight.ipynb #62352b2f
+# %% ../nbs/11_preflight.ipynb #989d18dd
 class PreflightError(SetupError):
     "Something is wrong that would end the run"
 
@@ -673,7 +675,7 @@ class Preflight:
         cells = [[f'**{c.verdict}**' if c.verdict != OK else OK, esc_md(c.name), esc_md(c.asked), esc_md(c.seen), esc_md(c.advice)] for c in self.checks]
         return '\n'.join('| ' + ' | '.join(row) + ' |' for row in [['verdict', 'what', 'asked', 'seen', 'what to do'], ['---']*5, *cells])
 
-# %% ../nbs/11_preflight.ipynb #b7383580
+# %% ../nbs/11_preflight.ipynb #b4096d86
 def preflight(
     cfg:TrainingConfig,
     look_at=look_at_data,         # Called with the config and the model (or `None`); gives the data and checks
@@ -721,7 +723,7 @@ def _ask_rehearsal(f:Preflight):
     seen = f'{r.step_s:.2g} s a step, {r.eval_s:.2g} s an evaluation, {r.save_s:.2g} s a save'
     f.checks.append(Check('rehearsal', asked, f'{seen}; {first_few(r.lost, sep="; ")}', WARNING, 'mend these images') if r.lost else Check('rehearsal', asked, seen))
 
-# %% ../nbs/11_preflight.ipynb #aa909d2a
+# %% ../nbs/11_preflight.ipynb #90162520
 def main(
     cfg:TrainingConfig,
 ):
@@ -731,5 +733,5 @@ def main(
     if found.failures: raise PreflightError(found.text_of_failures())
     print('\nnothing stands in the way' + (f'; {len(found.warnings)} warnings' if found.warnings else ''))
 
-# %% ../nbs/11_preflight.ipynb #49e65336
+# %% ../nbs/11_preflight.ipynb #f9fcf2ae
 if ARGS: run_command(partial(main, ARGS[0]), ARGS[1].debug)
