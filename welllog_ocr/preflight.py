@@ -10,7 +10,7 @@ __all__ = ['ARGS', 'OK', 'WARNING', 'FAILURE', 'PASS_ON', 'Check', 'ask', 'size_
            'Rehearsal', 'put_back', 'TooLarge', 'rehearse', 'forecast', 'time_lines', 'summary', 'PreflightError',
            'Preflight', 'preflight', 'main']
 
-# %% ../nbs/11_preflight.ipynb #a4243b14
+# %% ../nbs/11_preflight.ipynb #456f4627
 import sys
 
 from .config import config_from_args, config_json
@@ -25,7 +25,7 @@ ARGS = [] # the config and the other options of a command; parsed before torch i
 if is_command(globals()): run_command(lambda: ARGS.extend(_arguments()), debug='--debug' in sys.argv, leave=False)
 if ARGS and ARGS[1].print_config: raise SystemExit(0)
 
-# %% ../nbs/11_preflight.ipynb #794c5e34
+# %% ../nbs/11_preflight.ipynb #82a08788
 import errno, math, os, re, signal, tempfile, time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ from .loader import batches
 from .models.core import Recogniser, autocast, default_device, freeze, has_bf16, load_recogniser, release_memory, to_device
 from .step import Run, capture, cuts, is_out_of_memory, total_steps, train_step
 
-# %% ../nbs/11_preflight.ipynb #a516ef8a
+# %% ../nbs/11_preflight.ipynb #7f17521c
 OK, WARNING, FAILURE = 'ok', 'warning', 'failure'
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def ask(
     try: return act()
     except (WelllogError, OSError) as e: checks.append(Check(name, asked, str(e), FAILURE, error=e))
 
-# %% ../nbs/11_preflight.ipynb #776e2f51
+# %% ../nbs/11_preflight.ipynb #a57ba8cf
 def size_text(
     n:float, # Bytes
 )->str:
@@ -87,7 +87,7 @@ def span_text(
     "A time as people say it"
     return f'{s:.2f} s' if s < 1 else f'{s:.1f} s' if s < 10 else f'{s:.0f} s' if s < 100 else f'{s/60:.0f} min' if s < 6000 else f'{s/3600:.1f} h'
 
-# %% ../nbs/11_preflight.ipynb #ab603ca8
+# %% ../nbs/11_preflight.ipynb #e65638d1
 def group_limits(
     root:Path=Path('/sys/fs/cgroup'),
     own:Path=Path('/proc/self/cgroup'), # Says in which group this process is
@@ -111,7 +111,7 @@ def _quota(path:Path)->float:
     except (OSError, ValueError): return math.inf
     return math.inf if most == 'max' else int(most)/int(period)
 
-# %% ../nbs/11_preflight.ipynb #67103abc
+# %% ../nbs/11_preflight.ipynb #019375f7
 @dataclass(frozen=True)
 class Machine:
     "What a machine says of itself"
@@ -151,7 +151,7 @@ def _promised(env)->int:
     count = env.get('RUNPOD_GPU_COUNT', '')
     return int(count) if count.isdigit() else len(list(Path('/dev').glob('nvidia[0-9]*')))
 
-# %% ../nbs/11_preflight.ipynb #4bcf1fe6
+# %% ../nbs/11_preflight.ipynb #764d0845
 def check_device(
     machine:Machine,
     bf16:bool=True,  # Wanted
@@ -170,7 +170,7 @@ def check_device(
     if bf16 and not m.bf16: return Check('device', asked, seen, WARNING, 'this processor has no bfloat16, so float32 is used, which is slower')
     return Check('device', asked, seen)
 
-# %% ../nbs/11_preflight.ipynb #05c6dde9
+# %% ../nbs/11_preflight.ipynb #547a1975
 _WHY = {errno.ENOSPC: ('the disk is full', 'make room there, or name another output_dir'), errno.EDQUOT: ('the quota is used up', 'delete what is not needed, or ask for a larger quota or volume'),
         errno.EFBIG: ('a file may not grow that large', 'raise the limit with ulimit -f unlimited, or name an output_dir on another file system'),
         errno.EROFS: ('it is mounted read-only', 'mount it for writing, or name another output_dir'), errno.EACCES: ('this user has no right to write there', 'give the right, or name another output_dir'),
@@ -196,7 +196,7 @@ def write_probe(
     except OSError as e: raise _write_error(folder, e, done, sum(sizes)) from e
     return done/max(1e-9, time.perf_counter() - start)
 
-# %% ../nbs/11_preflight.ipynb #6dad862c
+# %% ../nbs/11_preflight.ipynb #6344a14c
 @contextmanager
 def present(
     folder:Path,
@@ -234,7 +234,7 @@ def check_output(
 
 _OUTPUT = 'does the output folder take a checkpoint and a fifth more?'
 
-# %% ../nbs/11_preflight.ipynb #0af77abf
+# %% ../nbs/11_preflight.ipynb #7521cfa6
 def state_sizes(
     cfg:TrainingConfig,
     rec:Recogniser,
@@ -258,7 +258,7 @@ def check_room(
     if free(here) >= need - there: return Check('room', asked, f'{seen}; {size_text(free(here))} are free, says the system')
     return Check('room', asked, f'{seen}; only {size_text(free(here))} are free in {here}', FAILURE, f'make room, lower max_checkpoints={cfg.max_checkpoints}, or name another output_dir')
 
-# %% ../nbs/11_preflight.ipynb #9cc33344
+# %% ../nbs/11_preflight.ipynb #6da94bfa
 def mounted(
     table:Path=Path('/proc/self/mountinfo'),
 )->dict: # mount point -> kind of file system
@@ -290,7 +290,7 @@ def check_volume(
 
 _MOUNT = 'attach the volume (at RunPod: when the pod is created), or name the right mount point'
 
-# %% ../nbs/11_preflight.ipynb #4e52d6b6
+# %% ../nbs/11_preflight.ipynb #3f5ef939
 def check_workers(
     machine:Machine,
     workers:int,
@@ -307,7 +307,7 @@ def check_workers(
     if workers > machine.cores: return Check('workers', asked, f'{seen}; there are {machine.cores:g} processors', WARNING, f'set dataloader_num_workers={max(1, int(machine.cores))} or less')
     return Check('workers', asked, seen + (f', of {size_text(machine.shm)} free' if machine.shm is not None else ''))
 
-# %% ../nbs/11_preflight.ipynb #ac3f26cc
+# %% ../nbs/11_preflight.ipynb #f1f6f644
 @contextmanager
 def counting_kept(
     rec:Recogniser,
@@ -347,7 +347,7 @@ def check_memory(
     if total > machine.free: return Check('memory', asked, seen, WARNING, f'batches will be cut into smaller parts; {advice}')
     return Check('memory', asked, seen, WARNING, f'that is close; {advice}') if total > .9*machine.free else Check('memory', asked, seen)
 
-# %% ../nbs/11_preflight.ipynb #61bc1231
+# %% ../nbs/11_preflight.ipynb #66082d8a
 PASS_ON = '''bash -c 'trap "pkill -TERM -f welllog_ocr" TERM; /start.sh & wait $!; sleep 4\''''
 _INITS, _FORWARD = ('systemd', 'init', 'launchd'), ('tini', 'docker-init', 'dumb-init', 'catatonit')
 
@@ -383,7 +383,7 @@ def check_sigterm(
         return warn(f'{first["name"]} tells only its child ({below["command"] if below else "not an ancestor of this process"}), which ends without passing it on')
     return Check('sigterm', asked, f'process 1 ({first["command"]}) hears it')
 
-# %% ../nbs/11_preflight.ipynb #9f292abd
+# %% ../nbs/11_preflight.ipynb #a9170985
 def load_model(
     cfg:TrainingConfig,
 )->Recogniser:
@@ -399,7 +399,7 @@ def model_text(
     rec:Recogniser,
 )->str: return f'{cfg.model_name}: {sum(p.numel() for p in rec.parameters())/1e6:.2f} M weights, {sum(p.numel() for p in rec.trainable().values())/1e6:.2f} M trained'
 
-# %% ../nbs/11_preflight.ipynb #8b8b1aef
+# %% ../nbs/11_preflight.ipynb #0c470744
 def data_checks(
     data:RunData,
     drawn:bool=False, # Are the lines it is judged on drawn?
@@ -421,7 +421,7 @@ def look_at_data(
     if cfg.data_path is not None: load_folder(cfg.data_path, cfg.eval_share, cfg.seed)
     return None, []
 
-# %% ../nbs/11_preflight.ipynb #b94485d4
+# %% ../nbs/11_preflight.ipynb #76e61a6f
 def same_run(
     cfg:TrainingConfig,
     data:RunData,
@@ -457,7 +457,7 @@ def steps_done(cfg:TrainingConfig)->int: return max(checkpoints(cfg.run_dir/cfg.
 
 _RUN = 'is the run new, or the same as the one that is there?'
 
-# %% ../nbs/11_preflight.ipynb #607f34ce
+# %% ../nbs/11_preflight.ipynb #b98a4751
 @dataclass(frozen=True)
 class Rehearsal:
     "What a few real steps and a save took"
@@ -485,7 +485,7 @@ def put_back(
         rec.train(mode)
         set_rng_state(*state)
 
-# %% ../nbs/11_preflight.ipynb #974a53bf
+# %% ../nbs/11_preflight.ipynb #13ebe4f2
 class _Peak:
     "Bytes used beside those at the start: of the card, or of this process"
     def __init__(self, device):
@@ -518,7 +518,7 @@ def _timed_step(run:Run, micro:list)->float:
     if run.device.type == 'cuda': torch.cuda.synchronize()
     return time.perf_counter() - start
 
-# %% ../nbs/11_preflight.ipynb #50e2ffb2
+# %% ../nbs/11_preflight.ipynb #fb6ed264
 class TooLarge(SetupError):
     "There is no memory for a step; `check` says how much is missing"
     def __init__(self, check:Check):
@@ -548,7 +548,7 @@ def _largest(run:Run, samples:list, todo:list, machine:Machine)->dict: # `kept`,
 
 def _hopeless(check:Check)->Check: return Check(check.name, check.asked, f'{check.seen}; and one sample alone was too much when it was tried', FAILURE, 'take a smaller model, or freeze more of it')
 
-# %% ../nbs/11_preflight.ipynb #dae1fd3c
+# %% ../nbs/11_preflight.ipynb #679534dc
 def _step_seconds(run:Run, samples:list, todo:list, patience:float=4.)->float:
     "Seconds of a mean step, from one or two of usual size"
     size = [sum(len(part)*cost for part, cost in cut) for cut in todo]
@@ -581,6 +581,7 @@ def _save_seconds(run:Run, speed:float)->float: # 0 when nothing can be written
         except OSError as e: raise _write_error(folder, e) from e
     return time.perf_counter() - start
 
+# %% ../nbs/11_preflight.ipynb #78f3c916
 def rehearse(
     cfg:TrainingConfig,
     rec:Recogniser,   # Comes back as it was
@@ -602,7 +603,7 @@ def rehearse(
     if torch.cuda.is_available(): torch.cuda.empty_cache()
     return found
 
-# %% ../nbs/11_preflight.ipynb #6e9e7d1f
+# %% ../nbs/11_preflight.ipynb #e5289f50
 def forecast(
     cfg:TrainingConfig,
     r:Rehearsal,
@@ -644,7 +645,7 @@ def summary(
         *(time_lines(cfg, r, at) if r else []),
         f'folder    {cfg.run_dir}' + (f', going on from step {at}' if at else '')])
 
-# %% ../nbs/11_preflight.ipynb #9f974f2d
+# %% ../nbs/11_preflight.ipynb #56cf994a
 class PreflightError(SetupError):
     "Something is wrong that would end the run"
 
@@ -675,7 +676,7 @@ class Preflight:
         cells = [[f'**{c.verdict}**' if c.verdict != OK else OK, esc_md(c.name), esc_md(c.asked), esc_md(c.seen), esc_md(c.advice)] for c in self.checks]
         return '\n'.join('| ' + ' | '.join(row) + ' |' for row in [['verdict', 'what', 'asked', 'seen', 'what to do'], ['---']*5, *cells])
 
-# %% ../nbs/11_preflight.ipynb #d414866d
+# %% ../nbs/11_preflight.ipynb #bc8b7f6b
 def preflight(
     cfg:TrainingConfig,
     look_at=look_at_data,         # Called with the config and the model (or `None`); gives the data and checks
@@ -701,6 +702,7 @@ def preflight(
     set_rng_state(*state)
     return f
 
+# %% ../nbs/11_preflight.ipynb #1ccd7afe
 def _ask_disk(f:Preflight, env):
     volume = check_volume(f.cfg, env)
     f.checks.append(volume)
@@ -723,7 +725,7 @@ def _ask_rehearsal(f:Preflight):
     seen = f'{span_text(r.step_s)} a step, {span_text(r.eval_s)} an evaluation, {span_text(r.save_s)} a save'
     f.checks.append(Check('rehearsal', asked, f'{seen}; {first_few(r.lost, sep="; ")}', WARNING, 'mend these images') if r.lost else Check('rehearsal', asked, seen))
 
-# %% ../nbs/11_preflight.ipynb #80ce60b5
+# %% ../nbs/11_preflight.ipynb #ed98fd94
 def main(
     cfg:TrainingConfig,
 ):
@@ -733,5 +735,5 @@ def main(
     if found.failures: raise PreflightError(found.text_of_failures())
     print('\nnothing stands in the way' + (f'; {len(found.warnings)} warnings' if found.warnings else ''))
 
-# %% ../nbs/11_preflight.ipynb #3c7dc0d6
+# %% ../nbs/11_preflight.ipynb #d9df4505
 if ARGS: run_command(partial(main, ARGS[0]), ARGS[1].debug)
