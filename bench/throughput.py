@@ -12,8 +12,10 @@ import torch
 
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.core import rng_for
+from welllog_ocr.epochs import run_data
+from welllog_ocr.models.core import freeze
 from welllog_ocr.models.ctc import CTCRecogniser
-from welllog_ocr.train import Run, freeze, loaded, run_data, train_step
+from welllog_ocr.step import Run, loaded, train_step
 
 class Plain(CTCRecogniser):
     "As transformers gives it: channels first, probabilities out"

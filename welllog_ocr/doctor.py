@@ -38,25 +38,26 @@ from typing import NamedTuple
 import numpy as np
 
 from .core import ConfigError, DataError, did_you_mean, rng_for, run_command, writable_dir
-from .dataset import Sample, Skip, load_split
+from .dataset import Sample, Skip
+from .sources import locate, read_part
 from .pictures import ALIKE, COPY, Picture, disagreement, measure, similar_pairs
 from .labels import apis_in, complaints, foreign, tokens_about, well_key
 from .findings import INFO, LOOK, MUST, VERDICTS, Example, Finding, Report, histogram
 
 # %% ../nbs/04_doctor.ipynb #099bb864
 def read_splits(
-    path:Path, # Data folder
+    source:str|Path, # A folder, or the name of a data set of the hub
 )->tuple[dict, list]: # split -> samples; what was left out, as `Skip`s
     "Read what there is. Raises `DataError` when no split can be read"
-    path = Path(path)
-    parts = [p for p in (path/'train', path/'eval') if p.is_dir()] or [path]
-    splits, skips, errors = {}, [], []
-    for part in parts:
-        try: samples, left_out = load_split(part)
-        except DataError as e: errors.append(e)
-        else: splits[part.name], skips = samples, skips + left_out
-    if not splits: raise errors[0]
-    return splits, skips + [Skip(parts[-1].name if len(errors) == 1 else path.name, f'cannot be read: {e}') for e in errors]
+    found, origin = locate(source)
+    name = lambda split: Path(source).name if split == 'all' else split
+    splits, skips, errors = {}, [], {}
+    for split, part in found.items():
+        try: samples, left_out = read_part(part, origin)
+        except DataError as e: errors[name(split)] = e
+        else: splits[name(split)], skips = samples, skips + left_out
+    if not splits: raise next(iter(errors.values()))
+    return splits, skips + [Skip(split, f'cannot be read: {e}') for split, e in errors.items()]
 
 # %% ../nbs/04_doctor.ipynb #40fb2413
 class Row(NamedTuple):

@@ -53,7 +53,7 @@ def run_data(
     if cfg.data_path is None:
         held = drawn_lines(cfg.synth_eval_lines, cfg.crop_share, f'{cfg.seed}-eval')
         return RunData([], subset(held, cfg.eval_subset), cfg.synth_lines, stable_hash(['synth', cfg.seed, cfg.synth_lines, cfg.crop_share, fingerprint(held)]), [], [])
-    found = load_data(cfg.data_path, cfg.eval_share, cfg.seed)
+    found = load_data(cfg.data_path, cfg.eval_share, cfg.seed, cfg.set_upright, cfg.deskew, cfg.data_revision)
     (train, skips1), (held, skips2) = (of_kind(s, rec.kinds) for s in (found.train, found.eval))
     train, skips3 = _learnable(rec, train)
     train, held, skips = subset(train, cfg.train_subset), subset(held, cfg.eval_subset), [*found.skips, *skips1, *skips2, *skips3]
