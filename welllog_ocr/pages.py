@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['page_lines', 'page_markdown', 'page_fields', 'draw_page', 'SynthPages']
 
-# %% ../nbs/04h_pages.ipynb #606e5781
+# %% ../nbs/04h_pages.ipynb #0e8a089f
 import math
 from functools import partial
 
@@ -18,7 +18,7 @@ from .forms import Layout, lay_out
 from .headers import HEADERS_VERSION, copy_badly, draw_region, wear_of
 from .pen import fonts_fingerprint
 
-# %% ../nbs/04h_pages.ipynb #0940d133
+# %% ../nbs/04h_pages.ipynb #acac9740
 def _turned(box:tuple, size:tuple, degrees:float)->tuple:
     "A box on the level page, as (x0, y0, x1, y1) in whole pixels on the turned one"
     (w, h), a = size, math.radians(degrees)
@@ -38,7 +38,7 @@ def page_lines(
         out.append(dict(text=' '.join(m.text for m in marks), box=_turned((min(a), min(b), max(c), max(d)), page.size, angle), made=made, kind=line.kind))
     return sorted(out, key=lambda l: (l['box'][1], l['box'][0]))
 
-# %% ../nbs/04h_pages.ipynb #9646a0ca
+# %% ../nbs/04h_pages.ipynb #80c3c3ce
 def _td(texts:list, wide:bool)->str:
     "Cells: two, or one over the width of two"
     return ''.join(f'<td>{esc(t)}</td>' for t in texts) if len(texts) > 1 else f'<td colspan="2">{esc(texts[0])}</td>' if wide else f'<td>{esc(texts[0])}</td>'
@@ -66,14 +66,14 @@ def page_markdown(
     rest = [l for l in page.lines if l.kind != 'spine' and l not in first and (l.kind != 'row' or l is rows[0])]
     return '\n\n'.join([text(l) for l in sorted(first, key=top)] + [table if l.kind == 'row' else text(l) for l in rest])
 
-# %% ../nbs/04h_pages.ipynb #b0b0499e
+# %% ../nbs/04h_pages.ipynb #fa1de3ed
 def page_fields(
     page:Layout,
 )->dict: # mnemonic -> text; `runs`: a list of such dicts
     "What the page says, by field"
     return dict(page.fields, runs=[dict(r) for r in page.runs])
 
-# %% ../nbs/04h_pages.ipynb #a8165318
+# %% ../nbs/04h_pages.ipynb #57c0b9ea
 def draw_page(
     page:Layout,
 )->Image.Image: # Mode `L`; most have only black and white
