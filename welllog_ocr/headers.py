@@ -6,7 +6,7 @@
 __all__ = ['HEADERS_VERSION', 'PER_PAGE', 'draw_region', 'Wear', 'wear_of', 'copy_badly', 'Crop', 'crops_of', 'draw_crop',
            'SynthCrops']
 
-# %% ../nbs/04g_headers.ipynb #0296ae7e
+# %% ../nbs/04g_headers.ipynb #17049f44
 import math
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from .dataset import Sample
 from .forms import Layout, lay_out
 from .pen import fonts_fingerprint, write
 
-# %% ../nbs/04g_headers.ipynb #eb057d43
+# %% ../nbs/04g_headers.ipynb #6be74a79
 def _text(m, r, hand)->np.ndarray:
     "A text on its own sheet, turned as it stands on the page"
     p, turn, (w, h) = m.data
@@ -51,7 +51,7 @@ def _dots(m, r, x0, y0, x1, y1)->np.ndarray:
     xs = np.clip(t + .5 - near, 0, 1)*((at > a) & (at < c))
     return (_cover(y0, y1, y - t, y + t)[:, None]*xs*255).astype(np.uint8)
 
-# %% ../nbs/04g_headers.ipynb #0af6e41c
+# %% ../nbs/04g_headers.ipynb #2be05dd9
 def _panel(m, r, x0, y0, x1, y1)->np.ndarray:
     "A black field, a screen of dots, or hatching"
     fill, k = m.data
@@ -74,7 +74,7 @@ def _lozenge(m, r, x0, y0, x1, y1)->np.ndarray:
     x, y = np.abs(np.arange(x0, x1, dtype=np.float32) - (a + c)/2)/(c - a), np.abs(np.arange(y0, y1, dtype=np.float32)[:, None] - (b + d)/2)/(d - b)
     return np.where(x + y <= .5, np.uint8(255), np.uint8(0))
 
-# %% ../nbs/04g_headers.ipynb #660b4a4d
+# %% ../nbs/04g_headers.ipynb #870623e0
 def _edge(m, r, x0, y0, x1, y1)->np.ndarray:
     "An edge whose two sides wander"
     (x, thick), h = m.data, m.box[3] - m.box[1]
@@ -97,7 +97,7 @@ def _barcode(m, r, x0, y0, x1, y1)->np.ndarray:
 
 _FILLS = dict(bar=_bar, dots=_dots, panel=_panel, sticker=_sticker, lozenge=_lozenge, edge=_edge, curve=_curve, barcode=_barcode)
 
-# %% ../nbs/04g_headers.ipynb #7843a02d
+# %% ../nbs/04g_headers.ipynb #419cee26
 def draw_region(
     page:Layout,
     box:tuple, # (x0, y0, x1, y1) in pixels; may reach beyond the page
@@ -120,7 +120,7 @@ def draw_region(
         if m.kind == 'sticker': np.minimum(letters[here], 255 - mask, out=letters[here])
     return ink, letters
 
-# %% ../nbs/04g_headers.ipynb #10f633c3
+# %% ../nbs/04g_headers.ipynb #721dfcd0
 class Wear(NamedTuple):
     "What happened to one sheet"
     blur:float   # In 1/200 inch
@@ -140,7 +140,7 @@ def wear_of(page:Layout)->Wear:
     return Wear(float(r.uniform(.3, 1.15)), float(np.clip(r.normal(.9, .15), .6, 1.12)), float(r.uniform(0, .22)) if r.random() < .8 else float(r.uniform(.2, .4)), float(r.uniform(0, .25)) if r.random() < .7 else float(r.uniform(.2, .5)),
                 float(r.exponential(.6)), bool(r.random() < .35), bool(r.random() < .06), angle)
 
-# %% ../nbs/04g_headers.ipynb #430f257f
+# %% ../nbs/04g_headers.ipynb #353ffb58
 def _field(shape, step:int, r)->np.ndarray:
     "Smooth random hills, about 1 high, `step` pixels apart"
     h, w = shape
@@ -173,7 +173,7 @@ def _settled(f:np.ndarray, mask:np.ndarray, cut:float, k:float)->float:
             cut *= factor
     return cut
 
-# %% ../nbs/04g_headers.ipynb #6d2d1e76
+# %% ../nbs/04g_headers.ipynb #911b65f3
 def copy_badly(
     ink:np.ndarray,     # uint8 (h, w): 255 is ink
     letters:np.ndarray, # uint8 (h, w): 255 where letters are, black or white
@@ -182,10 +182,10 @@ def copy_badly(
     r,
 )->np.ndarray: # uint8, black on white
     "What the last scanner saw"
-    k, f, mask = dpi/200, ink.astype(np.float32)*(1/255), (letters > 127).astype(np.float32)
+    k, f, mask = dpi/200, ink.astype(np.float32)*(1/255), (letters > 70).astype(np.float32)
     if wear.fade: f *= np.clip(1.05 - wear.fade*np.maximum(_field(f.shape, max(6, round(26*k)), r) + .2, 0), .4, 1)
     f = cv2.GaussianBlur(f, (0, 0), max(.3, wear.blur*k))
-    black = mask*(ink > 127)
+    black = mask*(ink > 70)
     invert = float(black.sum()) < .5*float(mask.sum()) # mostly white letters: what has to survive is the white
     mask = mask - black if invert else black
     if invert: f = 1 - f
@@ -205,7 +205,7 @@ def _dust(f:np.ndarray, dust:float, k:float, r):
         x, y, a = int(r.integers(w)), int(r.integers(h)), max(1, round(float(r.exponential(1.1))*k))
         f[y:y + max(1, a - int(r.integers(2))), x:x + a] = 0. if f[y, x] > .5 else 1.
 
-# %% ../nbs/04g_headers.ipynb #294c8dc9
+# %% ../nbs/04g_headers.ipynb #49a0d9b6
 class Crop(NamedTuple):
     "A piece of a page that shows one line"
     text:str
@@ -236,7 +236,7 @@ def _clear(page:Layout, own:frozenset, box:tuple, tight:tuple, size:tuple, angle
         if wide > (.6*mh if not m.data[1] else 0) and high > (.8*mh if not m.data[1] else 0): return False
     return True
 
-# %% ../nbs/04g_headers.ipynb #ee91cca3
+# %% ../nbs/04g_headers.ipynb #8626c7e2
 def _padded(page:Layout, tight:tuple, size:float, grow:float, skew:float, r)->tuple: # box, size of the picture, angle in radians
     pads = r.uniform(0, .55, 4)*(1, .9, 1, .9)*size*grow
     if r.random() < .2: pads[2] += r.uniform(0, 3)*size*grow
@@ -273,7 +273,7 @@ def crops_of(
         if crop: out.append(crop); seen.add(line)
     return out
 
-# %% ../nbs/04g_headers.ipynb #c7b57a4c
+# %% ../nbs/04g_headers.ipynb #61f3938e
 def draw_crop(
     page:Layout,
     crop:Crop,
@@ -292,7 +292,7 @@ def draw_crop(
         ink, letters = (cv2.warpAffine(x, turn, (w, h), flags=cv2.INTER_LINEAR) for x in draw_region(page, (rx, ry, rx + rw, ry + rh)))
     return Image.fromarray(copy_badly(ink, letters, wear_of(page), page.dpi, r))
 
-# %% ../nbs/04g_headers.ipynb #997e2c4b
+# %% ../nbs/04g_headers.ipynb #db64f939
 HEADERS_VERSION = 1 # of the drawing: raised when the same seed draws other headers
 PER_PAGE = 8        # crops of one sheet
 
