@@ -233,12 +233,13 @@ def _pen(ink, p:Piece, r, hand):
 def _stencil(ink, p:Piece, r, hand):
     "Single strokes of one width at a fixed pitch, the 1 a plain stroke; the weight of a face is the width of its strokes in thousandths of a capital"
     glyphs, pitch, thick = _hershey(p.face.name), _pitch(p), max(1., p.size*(p.face.weight or 110)/1000)
+    loose = hand.uniform(.01, .09) # worn type stands beside its place
     for i, c in enumerate(p.text):
         if c == ' ': continue
         strokes, advance = _BAR if c == '1' else glyphs[c]
         squeeze = min(.92*p.stretch, (.74*pitch/p.size)/max(advance, .01))
         x = p.x + i*pitch + (pitch*.86 - advance*squeeze*p.size)/2
-        _strokes(ink, strokes, advance, x + r.normal(0, .015)*p.size, p.base + r.normal(0, .012)*p.size, p.size, squeeze, 0., thick)
+        _strokes(ink, strokes, advance, x + r.normal(0, loose)*p.size, p.base + r.normal(0, .012)*p.size, p.size, squeeze, 0., thick)
 
 # %% ../nbs/04b_pen.ipynb #621f1ea7
 _WRITERS = dict(sans=_print, serif=_print, typewriter=_type, stencil=_stencil, hand=_pen)

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['Mark', 'Line', 'Look', 'make_look', 'Sheet', 'place_text', 'label', 'cased', 'value', 'measure', 'title_size',
-           'text_width', 'bar', 'frame', 'leader', 'panel', 'sticker', 'edge', 'curve', 'barcode', 'Habit', 'wrap',
-           'info_lines', 'pairs', 'block', 'spine']
+           'text_width', 'bar', 'frame', 'leader', 'dots', 'panel', 'sticker', 'edge', 'curve', 'barcode', 'Habit',
+           'wrap', 'info_lines', 'pairs', 'block', 'spine']
 
-# %% ../nbs/04d_sheet.ipynb #4579188e
+# %% ../nbs/04d_sheet.ipynb #52081175
 import math
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from .pen import Face, Piece, face_for, fonts, width, writable
 from .wells import inches
 from .words import MONTHS, integer, pick
 
-# %% ../nbs/04d_sheet.ipynb #cc59b271
+# %% ../nbs/04d_sheet.ipynb #0af7574a
 class Mark(NamedTuple):
     "One thing on the sheet, in pixels"
     kind:str         # `text`, `bar`, `dots`, `panel`, `sticker`, `edge`, `curve` or `barcode`
@@ -34,7 +34,7 @@ class Line(NamedTuple):
     columns:tuple=() # Of a row: the run that each cell belongs to
     split:bool=False # Of a row: label and cells are in two parts
 
-# %% ../nbs/04d_sheet.ipynb #ea0e50a2
+# %% ../nbs/04d_sheet.ipynb #85db07f7
 class Look(NamedTuple):
     "The manner of one sheet; lengths in 1/200 inch"
     dpi:int
@@ -68,7 +68,7 @@ def _value_face(made:str, r)->tuple[Face, float, float]: # face, stretch, gap
     if r.random() < .5: return Face('stencil', 'futural', '', integer(r, 80, 145)), r.uniform(.85, 1.15), r.uniform(0, .08)
     return face_for('', ('typewriter',), r), r.uniform(.75, 1.05), r.uniform(-.06, .05)
 
-# %% ../nbs/04d_sheet.ipynb #cd0a9a36
+# %% ../nbs/04d_sheet.ipynb #ddab6c7c
 _TITLE_STYLES, _SCRIPTS = ('sans', 'serif', 'sans', 'sans', 'hand'), ('scripts', 'cursive', 'Caveat[wght].ttf', 'Zeyada.ttf', 'Kalam-Regular.ttf', 'STIXGeneralBolIta.ttf')
 
 def make_look(r, made:str)->Look:
@@ -77,11 +77,12 @@ def make_look(r, made:str)->Look:
     return Look(pick(r, (160, 200, 200, 200, 200, 240, 300, 300, 300, 400)), made, _label_face(r), r.uniform(.82, 1.08), pick(r, [f for f in fonts() if f.style == 'sans' and (f.name in _THIN or f.weight == 400)]), value, stretch, gap, face_for('', (pick(r, _TITLE_STYLES),), r), r.uniform(.6, 1.), pick(r, [f for f in fonts() if f.name in _SCRIPTS]), thin, thin*r.uniform(1.8, 4), pick(r, ('rule', 'rule', 'rule', 'dots', 'none')),
                 bool(r.random() < .25), pick(r, ('', '', '', ':')), bool(r.random() < (.85 if made == 'typed' else .6)), float(r.normal(0, 6)), float(r.normal(1.5, 3)), r.uniform(0, 1.5), r.uniform(1., 1.3) if made == 'handwritten' else r.uniform(.9, 1.25))
 
-# %% ../nbs/04d_sheet.ipynb #5a220059
+# %% ../nbs/04d_sheet.ipynb #54924b7b
 class Sheet:
     "A header while it is laid out: `text`, `bar` and the like put marks on it, `line` says which of them belong together"
     def __init__(self, look:Look, r, size:tuple): # (width, height) in 1/200 inch
         self.look, self.r, self.k, self.marks, self.lines, self.fields, self.runs = look, r, look.dpi/200, [], [], {}, []
+        self.dark = False # what follows is white on black
         self.size = tuple(round(v*self.k) for v in size)
 
     def put(self, mark:Mark)->int: # its number
@@ -95,7 +96,7 @@ class Sheet:
         parts = tuple(p if isinstance(p, tuple) else (p,) for p in parts)
         self.lines.append(Line(parts, tuple(cuts or [(0, len(parts), 1.)]), kind, **more))
 
-# %% ../nbs/04d_sheet.ipynb #e43c57db
+# %% ../nbs/04d_sheet.ipynb #95755fd4
 def _piece(sh:Sheet, text:str, size:float, face:Face, stretch:float, gap:float)->Piece:
     if not writable(face, text): face = face_for(text, (face.style,) if face.style not in ('stencil', 'hand') else ('typewriter',), sh.r)
     px = max(5., size*sh.k)
@@ -133,12 +134,12 @@ def place_text(
     tw, th = _turned(w, h, turn)
     return sh.put(Mark('text', (x0, y0, x0 + tw, y0 + th), (p, turn, (w, h)), white, text, made, (tight[0] + x0, tight[1] + y0, tight[2] + x0, tight[3] + y0)))
 
-# %% ../nbs/04d_sheet.ipynb #603ef0b9
+# %% ../nbs/04d_sheet.ipynb #f0fa3573
 def label(sh:Sheet, text:str, x, base, size, colon:bool=True, **more)->int:
     "A printed label"
     L = sh.look
     text = (text.upper() if L.caps else text) + (L.colon if colon and text[-1].isalpha() else '')
-    return place_text(sh, text, x, base, size, L.label, 'printed', L.label_stretch, **more)
+    return place_text(sh, text, x, base, size, L.label, 'printed', L.label_stretch, white=sh.dark, **more)
 
 def cased(text:str, L:Look)->str: return text.upper() if L.upper else text
 
@@ -146,14 +147,14 @@ def value(sh:Sheet, text:str, x, base, size, squeeze:float=1., **more)->int:
     "A value in the manner of the sheet, as far off the line as its typist was"
     L, r = sh.look, sh.r
     size = size*L.ratio
-    return place_text(sh, cased(text, L), x + L.dx + r.normal(0, L.wobble), base + L.dy + r.normal(0, L.wobble*.6), size, L.value, L.made, L.value_stretch*squeeze, (L.value_gap if squeeze == 1 else 0.), **more)
+    return place_text(sh, cased(text, L), x + L.dx + r.normal(0, L.wobble), base + L.dy + r.normal(0, L.wobble*.6), size, L.value, L.made, L.value_stretch*squeeze, (L.value_gap if squeeze == 1 else 0.), white=sh.dark, **more)
 
 def measure(sh:Sheet, text:str, size:float)->float:
     "How wide a value will be, in 1/200 inch"
     L = sh.look
     return width(_piece(sh, cased(text, L), size*L.ratio, L.value, L.value_stretch, L.value_gap))/sh.k
 
-# %% ../nbs/04d_sheet.ipynb #3c25f892
+# %% ../nbs/04d_sheet.ipynb #2e78d84e
 def title_size(
     sh:Sheet, text:str,
     size:float,  # At most
@@ -166,6 +167,7 @@ def title_size(
 def text_width(sh:Sheet, text:str, size:float, face:Face, stretch:float=1., gap:float=0.)->float: # in 1/200 inch
     return width(_piece(sh, text, size, face, stretch, gap))/sh.k
 
+# %% ../nbs/04d_sheet.ipynb #93e44bd7
 def bar(sh:Sheet, x0, y0, x1, y1, thick:float, white:bool=False):
     "A straight rule, level or upright"
     k, t = sh.k, max(1., thick*sh.k)/2
@@ -177,16 +179,23 @@ def frame(sh:Sheet, x0, y0, x1, y1, thick:float):
 
 def leader(sh:Sheet, x0, x1, y):
     "What a value is written on"
-    L, k = sh.look, sh.k
+    L = sh.look
     if L.leader == 'none' or x1 <= x0: return
-    if L.leader == 'rule': return bar(sh, x0, y, x1, y, L.thin)
-    t = max(.8, L.thin*k*.75)
+    if L.leader == 'rule': return bar(sh, x0, y, x1, y, L.thin, sh.dark)
+    if not sh.dark: dots(sh, x0, x1, y)
+
+def dots(sh:Sheet, x0, x1, y):
+    "A row of dots"
+    k = sh.k
+    if x1 <= x0: return
+    t = max(.8, sh.look.thin*k*.75)
     sh.put(Mark('dots', (math.floor(x0*k), math.floor(y*k - t - 1), math.ceil(x1*k), math.ceil(y*k + t + 1)), (x0*k, y*k, x1*k, t, max(2.6*t, 6.5*k))))
 
 def panel(sh:Sheet, x0, y0, x1, y1, fill:str): # `black`, `halftone` or `hatch`
     box = tuple(round(v*sh.k) for v in (x0, y0, x1, y1))
     sh.put(Mark('panel', box, (fill, sh.k)))
 
+# %% ../nbs/04d_sheet.ipynb #9900b840
 def sticker(sh:Sheet, x0, y0, x1, y1):
     "A label pasted on: white, with round corners"
     sh.put(Mark('sticker', tuple(round(v*sh.k) for v in (x0, y0, x1, y1)), (sh.k,), True))
@@ -206,7 +215,7 @@ def curve(sh:Sheet, points:list, thick:float):
 def barcode(sh:Sheet, x0, y0, x1, y1):
     sh.put(Mark('barcode', tuple(round(v*sh.k) for v in (x0, y0, x1, y1)), (max(1, round(3*sh.k)),)))
 
-# %% ../nbs/04d_sheet.ipynb #0d43d7bd
+# %% ../nbs/04d_sheet.ipynb #3e7cf11c
 _ONES = 'Zero One Two Three Four Five'.split()
 _DATES = [lambda d: f'{d.month}-{d.day}-{d.year%100:02}', lambda d: f'{d.month}-{d.day}-{d.year%100:02}', lambda d: f'{d.month}/{d.day}/{d.year%100:02}', lambda d: f'{d.month}-{d.day}-{d.year}', lambda d: f'{d.day:02}-{MONTHS[d.month - 1][:3]}-{d.year}',
           lambda d: f'{MONTHS[d.month - 1]}. {d.day}, {d.year}', lambda d: f"{d.day} {MONTHS[d.month - 1]}. '{d.year%100:02}", lambda d: f'{d.month:02}-{d.day:02}-{d.year%100:02}']
@@ -232,7 +241,7 @@ class Habit:
         if not part: return size + self.inch
         return {0: size, 1: f'{whole}-{part}', 2: size, 3: f'{inches(size):g}', 4: whole + _ONE_GLYPH[part] if part in _ONE_GLYPH else size}[self.size] + self.inch
 
-# %% ../nbs/04d_sheet.ipynb #e664d69e
+# %% ../nbs/04d_sheet.ipynb #646be20c
 def wrap(sh:Sheet, text:str, size:float, room:float)->list[str]:
     "A text on as many lines as it needs"
     out = ['']
@@ -273,7 +282,7 @@ def pairs(sh:Sheet, fields:list, x0, y, x1, size:float, shares:tuple):
     n = len(parts)
     sh.line(*parts, cuts=[(0, n, 1.5)] + [(k, k + 2, .8) for k in range(0, n - 1, 2)]*(n % 2 == 0 and n > 2))
 
-# %% ../nbs/04d_sheet.ipynb #3405f7cd
+# %% ../nbs/04d_sheet.ipynb #b1482f32
 def block(sh:Sheet, texts:list, x, y, pitch:float, size:float, room:float, title:str='', name:str='')->float:
     "A box's text: a printed title and values below it"
     if title: sh.line(label(sh, title, x, y, size), kind='extra'); y += pitch*1.1

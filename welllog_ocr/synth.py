@@ -38,7 +38,7 @@ from .core import ConfigError, DataError, rng_for, run_command, stable_hash, wri
 from .dataset import Sample
 from .headers import SynthCrops
 from .pages import SynthPages
-from .pen import JOINED, Face, Piece, face_for, fonts_fingerprint, wear, width, write
+from .pen import JOINED, Piece, face_for, fonts_fingerprint, wear, width, write
 from .words import VALUES, county, integer, pick
 
 # %% ../nbs/05_synth.ipynb #a834f2cf
@@ -233,7 +233,7 @@ class SynthLines:
 
 def _drawn(seed, i:int)->Image.Image: return draw(plan(seed, i))
 
-# %% ../nbs/05_synth.ipynb #57d3075f
+# %% ../nbs/05_synth.ipynb #a55b0e4e
 SERIES = dict(line=SynthLines, crop=SynthCrops, page=SynthPages) # kind -> sequence of `Sample`s
 
 def _encoded(img:Image.Image, format:str, dpi:int)->bytes:

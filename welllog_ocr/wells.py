@@ -6,7 +6,7 @@
 __all__ = ['STATE_CODES', 'COUNTY_CODES', 'RAILWAYS', 'TITLES', 'SUBTITLES', 'SHORT', 'PROGRAMMES', 'api_number', 'location',
            'surname', 'inches', 'Run', 'arps', 'Well', 'make_well']
 
-# %% ../nbs/04c_wells.ipynb #a30e7dd9
+# %% ../nbs/04c_wells.ipynb #9cef1c78
 import math
 from datetime import date, timedelta
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from .core import rng_for
 from .words import PLACES, STATES, SURNAMES, TAILS, VALUES, integer, pick
 
-# %% ../nbs/04c_wells.ipynb #4485718a
+# %% ../nbs/04c_wells.ipynb #fe474b5e
 STATE_CODES = {'Texas': 42, 'New Mexico': 30, 'West Virginia': 47, 'Oklahoma': 35, 'North Dakota': 33, 'Kansas': 15, 'Louisiana': 17, 'Wyoming': 49, 'Colorado': 5, 'Montana': 25, 'California': 4, 'Ohio': 34,
                'Pennsylvania': 37, 'Utah': 43, 'Arizona': 2, 'Mississippi': 23, 'Michigan': 21}
 COUNTY_CODES = {state: {name.replace('_', ' '): int(code) for name, _, code in (c.partition(':') for c in line.split())} for state, line in {
@@ -26,7 +26,7 @@ COUNTY_CODES = {state: {name.replace('_', ' '): int(code) for name, _, code in (
     'Pennsylvania': 'Greene:59 Indiana:63 McKean:83', 'Utah': 'Duchesne:13 Uintah:47', 'Arizona': 'Apache:1 Navajo:17', 'Mississippi': 'Adams:1 Jasper:61', 'Michigan': 'Manistee:101 Otsego:137'}.items()}
 _OFTEN = ('Texas', 'Texas', 'Texas', 'New Mexico', 'West Virginia', 'West Virginia', 'North Dakota', 'Oklahoma') # where the archives are largest
 
-# %% ../nbs/04c_wells.ipynb #4eadfc6f
+# %% ../nbs/04c_wells.ipynb #1dbf8687
 def api_number(
     state:str,  # As in `STATE_CODES`
     county:str, # As in `COUNTY_CODES`
@@ -37,7 +37,7 @@ def api_number(
     unique = integer(r, 1, 10000) if year < 1967 else integer(r, 20000, 50000)
     return f'{STATE_CODES[state]:02}-{COUNTY_CODES[state][county]:03}-{unique:05}'
 
-# %% ../nbs/04c_wells.ipynb #c9d57493
+# %% ../nbs/04c_wells.ipynb #380cddb3
 RAILWAYS = 'H & T C RR,T & P RY. CO.,H&GN RR CO,T&NO RR,GH & SA RR,T & ST. L. RR,PSL,EL & RR RR,TC RR,GC & SF,B S & F,University Lands,D & W RR,C & M RR,H.E. & W.T.,S.A. & M.G.'.split(',')
 _TOWNSHIPS = {'New Mexico': ('NS', 'EW', 31), 'North Dakota': ('N', 'W', 160), 'Kansas': ('S', 'EW', 35), 'Oklahoma': ('NS', 'EW', 29), 'Wyoming': ('N', 'W', 58), 'Colorado': ('NS', 'W', 12), 'Montana': ('NS', 'EW', 37),
               'California': ('NS', 'EW', 32), 'Utah': ('S', 'EW', 43), 'Louisiana': ('NS', 'EW', 23), 'Mississippi': ('N', 'EW', 10), 'Michigan': ('N', 'EW', 40), 'Arizona': ('NS', 'EW', 41)} # directions, highest township
@@ -73,7 +73,7 @@ def location(
     if state in ('West Virginia', 'Pennsylvania', 'Ohio'): return _virginia(r)
     return _sections(state, r)
 
-# %% ../nbs/04c_wells.ipynb #24c44398
+# %% ../nbs/04c_wells.ipynb #283e8c81
 _FIRST = 'Walter John Grover Sanford Max Mary Emma J.H. W.W. A.B. R.L. Geo. Wm. Chas. Frank Henry Otis Clyde Bertha Ira Homer Nellie Ruth Earl Floyd Hazel Iva Jess Kate Lloyd Myrtle Ned Opal Paul Quincy Roy Sam Thos. Vera Will'.split()
 _STARTS, _MIDDLES, _ENDS = 'Ba Be Bra Ca Chi Co Da Du El Fa Fle Ga Gri Ha Ho Hu Iz Ja Jo Ka Kni Lo Lu Ma Mc Mo Na No Oa Pa Per Quin Ra Ro Sa Sche Sha Ste Ta Tho Tu Va Ve Wa We Whi Wy Xe Yo Za Ze'.split(), 'b ck d ff g l ll m n nd p r rd rs s ss t tt v w x z'.split(), 'a am an ard ell en er erman ett ey field ford ham i in ing is itt ley man o on or ow son ton ville well wood y'.split()
 _COINED = 'Electro Perfo Geo Dyna Tri-State Permian Basin Gulf Mid-Continent Rotary Accu Radi Lateral Appalachian Llano Plains Caprock Panhandle Petro Sonic Western Eastern Dakota Big_Four Triple_S Rio_Grande'.replace(' ', ',').replace('_', ' ').split(',')
@@ -98,7 +98,7 @@ def _lease(r)->str:
 
 def _service(r)->str: return pick(r, _REAL_SERVICES) if r.random() < .3 else f'{pick(r, [pick(r, _COINED), pick(r, _COINED), surname(r), pick(r, PLACES)])} {pick(r, _SERVICE_ENDS)}'
 
-# %% ../nbs/04c_wells.ipynb #e5ca1ce7
+# %% ../nbs/04c_wells.ipynb #772af7d1
 TITLES = dict(
     old=['Electrical Log', 'Electrical Log', 'Electrical Survey', 'Induction-Electrical Log', 'MicroLog', 'Microlaterolog', 'Gamma Ray-Neutron', 'Laterolog', 'Laterolog-Gamma Ray', 'Sonic Log', 'Temperature Survey', 'Section Gauge', 'Radioactivity Log',
          'Radiation Log', 'Self Potential - Resistivity', 'Caliper Log', 'Drift Survey', 'Contact Caliper', 'Guard Log'],
@@ -111,7 +111,7 @@ def _others(r)->tuple:
     if r.random() < .12: return ('NONE',)
     return tuple(pick(r, [pick(r, SHORT), f'{pick(r, SHORT)}-{pick(r, SHORT)}', f'{pick(r, SHORT)}/{pick(r, SHORT)}', f'{pick(r, SHORT)} {pick(r, SHORT)} {pick(r, SHORT)}', f'{pick(r, SHORT)}-GR']) for _ in range(integer(r, 1, 5)))
 
-# %% ../nbs/04c_wells.ipynb #7224d346
+# %% ../nbs/04c_wells.ipynb #f08bb008
 PROGRAMMES = [[('20', '17 1/2'), ('13 3/8', '12 1/4'), ('9 5/8', '8 3/4'), ('7', '6 1/8')], [('16', '14 3/4'), ('10 3/4', '9 7/8'), ('7 5/8', '6 3/4'), ('5 1/2', '4 3/4')], [('13 3/8', '11'), ('8 5/8', '7 7/8'), ('5 1/2', '4 3/4')],
               [('13 3/8', '12 1/4'), ('9 5/8', '8 1/2'), ('7', '6 1/4')], [('10 3/4', '9 5/8'), ('8 5/8', '7 7/8')], [('11 3/4', '10 5/8'), ('8 5/8', '7 7/8'), ('4 1/2', '3 7/8')]] # (casing, bit below it)
 
@@ -153,7 +153,7 @@ class Run(NamedTuple):
     eng:str
     wit:str
 
-# %% ../nbs/04c_wells.ipynb #fbab561d
+# %% ../nbs/04c_wells.ipynb #cce0e26b
 def arps(
     rm:float, # ohm m
     t1:float, # °F at which it was measured
@@ -176,7 +176,7 @@ def _mud(r, bht:int)->dict:
 
 def _exp(r, mean:float, spread:float)->float: return math.exp(r.normal(mean, spread))
 
-# %% ../nbs/04c_wells.ipynb #cc2c9503
+# %% ../nbs/04c_wells.ipynb #51c0e708
 def _holes(r, n:int)->list[tuple[str, str, int, int]]: # (casing, bit, shoe, total depth) of each run
     "Holes for `n` runs, each deeper than the one before"
     programme = pick(r, [p for p in PROGRAMMES if len(p) >= min(n, 3)])
@@ -201,7 +201,7 @@ def _run(r, i:int, hole:tuple, day:date, surface:float, gradient:float, crew:dic
     bht = round(surface + gradient*tdl/100)
     return Run(i, day, end, tdl, bli, tli, casing, shoe, csgl, bit, circ=pick(r, [1, 2, 3, 4, 6, 8, 12, 16, 24, 1.5, 2.5]), stopped=f'{integer(r, 0, 24):02}{pick(r, ["00", "15", "30", "45"])}', **_mud(r, bht), **crew)
 
-# %% ../nbs/04c_wells.ipynb #1220b79a
+# %% ../nbs/04c_wells.ipynb #dd07742d
 class Well(NamedTuple):
     "What a header says about a well; elevations in ft above sea level"
     company:str
@@ -233,7 +233,7 @@ class Well(NamedTuple):
     @property
     def year(self)->int: return self.runs[0].date.year
 
-# %% ../nbs/04c_wells.ipynb #dac5bf80
+# %% ../nbs/04c_wells.ipynb #1e28d565
 def _elevations(r, state:str)->tuple:
     gl = integer(r, 5, 400) if state in ('Louisiana', 'Mississippi') else integer(r, 30, 4200)
     if r.random() < .75:
