@@ -76,7 +76,8 @@ class Blocked(Guest):
         if not self.heavy: run.guests[-1].cost = 0. # copy the state at each step, also on a machine that is busy
         if run.step == 3:
             self.flag.touch()
-            ctypes.CDLL(None).sleep(60)
+            end = time.monotonic() + 60
+            while time.monotonic() < end: ctypes.CDLL(None).sleep(60) # a signal cuts one sleep short, and a real step goes on
 
 def signalled(folder, signals, guests=(), grace=5.):
     "Start a training whose third step hangs, send the signals, and SIGKILL after the grace: (exit status, seconds from the first signal)"
@@ -108,7 +109,8 @@ def bursts(n):
         run = folder/'runs'/'x'
         told = [e['event'] for e in read_jsonl(run/'events.jsonl')]
         assert told.count('stopped') == told.count('saved') == 1, told
-        assert list(checkpoint.checkpoints(run/'checkpoints')) == [2] # the last boundary before the step that hangs
+        found = list(checkpoint.checkpoints(run/'checkpoints'))
+        assert found == [2], f'steps {found}; {told}' # the last boundary before the step that hangs
         checkpoint.verify(run/'checkpoints'/'step-00000002')
         shutil.rmtree(run)
     shutil.rmtree(folder)

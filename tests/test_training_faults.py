@@ -61,7 +61,7 @@ class Blocked(Guest): # a step that no signal handler of Python can interrupt
         run.guests[-1].cost = 0. # copy the state at each step, also on a machine that is busy
         if run.step == 3:
             (home/'blocked').touch()
-            ctypes.CDLL(None).sleep(60)
+            while True: ctypes.CDLL(None).sleep(60) # a signal cuts one sleep short, and a real step goes on
 run_command(lambda: train(tiny(home, save_steps=100), [Blocked()]))
 '''
 
