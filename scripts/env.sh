@@ -15,7 +15,7 @@ ensure_env() {
     stamp=".venv/.ready-${extra:-run}-$(cat settings.ini setup.py constraints.txt | cksum | cut -d' ' -f1)"
     [ -f "$stamp" ] && return
     if [ ! -x .venv/bin/python ]; then
-        python=$(find_python)
+        python=$(find_python) || return 2
         if "$python" -c 'import torch, torchvision' 2>/dev/null; then
             site=(--system-site-packages)
             echo "Keeping the torch of $python."
