@@ -23,7 +23,7 @@ def datum_box(sh:Sheet, w:Well, habit:Habit, x0, y, x1, pitch:float, size:float)
     "Where depths are counted from"
     split = x0 + (x1 - x0)*.72
     names, r = habit.datum, sh.r
-    rows = [[('PDAT', pick(r, ['Permanent Datum', 'Permanent Datum:']), names['gl']), ('EREF', 'Elev.', habit.feet(w.gl))],
+    rows = [[('PDAT', pick(r, ['Permanent Datum', 'Permanent Datum:']), names['gl']), ('EREF', pick(r, ['Elev.', 'Elev.:', '; Elev.:']), habit.feet(w.gl))],
             [('DREF', 'Log Measured From', names[w.datum]), ('APD', '', habit.feet(w.apd))], [('DMF', 'Drilling Measured From', names[w.datum])]]
     for n, row in enumerate(rows):
         base = y + pitch*(n + .8)
@@ -52,7 +52,9 @@ def _above(sh:Sheet, row:list, x0, base, x1, size):
     j = value(sh, datum, sh.end(i) + 14, base, size, min(1., max(.6, (left - sh.end(i) - 90)/measure(sh, datum, size))))
     k = value(sh, feet, left - measure(sh, feet, size) - 12, base, size)
     leader(sh, sh.end(i) + 3, left - 6, base + 4)
-    sh.line(i, j, k, tail, cuts=[(0, 4, 1.), (2, 4, .5), (0, 2, .5)])
+    comma = [label(sh, ',', left - measure(sh, feet, size) - 30, base, size)] if sh.r.random() < .4 else [] # as the form prints it
+    n = 4 + len(comma)
+    sh.line(i, j, *comma, k, tail, cuts=[(0, n, 1.), (n - 2, n, .5), (0, 2, .5)])
     sh.fields.update(DREF=cased(datum, sh.look), APD=feet)
 
 # %% ../nbs/04f_forms.ipynb #68366f39
