@@ -12,8 +12,10 @@ import torch
 
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.core import rng_for
+from welllog_ocr.epochs import run_data
+from welllog_ocr.models.core import freeze
 from welllog_ocr.models.ctc import CTCRecogniser
-from welllog_ocr.train import Run, freeze, loaded, run_data, train_step
+from welllog_ocr.step import Run, loaded, train_step
 
 class Plain(CTCRecogniser):
     "As transformers gives it: channels first, probabilities out"
@@ -48,9 +50,9 @@ def measure(run, samples, plan, n:int, turn:int)->float:
     "Lines a second over `n` batches"
     todo = [plan[(turn*n + i) % len(plan)] for i in range(n)]
     start, seen = time.perf_counter(), 0
-    for micro, lines in loaded(run, samples, todo):
+    for whole, micro in loaded(run, samples, todo):
         train_step(run, micro)
-        seen += lines
+        seen += len(whole)
     return seen/(time.perf_counter() - start)
 
 def processor()->str:

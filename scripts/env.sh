@@ -14,13 +14,17 @@ ensure_env() {
     local extra="${1:-}" python stamp site=() pins=constraints.txt
     stamp=".venv/.ready-${extra:-run}-$(cat settings.ini setup.py constraints.txt | cksum | cut -d' ' -f1)"
     [ -f "$stamp" ] && return
-    python=$(find_python)
-    if "$python" -c 'import torch, torchvision' 2>/dev/null; then
-        site=(--system-site-packages)
-        pins=$(mktemp); grep -v '^torch' constraints.txt > "$pins"
-        echo "Keeping the torch of $python."
+    if [ ! -x .venv/bin/python ]; then
+        python=$(find_python) || return 2
+        if "$python" -c 'import torch, torchvision' 2>/dev/null; then
+            site=(--system-site-packages)
+            echo "Keeping the torch of $python."
+        fi
+        "$python" -m venv "${site[@]}" .venv || return 3
     fi
-    [ -x .venv/bin/python ] || "$python" -m venv "${site[@]}" .venv || return 3
+    if grep -q 'include-system-site-packages = true' .venv/pyvenv.cfg; then
+        pins=$(mktemp); grep -v '^torch' constraints.txt > "$pins"
+    fi
     echo "Installing into .venv (the first time this takes a few minutes) ..."
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint "$pins" --editable ".${extra:+[$extra]}" || {
         echo "The installation failed; the lines above say why. Mend that and start again." >&2; return 3; }

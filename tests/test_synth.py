@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from welllog_ocr.core import rng_for
-from welllog_ocr.synth import SynthLines, bend, degrade, draw, fonts, plan, wear, writable
+from welllog_ocr.pen import bend, degrade, fonts, wear, writable
+from welllog_ocr.synth import SynthLines, draw, plan
 from PIL import Image
 
 @settings(max_examples=150, deadline=None)

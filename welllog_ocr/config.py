@@ -55,13 +55,19 @@ class TrainingConfig:
     extra_characters:str = ''               # Characters to read beyond the header character set; each gets a new row in the output head
     freeze:str = ''                         # Weights that stay as they are: parts of their names, with spaces between, such as `encoder.convolution blocks.0.`
     # On what
-    data_path:str|None = None               # Folder with `train` (and `eval`), see the dataset chapter; none: header lines drawn by synth
+    data_path:str|None = None               # Folder with `train` (and `eval`), or the name of a data set of the hub, see the sources chapter; none: header lines drawn by synth
+    data_revision:str = 'main'              # Of a data set of the hub: branch, tag or commit
+    set_upright:bool|None = None            # Turn images that lie on their side; none: pages and blocks, not lines
+    deskew:bool = False                     # And take out their skew
     train_subset:int = -1                   # First n training samples; -1 or more than there are: all
     eval_subset:int = -1                    # First n evaluation samples; -1 or more than there are: all
     eval_share:float = 0.1                  # Share of the groups held out when `data_path` has no eval split
     synth_share:float = 0.8                 # Share of synthetic lines among the training lines, beside those of `data_path`
+    crop_share:float = 0.5                  # Share of the synthetic lines that are cut out of whole drawn headers; the others are drawn alone
     synth_lines:int = 4000                  # Synthetic training lines an epoch when there is no `data_path`
     synth_eval_lines:int = 200              # Synthetic evaluation lines when there is no `data_path`
+    language_weight:float = 0.3             # How much the language of header texts counts when a line recogniser reads; 0: the picture alone
+    language_texts:int = 8000               # Drawn texts that this language is learned from, beside those of the training lines
     augment:float = 1.0                     # Strength of the damage done to real training images; 0: none
     # How
     num_train_epochs:int = 10               # Passes over the training data; `max_steps` wins over it
@@ -95,6 +101,10 @@ class TrainingConfig:
     max_checkpoints:int = 3                 # Newest checkpoints kept, beside the best and the first
     checkpoint_dir:str = 'checkpoints'      # Name of their folder inside the run folder
     resume_from_checkpoint:str = 'auto'     # `auto`: go on from the newest whole checkpoint; `never`: refuse an existing run; or a checkpoint's folder
+    # What is asked before it starts
+    preflight:bool = True                   # Check everything that can fail cheaply before the first step
+    volume:str = ''                         # Mount point that `output_dir` must lie on, such as /workspace; none: not checked
+    gpu_hourly_rate:float = 0.0             # Price of the machine in $ an hour; 0: no cost is shown
 
     def __post_init__(self): _refuse(self)
 
@@ -110,10 +120,10 @@ _SCHEDULES = ('linear', 'cosine', 'constant', 'constant_with_warmup', 'polynomia
 def _refusals(c):
     "(broken, message) for every rule about one field"
     for name in ('per_device_train_batch_size', 'per_device_eval_batch_size', 'gradient_accumulation_steps', 'logging_steps',
-                 'eval_steps', 'save_steps', 'num_train_epochs', 'synth_lines', 'synth_eval_lines'):
+                 'eval_steps', 'save_steps', 'num_train_epochs', 'synth_lines', 'synth_eval_lines', 'language_texts'):
         yield getattr(c, name) < 1, f'{name}={getattr(c, name)}: must be 1 or more'
-    for name in ('warmup_steps', 'weight_decay', 'max_grad_norm', 'dataloader_num_workers', 'augment', 'early_stopping_patience', 'early_stopping_min_delta',
-                 'early_stopping_min_evals', 'train_loss_threshold'):
+    for name in ('warmup_steps', 'weight_decay', 'max_grad_norm', 'dataloader_num_workers', 'augment', 'language_weight', 'early_stopping_patience', 'early_stopping_min_delta',
+                 'early_stopping_min_evals', 'train_loss_threshold', 'gpu_hourly_rate'):
         yield getattr(c, name) < 0, f'{name}={getattr(c, name)}: must not be negative'
     for name in ('max_steps', 'max_batch_cost', 'train_subset', 'eval_subset'):
         yield getattr(c, name) == 0 or getattr(c, name) < -1, f'{name}={getattr(c, name)}: give a count, or -1 for no limit'
@@ -122,7 +132,9 @@ def _refusals(c):
     yield not 0 <= c.synth_share < 1, f'synth_share={c.synth_share}: must be in [0, 1); for synthetic lines alone leave data_path out'
     yield c.max_checkpoints < 2, f'max_checkpoints={c.max_checkpoints}: the newest may be cut off mid-save or damaged, so two is the least'
     yield not _is_folder_name(c.checkpoint_dir), f"checkpoint_dir='{c.checkpoint_dir}' is a folder inside the run folder; give a plain name"
+    yield not 0 <= c.crop_share <= 1, f'crop_share={c.crop_share}: must be in [0, 1]; 0: every synthetic line is drawn alone'
     yield not 0 < c.eval_share < 1, f'eval_share={c.eval_share}: must lie between 0 and 1, both splits need samples'
+    yield c.volume != '' and not Path(c.volume).is_absolute(), f"volume='{c.volume}': a mount point is a path from the root, such as /workspace; '' checks none"
     yield c.optim != 'adamw', f"optim='{c.optim}': known is adamw"
     yield c.metric_for_best_model not in ('cer', 'loss'), f"metric_for_best_model='{c.metric_for_best_model}': known are cer and loss"
     yield c.lr_scheduler_type not in _SCHEDULES, \

@@ -30,10 +30,11 @@ from pathlib import Path
 import torch
 
 from .core import ConfigError, DataError, esc_md, run_command, writable_dir, write_atomic, write_json, write_jsonl
-from .dataset import load_split, of_kind, skip_report, sorted_batches
+from .dataset import of_kind, skip_report, sorted_batches
 from .metrics import cer, score, wer
 from .loader import batches
 from .models.core import EMBEDDED, Prediction, Recogniser, autocast, default_device, load_recogniser, to_device
+from .sources import load_eval
 
 # %% ../nbs/08_evaluate.ipynb #7aa9f0d9
 def _row(sample, loss:float, tokens:int, pred)->dict:
@@ -127,12 +128,11 @@ def verdict(
 
 # %% ../nbs/08_evaluate.ipynb #764a534a
 def eval_samples(
-    path:Path,   # Folder with `eval/`, or one with a table of its own
+    path:Path,   # Folder with `eval/`, or one with a table of its own, or the name of a data set of the hub
     kinds:tuple, # What the model reads
 )->tuple[list, list]: # Samples and `Skip`s
     "The evaluation samples of a data folder. Raises `DataError` when there are none of these kinds"
-    path = Path(path)
-    samples, skips = load_split(path/'eval' if (path/'eval').is_dir() else path)
+    samples, skips = load_eval(path)
     kept, others = of_kind(samples, kinds)
     if not kept: raise DataError(f'{path}: none of its {len(samples)} samples is of kind {", ".join(kinds)}, which is all the model reads; {skip_report(others)}')
     return kept, skips + others

@@ -36,6 +36,7 @@ class Recogniser(nn.Module):
     def transcribe(self, batch:dict)->list[Prediction]: raise NotImplementedError # One for each sample, in order
     def cost(self, sample:Sample)->int: raise NotImplementedError # How much work a sample is: image columns, or image and text tokens
     def refuses(self, sample:Sample)->str: return '' # Why it cannot be learned from; '' when it can
+    def study(self, texts:list[str], weight:float): pass # Take in how such texts go on; a family that knows a language from elsewhere does nothing
     def save_pretrained(self, folder:Path): raise NotImplementedError # A folder that loads with plain transformers
 
     @classmethod

@@ -1,0 +1,198 @@
+"""Tables of every format and of no format: samples, skips with a reason, or one clear error; and no path leads out of the folder."""
+import base64, csv, io, json, os
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+from PIL import Image
+
+from welllog_ocr.core import DataError, write_jsonl
+from welllog_ocr.sources import load_data, load_eval, load_split
+
+SETTINGS = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+
+def png(size=(40, 16))->bytes:
+    f = io.BytesIO()
+    Image.new('L', size, 255).save(f, 'PNG')
+    return f.getvalue()
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    "Three images, and files that must not be reached beside the folder"
+    root = tmp_path_factory.mktemp('data')
+    (root/'set/more').mkdir(parents=True)
+    for name in ('0.png', '1.png', 'more/2.png', 'ü ½.png'): (root/'set'/name).write_bytes(png())
+    (root/'secret.png').write_bytes(png())
+    (root/'settwo').mkdir()
+    (root/'settwo/secret.png').write_bytes(png()) # begins with the folder's own name
+    (root/'set/link.png').symlink_to(root/'secret.png')
+    (root/'set/out').symlink_to(root)
+    (root/'set/loop').symlink_to('loop')
+    (root/'set/inner.png').symlink_to('0.png')
+    return root/'set'
+
+# --- tables
+
+values = st.one_of(st.none(), st.text(max_size=20), st.integers(), st.floats(), st.booleans(), st.lists(st.integers(), max_size=2), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2))
+names  = st.sampled_from(['0.png', '1.png', 'more/2.png', 'ü ½.png', 'gone.png', 'more', '', '../secret.png'])
+rows   = st.fixed_dictionaries({}, optional=dict(file_name=st.one_of(names, values), text=st.one_of(st.sampled_from(['FIELD WILDCAT', '012', ' ', '½']), values), id=values, group=values, kind=values, made=values,
+                                                 page=values, region=values, image_base64=st.one_of(st.just(base64.b64encode(png()).decode()), values), note=values))
+
+def check(folder, n:int):
+    "Either `DataError`, or all rows are accounted for"
+    try: samples, skips = load_split(folder)
+    except DataError as e:
+        assert str(e).strip()
+        return
+    assert len(samples) + len(skips) == n
+    assert all(s.why for s in skips)
+    for s in samples:
+        assert isinstance(s.text, str) and s.text.strip() and s.image.size == s.size
+        assert all(isinstance(v, str) for v in (s.id, s.group, s.kind, s.made))
+        json.dumps(s.text).encode(), s.text.encode()
+
+@SETTINGS
+@given(st.lists(rows, max_size=5))
+def test_any_jsonl_is_read_or_refused(folder, table):
+    path = folder/'metadata.jsonl'
+    path.write_text(''.join(json.dumps(r) + '\n' for r in table), encoding='utf-8')
+    try: check(folder, len(table))
+    finally: path.unlink()
+
+@SETTINGS
+@given(st.lists(st.lists(st.text(max_size=8), min_size=1, max_size=4), max_size=4), st.sampled_from(['file_name,text', 'file_name;text', 'text\tfile_name\tid', 'file_name,text,text', 'name,words', '']), st.sampled_from(['\n', '\r\n', '\r']), st.booleans())
+def test_any_csv_is_read_or_refused(folder, table, head, end, bom):
+    f = io.StringIO()
+    csv.writer(f, lineterminator=end, quoting=csv.QUOTE_ALL).writerows([['0.png', *r] for r in table])
+    path = folder/'metadata.csv'
+    path.write_bytes((b'\xef\xbb\xbf' if bom else b'') + (head + end + f.getvalue()).encode('utf-8', 'surrogatepass'))
+    try: check(folder, len(table))
+    finally: path.unlink()
+
+@SETTINGS
+@given(st.binary(max_size=300), st.sampled_from(['metadata.jsonl', 'metadata.csv', 'metadata.parquet', 'lines.jsonl']))
+def test_rubbish_is_refused(folder, data, name):
+    (folder/name).write_bytes(data)
+    try:
+        try: load_split(folder)
+        except DataError as e: assert name in str(e) or str(folder) in str(e)
+    finally: (folder/name).unlink()
+
+@pytest.mark.parametrize('typed,meant', [('txt', 'text'), ('Text', 'text'), ('filename_', 'file_name'), ('file_nam', 'file_name'), ('anwser', 'answer')])
+def test_a_mistyped_column_is_named(folder, typed, meant):
+    other = dict(text='FIELD') if 'f' == typed[0] else dict(file_name='0.png')
+    write_jsonl(folder/'metadata.jsonl', [other | {typed: 'x'}])
+    try:
+        with pytest.raises(DataError, match=f"did you mean '{typed}'"): load_split(folder)
+    finally: (folder/'metadata.jsonl').unlink()
+
+@pytest.mark.parametrize('encoding,why', [('utf-16', 'UTF-16'), ('utf-16-le', 'UTF-16'), ('cp1252', 'not UTF-8'), ('latin-1', 'not UTF-8'), ('shift_jis', 'not UTF-8'), ('utf-32', 'UTF-16')])
+def test_a_wrong_encoding_is_an_error_and_not_another_text(folder, encoding, why):
+    text = 'REMARKS 80 °F' if encoding != 'shift_jis' else 'REMARKS 泥水'
+    (folder/'metadata.jsonl').write_bytes((json.dumps(dict(file_name='0.png', text=text), ensure_ascii=False) + '\n').encode(encoding))
+    try:
+        with pytest.raises(DataError, match=why): load_split(folder)
+    finally: (folder/'metadata.jsonl').unlink()
+
+@pytest.mark.parametrize('end', ['\n', '\r\n'])
+@pytest.mark.parametrize('bom', [b'', b'\xef\xbb\xbf'])
+def test_line_ends_and_a_mark_at_the_start_change_nothing(folder, end, bom):
+    lines = [json.dumps(dict(file_name=f'{i}.png', text='SIZE 8 5/8 \u2028 12½')) for i in range(2)]
+    (folder/'metadata.jsonl').write_bytes(bom + end.join(lines).encode()) # no newline at the end: the last row counts too
+    try: assert [s.text for s in load_split(folder)[0]] == ['SIZE 8 5/8 \u2028 12½']*2
+    finally: (folder/'metadata.jsonl').unlink()
+
+def test_a_last_line_that_broke_off_is_no_row_less(folder):
+    (folder/'metadata.jsonl').write_text('{"file_name": "0.png", "text": "a"}\n{"file_name": "1.png", "te')
+    try:
+        with pytest.raises(DataError, match='line 2'): load_split(folder)
+    finally: (folder/'metadata.jsonl').unlink()
+
+def test_unknown_columns_are_kept(folder):
+    write_jsonl(folder/'metadata.jsonl', [dict(file_name='0.png', text='a', source='archive', verified=True, note=None)])
+    try: assert load_split(folder)[0][0].info == dict(source='archive', verified=True, note=None)
+    finally: (folder/'metadata.jsonl').unlink()
+
+def test_the_same_rows_in_every_format_are_the_same_samples(tmp_path):
+    import pyarrow as pa, pyarrow.parquet as pq
+    from datasets import Dataset
+    found, table = {}, [dict(file_name=f'{i}.png', text=t, group=f'well {i}') for i, t in enumerate(('012', '2014-09-30', 'TD 13,121', '8 ½ "in"'))]
+    for kind in ('jsonl', 'csv', 'parquet', 'saved'):
+        d = tmp_path/kind
+        d.mkdir()
+        if kind == 'jsonl': write_jsonl(d/'lines.jsonl', table)
+        if kind == 'parquet': pq.write_table(pa.Table.from_pylist(table), d/'lines.parquet')
+        if kind == 'saved': Dataset.from_list(table).save_to_disk(str(d))
+        if kind == 'csv':
+            with open(d/'lines.csv', 'w', newline='') as f:
+                w = csv.DictWriter(f, table[0])
+                w.writeheader(), w.writerows(table)
+        for r in table: (d/r['file_name']).write_bytes(png())
+        found[kind] = [(s.id, s.text, s.digest) for s in load_split(d)[0]]
+    assert len({json.dumps(f) for f in found.values()}) == 1, found
+
+# --- paths
+
+PAYLOADS = ['../secret.png', '../../secret.png', 'more/../../secret.png', './../secret.png', 'out/secret.png', 'link.png', '../settwo/secret.png', '/etc/passwd', '/dev/stdin', '/dev/zero', '//etc/passwd', 'file:///etc/passwd', 'file:/etc/passwd',
+            'http://127.0.0.1/a.png', 'https://x/a.png', 'ftp://x/a.png', 's3://b/a.png', 'hf://datasets/a/b.png', 'data:image/png;base64,AAAA', '\\\\host\\share\\a.png', 'C:\\a.png', '..\\secret.png', '%2e%2e/secret.png', '~/a.png', '~root/.ssh/id_rsa', '$HOME/a.png',
+            'loop', 'loop/a.png', '.', '..', '/', '', ' ', 'a\0.png', '../secret.png\0.png', 'a'*300, 'a/'*3000 + 'b', '\ud800.png', '0.png/../../secret.png', '\n', '|id', '`id`', '-rf', 'more']
+
+@pytest.mark.parametrize('name', PAYLOADS, ids=lambda n: ascii(n)[:30])
+@pytest.mark.parametrize('column', ['file_name', 'image'])
+def test_nothing_outside_is_read(folder, name, column):
+    (folder/'metadata.jsonl').write_text(''.join(json.dumps(r) + '\n' for r in [dict(file_name='0.png', text='good'), {column: name, 'text': 'bad'}]))
+    try: samples, skips = load_split(folder)
+    finally: (folder/'metadata.jsonl').unlink()
+    assert [s.text for s in samples] == ['good'] and len(skips) == 1, f'{name} was read'
+
+def test_a_link_that_stays_inside_is_fine(folder):
+    write_jsonl(folder/'metadata.jsonl', [dict(file_name='inner.png', text='a')])
+    try: assert len(load_split(folder)[0]) == 1
+    finally: (folder/'metadata.jsonl').unlink()
+
+@SETTINGS
+@given(st.lists(st.sampled_from(['..', '.', 'more', 'out', 'loop', '0.png', 'secret.png', 'settwo', '', '/', '~', 'set', 'link.png']), min_size=1, max_size=6))
+def test_no_way_through_the_folders_leads_out(folder, parts):
+    from welllog_ocr.sources import _inside
+    try: path = _inside(folder.resolve(), '/'.join(parts))
+    except DataError: return
+    assert os.path.realpath(path).startswith(str(folder.resolve())) and os.path.commonpath([os.path.realpath(path), folder.resolve()]) == str(folder.resolve())
+
+def test_a_saved_data_set_cannot_point_outside_either(tmp_path):
+    from datasets import Dataset
+    (tmp_path/'secret.png').write_bytes(png())
+    Dataset.from_list([dict(image=dict(bytes=None, path=str(tmp_path/'secret.png')), text='x'), dict(image=dict(bytes=png(), path='/etc/passwd'), text='good')]).save_to_disk(str(tmp_path/'set'))
+    samples, skips = load_split(tmp_path/'set')
+    assert [s.text for s in samples] == ['good'] and 'points outside' in skips[0].why
+
+def test_a_pickle_is_no_table(tmp_path):
+    (tmp_path/'metadata.pkl').write_bytes(b'\x80\x04.')
+    with pytest.raises(DataError, match='no metadata.jsonl'): load_data(tmp_path)
+
+# --- splits
+
+@pytest.mark.parametrize('held', ['eval', 'validation', 'valid', 'val', 'dev', 'test'])
+@pytest.mark.parametrize('layout', ['folders', 'tables', 'shards'])
+def test_a_split_that_is_held_out_has_many_names(tmp_path, held, layout):
+    for split, n in (('train', 3), (held, 2)):
+        table = [dict(file_name=f'{split}{i}.png', text='x', group=split) for i in range(n)]
+        if layout == 'folders':
+            where = tmp_path/split
+            where.mkdir()
+            write_jsonl(where/'anything.jsonl', table)
+        else:
+            where = tmp_path
+            for k in range(2 if layout == 'shards' else 1):
+                part = table[k::2] if layout == 'shards' else table
+                write_jsonl(where/(f'{split}-0000{k}-of-00002.jsonl' if layout == 'shards' else f'{split}.jsonl'), part)
+        for r in table: (where/r['file_name']).write_bytes(png())
+    data = load_data(tmp_path)
+    assert (len(data.train), len(data.eval), data.leaks, data.skips) == (3, 2, [], [])
+    assert [s.id for s in load_eval(tmp_path)[0]] == [s.id for s in data.eval]
+
+def test_real_lines_keep_their_fingerprints(real_lines):
+    "Digests of plain images and labels do not change from one version to the next: runs are resumed by them"
+    from welllog_ocr.core import sha256_file, stable_hash
+    for split in ('train', 'eval'):
+        for s in load_split(real_lines/split)[0]:
+            row = dict(id=s.id, group=s.group, kind=s.kind, made=s.made)
+            assert s.digest == stable_hash([sha256_file(real_lines/split/s.id), s.text, row])
