@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from .core import DataError, SetupError, did_you_mean, first_few, read_json, stable_hash, write_json
+from .core import DataError, EmptyLabel, SetupError, did_you_mean, first_few, read_json, stable_hash, write_json
 from .dataset import Sample, Skip, Splits, leaks, skip_report, split_by_group
 from .scan import read_image, read_region
 from .upright import Pose, find_header, find_pose, set_pose
@@ -189,7 +189,7 @@ def _load(
 
 def _text_of(row:dict)->str:
     text = next((row[c] for c in _TEXTS if row.get(c) is not None), None)
-    if text is None or isinstance(text, str) and not text.strip(): raise DataError('the text is empty, so there is nothing to learn')
+    if text is None or isinstance(text, str) and not text.strip(): raise EmptyLabel('the text is empty, so there is nothing to learn')
     if not isinstance(text, str): raise DataError(f'the text {text!r:.80} is of type {type(text).__name__}; put it in quotes')
     if any('\ud800' <= c <= '\udfff' for c in text): raise DataError('the text holds half a character (a lone surrogate), which no file can store; type it again')
     return text
@@ -266,7 +266,7 @@ def load_split(
     rows, root = read_table(folder, tables), folder.resolve()
     def one(n):
         try: return _sample(root, n, rows[n], set_upright, deskew)
-        except DataError as e: return Skip(f"{folder.name}/{rows[n].get('file_name') or rows[n].get('filename') or f'row {n}'}", str(e))
+        except DataError as e: return Skip(f"{folder.name}/{rows[n].get('file_name') or rows[n].get('filename') or f'row {n}'}", str(e), e.what)
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool: found = list(pool.map(one, range(len(rows))))
     samples, skips = [f for f in found if isinstance(f, Sample)], [f for f in found if isinstance(f, Skip)]
     if not samples: raise DataError(f'{folder}: none of its {len(found)} rows can be used; {skip_report(skips)}')
