@@ -381,6 +381,7 @@ def read_part(
         for s in samples: s.info['origin'] = origin
     return samples, skips
 
+# %% ../nbs/03a_sources.ipynb #2a7088a4
 def load_data(
     source:str|Path,       # A folder, or the name of a data set of the hub
     eval_share:float=0.1,  # Held out when there is no split for evaluation
