@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from welllog_ocr.core import rng_for
-from welllog_ocr.dataset import load_split
+from welllog_ocr.sources import load_split
 from welllog_ocr.headers import SynthCrops
 
 WIDTH, SPACE, HEAD = 1800, 14, 16

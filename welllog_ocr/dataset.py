@@ -38,6 +38,7 @@ class Skip(NamedTuple):
     "A row that was left out"
     where:str  # Row or file
     why:str    # What is wrong with it
+    what:str='row' # At fault: `image`, `label` when there is no text, or `row`
 
 def skip_report(
     skips, # `Skip`s

@@ -192,14 +192,12 @@ def check(f):
     return f
 
 # %% ../nbs/04_doctor.ipynb #8c3c1d24
-def _skip_kind(why:str)->str:
-    if 'text is empty' in why: return 'empty'
-    return 'unreadable' if any(w in why for w in ('decode', 'no such file', 'pixels')) else 'left_out'
+_SKIPPED = dict(image='unreadable', label='empty', row='left_out')
 
 @check
 def not_read(data:Data):
     "What the loader left out, and images that went bad since"
-    for s in data.skips: yield _skip_kind(s.why), Example(s.where, s.why)
+    for s in data.skips: yield _SKIPPED[s.what], Example(s.where, s.why)
     for r in data.rows:
         if r.trouble: yield 'unreadable', Example(r.where, r.trouble, r.sample.text)
 

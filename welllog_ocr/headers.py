@@ -106,6 +106,7 @@ def draw_region(
     x0, y0, x1, y1 = box
     ink, letters = np.zeros((2, y1 - y0, x1 - x0), np.uint8)
     for i, m in enumerate(page.marks):
+        if m is None: continue # out of reach
         a, b, c, d = m.box
         if a >= x1 or c <= x0 or b >= y1 or d <= y0: continue
         a, b, c, d = max(a, x0), max(b, y0), min(c, x1), min(d, y1)
@@ -296,14 +297,21 @@ def draw_crop(
 HEADERS_VERSION = 1 # of the drawing: raised when the same seed draws other headers
 PER_PAGE = 8        # crops of one sheet
 
-@lru_cache(1024)
-def _page_crops(seed, i:int)->tuple[Layout, list[Crop]]:
+def _only(page:Layout, crop:Crop)->Layout:
+    "The page with the marks that a crop can show, each in its old place: thousands of whole pages would fill the memory"
+    x0, y0, x1, y1 = crop.box
+    more = max(crop.size) # however it is turned
+    near = lambda m: m.box[0] < x1 + more and m.box[2] > x0 - more and m.box[1] < y1 + more and m.box[3] > y0 - more
+    return page._replace(marks=tuple(m if near(m) else None for m in page.marks), lines=())
+
+@lru_cache(2048)
+def _page_crops(seed, i:int)->list[tuple[Layout, Crop]]:
     page = lay_out(seed, i)
-    return page, crops_of(page, PER_PAGE)
+    return [(_only(page, c), c) for c in crops_of(page, PER_PAGE)]
 
 def _crop_image(seed, page:int, k:int)->Image.Image:
-    layout, crops = _page_crops(seed, page)
-    return draw_crop(layout, crops[k % len(crops)], rng_for('grain', seed, page, k))
+    crops = _page_crops(seed, page)
+    return draw_crop(*crops[k % len(crops)], rng_for('grain', seed, page, k))
 
 class SynthCrops:
     "`n` line crops of drawn headers as a sequence of `Sample`s; crop `i` is the same whoever draws it"
@@ -319,7 +327,7 @@ class SynthCrops:
     def __getitem__(self, i:int)->Sample:
         if not 0 <= i < self.n: raise IndexError(i)
         page, k = divmod(self.start + i, PER_PAGE)
-        crops = _page_crops(self.seed, page)[1]
-        c = crops[k % len(crops)]
+        crops = _page_crops(self.seed, page)
+        c = crops[k % len(crops)][1]
         return Sample(f'crop-{self.seed}-{self.start + i}', c.text, partial(_crop_image, self.seed, page, k), c.size, digest=stable_hash(['crop', HEADERS_VERSION, self.seed, self.start + i, fonts_fingerprint()]),
                       group=f'header-{self.seed}-{page}', kind='line', made=c.made, info=dict(source='synth'))

@@ -7,7 +7,7 @@ __all__ = ['START', 'END', 'Language', 'learn_language', 'language_json', 'langu
 
 # %% ../nbs/05a_language.ipynb #fc508bc0
 import math
-from collections import defaultdict
+from collections import Counter
 
 import numpy as np
 
@@ -20,16 +20,17 @@ class Language:
     "Probabilities of the next character of a header text"
     def __init__(
         self,
-        counts:dict,        # The characters before -> {character: how often}; contexts of `order - 1` characters, shorter ones only behind `START`
-        order:int=6,        # Length of the pieces that were counted
+        pieces:dict,        # Piece -> how often: those of `order` characters, and shorter ones that begin with `START`
+        order:int=6,        # Length of the longest pieces
         characters:int=200, # That exist: what was never seen shares what is left over
     ):
-        self.counts, self.order, self.characters, self._known = counts, order, characters, {}
-        self._table = defaultdict(lambda: defaultdict(int))
-        for before, row in counts.items():
-            for k in range(len(before) + 1):
-                for c, n in row.items(): self._table[before[k:]][c] += n
-        self._sums = {before: sum(row.values()) for before, row in self._table.items()}
+        self.pieces, self.order, self.characters = pieces, order, characters
+        self._counts, self._after, self._known = Counter(), {}, {}
+        for piece, n in pieces.items():
+            for k in range(len(piece)): self._counts[piece[k:]] += n
+        for piece, n in self._counts.items(): # how often each context came, and how many characters were seen behind it
+            total, kinds = self._after.get(piece[:-1], (0, 0))
+            self._after[piece[:-1]] = total + n, kinds + 1
 
     def p(
         self,
@@ -38,15 +39,16 @@ class Language:
     )->float:
         "Probability of `c` behind `before`"
         before = before[max(0, len(before) - self.order + 1):]
+        if len(self._known) > 200_000: self._known.clear() # an archive has no end
         if (before, c) not in self._known: self._known[before, c] = self._mixed(before, c)
         return self._known[before, c]
 
     def _mixed(self, before, c):
         p = 1/self.characters
         for k in range(len(before), -1, -1):
-            row = self._table.get(before[k:])
-            if row is None: break
-            p = (row.get(c, 0) + len(row)*p)/(self._sums[before[k:]] + len(row))
+            if before[k:] not in self._after: break
+            total, kinds = self._after[before[k:]]
+            p = (self._counts.get(before[k:] + c, 0) + kinds*p)/(total + kinds)
         return p
 
 # %% ../nbs/05a_language.ipynb #d3acfa55
@@ -55,14 +57,12 @@ def learn_language(
     order:int=6,
 )->Language:
     "Count how header texts go on. Raises `DataError` when there are none"
-    counts, n = {}, 0
+    pieces, n = Counter(), 0
     for n, text in enumerate(texts, 1):
         text = START + text + END
-        for i in range(1, len(text)):
-            row = counts.setdefault(text[max(0, i - order + 1):i], {})
-            row[text[i]] = row.get(text[i], 0) + 1
+        pieces.update(text[max(0, i - order + 1):i + 1] for i in range(1, len(text)))
     if not n: raise DataError('there are no texts, so no language can be learned from them; give some, or set language_weight to 0')
-    return Language(counts, order)
+    return Language(dict(pieces), order)
 
 # %% ../nbs/05a_language.ipynb #f2fc95a5
 def language_json(
@@ -70,7 +70,7 @@ def language_json(
     weight:float,      # That it has in reading
 )->dict:
     "What `language_from_json` takes back"
-    return dict(format=1, order=language.order, weight=weight, counts={before: dict(sorted(row.items())) for before, row in sorted(language.counts.items())})
+    return dict(format=1, order=language.order, weight=weight, pieces=dict(sorted(language.pieces.items())))
 
 def language_from_json(
     found, # Read from language.json
@@ -78,7 +78,7 @@ def language_from_json(
     "A language that was saved"
     try:
         if found['format'] != 1: raise DataError(f"language.json has format {found['format']}, and this version reads 1; upgrade welllog_ocr, or delete the file to read without it")
-        return Language({str(b): {str(c): int(n) for c, n in row.items()} for b, row in found['counts'].items()}, int(found['order'])), float(found['weight'])
+        return Language({str(piece): int(n) for piece, n in found['pieces'].items()}, int(found['order'])), float(found['weight'])
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise DataError(f'language.json does not hold counts of characters ({type(e).__name__}: {e}); restore the model folder, or delete the file to read without it') from None
 

@@ -105,7 +105,7 @@ class Piece(NamedTuple):
 JOINED = ('scripts', 'cursive') # nobody writes a word in their ornate capitals
 
 # %% ../nbs/04b_pen.ipynb #0ea6a13e
-@lru_cache(4096)
+@lru_cache(512) # each holds a tenth of a megabyte
 def _font(face:Face, px:int):
     font = ImageFont.truetype(face.path, px, layout_engine=ImageFont.Layout.BASIC)
     if face.weight: font.set_variation_by_axes([face.weight])

@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from .core import DataError, SetupError
+from .core import ImageError, SetupError
 
 # %% ../nbs/02a_scan.ipynb #54d4afbf
 FORMATS    = ('PNG', 'JPEG', 'TIFF', 'WEBP', 'PDF')
@@ -41,27 +41,27 @@ def _name(source)->str: return 'the image' if isinstance(source, bytes) else str
 
 @contextmanager
 def _decoding(source):
-    "Every failure inside as a `DataError` about `source`"
+    "Every failure inside as an `ImageError` about `source`"
     try: yield
-    except (DataError, SetupError): raise
-    except FileNotFoundError: raise DataError(f'{_name(source)}: no such file; add the image or drop its row') from None
+    except (ImageError, SetupError): raise
+    except FileNotFoundError: raise ImageError(f'{_name(source)}: no such file; add the image or drop its row') from None
     except OSError as e:
-        if e.errno: raise DataError(f'{_name(source)}: cannot be read from the disk ({e.strerror}); check the volume, the rights and the name') from None
-        raise DataError(f'{_name(source)}: cannot be decoded ({e}); replace the image or drop its row') from None
+        if e.errno: raise ImageError(f'{_name(source)}: cannot be read from the disk ({e.strerror}); check the volume, the rights and the name') from None
+        raise ImageError(f'{_name(source)}: cannot be decoded ({e}); replace the image or drop its row') from None
     except Exception as e: # decoders raise whatever a broken file leads them to
-        raise DataError(f'{_name(source)}: cannot be decoded ({type(e).__name__}: {e}); replace the image or drop its row') from None
+        raise ImageError(f'{_name(source)}: cannot be decoded ({type(e).__name__}: {e}); replace the image or drop its row') from None
 
 def _stream(source):
     if isinstance(source, bytes): return io.BytesIO(source)
-    if not stat.S_ISREG(os.stat(source).st_mode): raise DataError(f'{source}: is a folder or a pipe and no file; name the image')
+    if not stat.S_ISREG(os.stat(source).st_mode): raise ImageError(f'{source}: is a folder or a pipe and no file; name the image')
     return open(source, 'rb')
 
 def _kind(source, f)->str:
     head = f.read(1024)
     f.seek(0)
     kind = format_of(head)
-    if not head: raise DataError(f'{_name(source)}: the file is empty (0 bytes); copy it again')
-    if not kind: raise DataError(f'{_name(source)}: cannot be decoded, as it is no {", ".join(FORMATS[:-1])} or PDF, whatever its name says; convert it or drop its row')
+    if not head: raise ImageError(f'{_name(source)}: the file is empty (0 bytes); copy it again')
+    if not kind: raise ImageError(f'{_name(source)}: cannot be decoded, as it is no {", ".join(FORMATS[:-1])} or PDF, whatever its name says; convert it or drop its row')
     return kind
 
 # %% ../nbs/02a_scan.ipynb #9a3a29e2
@@ -99,19 +99,19 @@ def _stretch(x:float, y:float)->tuple[float, float]:
 
 # %% ../nbs/02a_scan.ipynb #09ce98e7
 def _capped(source, w:float, h:float):
-    if w < 1 or h < 1: raise DataError(f'{_name(source)}: is {w:.0f} x {h:.0f} pixels, so there is nothing on it; drop its row')
+    if w < 1 or h < 1: raise ImageError(f'{_name(source)}: is {w:.0f} x {h:.0f} pixels, so there is nothing on it; drop its row')
     if w*h > MAX_PIXELS:
-        raise DataError(f'{_name(source)}: {w:.0f} x {h:.0f} pixels is more than {MAX_PIXELS//10**6} million; cut the header out of the scan, or name the rows to read (read_region)')
+        raise ImageError(f'{_name(source)}: {w:.0f} x {h:.0f} pixels is more than {MAX_PIXELS//10**6} million; cut the header out of the scan, or name the rows to read (read_region)')
 
 def _whole_strips(source, img, length:int):
-    "Raises `DataError` when pieces of a TIFF are missing, or lie beyond the end of the file"
+    "Raises `ImageError` when pieces of a TIFF are missing, or lie beyond the end of the file"
     tag = img.tag_v2.get
     w, h, planes = tag(256), tag(257), tag(277, 1) if tag(284, 1) == 2 else 1
     need = -(-h//tag(278, h))*planes if 273 in img.tag_v2 else -(-h//tag(323))*-(-w//tag(322))*planes # strips, else tiles
     offsets, counts = tag(273) or tag(324), tag(279) or tag(325) or ()
-    if len(offsets) < need: raise DataError(f'{_name(source)}: has {len(offsets)} pieces, where {h} rows need {need}, so rows are missing; scan or convert it again')
+    if len(offsets) < need: raise ImageError(f'{_name(source)}: has {len(offsets)} pieces, where {h} rows need {need}, so rows are missing; scan or convert it again')
     lost = sum(o + c > length for o, c in zip(offsets, counts))
-    if lost: raise DataError(f'{_name(source)}: {lost} of its {len(offsets)} pieces lie beyond the end of the file, so it is cut off; copy it again')
+    if lost: raise ImageError(f'{_name(source)}: {lost} of its {len(offsets)} pieces lie beyond the end of the file, so it is cut off; copy it again')
 
 @contextmanager
 def _opened(source, page:int=0):
@@ -126,7 +126,7 @@ def _opened(source, page:int=0):
 
 def _seek(source, img, kind:str, page:int):
     n = _n_pages(img, kind)
-    if not 0 <= page < n: raise DataError(f'{_name(source)}: has no page {page}, counted from 0; it has {n}')
+    if not 0 <= page < n: raise ImageError(f'{_name(source)}: has no page {page}, counted from 0; it has {n}')
     img.seek(page)
 
 def _n_pages(img, kind:str)->int: return img.n_frames if kind == 'TIFF' else 1 # an animation is its first picture
@@ -174,7 +174,7 @@ def _pdf_page(source, page:int):
     except ModuleNotFoundError: raise SetupError(f'{_name(source)}: is a PDF, and reading those needs pypdfium2; pip install "welllog_ocr[scan]"') from None
     with _decoding(source), _PDFIUM:
         with pypdfium2.PdfDocument(source) as pdf:
-            if not 0 <= page < len(pdf): raise DataError(f'{_name(source)}: has no page {page}, counted from 0; it has {len(pdf)}')
+            if not 0 <= page < len(pdf): raise ImageError(f'{_name(source)}: has no page {page}, counted from 0; it has {len(pdf)}')
             with _closing(pdf[page]) as found: yield found, _scan_dpi(source, found), len(pdf)
 
 @contextmanager
@@ -187,7 +187,7 @@ def _scan_dpi(source, page)->float:
     import pypdfium2.raw as raw
     found = [(w*h, 72*math.sqrt(w*h/max(1, (x1 - x0)*(y1 - y0)))) for o in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3)
              for (x0, y0, x1, y1), (w, h) in [(o.get_bounds(), o.get_px_size())]]
-    if found and max(found)[0] > 8*MAX_PIXELS: raise DataError(f'{_name(source)}: a picture on it has {max(found)[0]//10**6} million pixels; cut the page up')
+    if found and max(found)[0] > 8*MAX_PIXELS: raise ImageError(f'{_name(source)}: a picture on it has {max(found)[0]//10**6} million pixels; cut the page up')
     return min(max(max(found)[1], 72), _PDF_FINEST) if found else _PDF_DPI
 
 # %% ../nbs/02a_scan.ipynb #a4ee875b
@@ -206,9 +206,9 @@ def _grey_if_grey(img)->Image.Image:
     return img.getchannel(0) if (a[..., 0] == a[..., 1]).all() and (a[..., 0] == a[..., 2]).all() else img
 
 def _rows(source, h:int, top:int, height:int|None)->int:
-    "How many rows there are to read. Raises `DataError` when there are none"
+    "How many rows there are to read. Raises `ImageError` when there are none"
     if not 0 <= top < h or height is not None and height < 1:
-        raise DataError(f'{_name(source)}: has {h} rows, so there is no region of {height} rows from row {top}; rows count from 0')
+        raise ImageError(f'{_name(source)}: has {h} rows, so there is no region of {height} rows from row {top}; rows count from 0')
     return min(h - top, height or h)
 
 # %% ../nbs/02a_scan.ipynb #53a43b6a
@@ -216,7 +216,7 @@ def read_image(
     source:Path|bytes, # PNG, JPEG, TIFF, WebP or PDF, as a file or as its bytes
     page:int=0,        # Of a TIFF or PDF
 )->Image.Image: # Mode `L` or `RGB`
-    "Decode an image. Raises `DataError` when the file is missing, broken, cut off, too large, or no image"
+    "Decode an image. Raises `ImageError` when the file is missing, broken, cut off, too large, or no image"
     with _decoding(source), _stream(source) as f: kind = _kind(source, f)
     if kind == 'PDF': return _read_pdf(source, page)
     with _opened(source, page) as (img, _, turn, stretch):
@@ -227,7 +227,7 @@ def scan_info(
     source:Path|bytes, # PNG, JPEG, TIFF, WebP or PDF, as a file or as its bytes
     page:int=0,        # Of a TIFF or PDF
 )->ScanInfo:
-    "What a file says about a picture, without decoding it. Raises `DataError` when it is missing or no image"
+    "What a file says about a picture, without decoding it. Raises `ImageError` when it is missing or no image"
     with _decoding(source), _stream(source) as f: kind = _kind(source, f)
     if kind == 'PDF':
         with _pdf_page(source, page) as (found, dpi, n):
@@ -320,14 +320,14 @@ sys.stdout.buffer.write(f'{modes[img.format, img.bands]} {img.width} {img.height
 """
 
 def _vips_rows(source, kind:str, page:int, first:int, last:int)->Image.Image:
-    "Rows of a scan by libvips. Raises `SetupError` without pyvips, `DataError` when it fails"
+    "Rows of a scan by libvips. Raises `SetupError` without pyvips, `ImageError` when it fails"
     from importlib.util import find_spec
     if not find_spec('pyvips'):
         raise SetupError(f'{_name(source)}: is too large to decode as a whole, and reading a part of a {kind} stored like this needs pyvips; pip install "welllog_ocr[scan]"')
     given = source if isinstance(source, bytes) else None
     args  = [sys.executable, '-c', _VIPS, '-' if given else str(Path(source).resolve()), kind, *map(str, (page, first, last))]
     done  = subprocess.run(args, input=given, capture_output=True)
-    if done.returncode: raise DataError(f'{_name(source)}: cannot be decoded ({done.stderr.decode(errors="replace").strip().splitlines()[-1]}); convert it to a TIFF in strips')
+    if done.returncode: raise ImageError(f'{_name(source)}: cannot be decoded ({done.stderr.decode(errors="replace").strip().splitlines()[-1]}); convert it to a TIFF in strips')
     head, _, pixels = done.stdout.partition(b'\n')
     mode, w, h = head.decode().split()
     return Image.frombytes(mode, (int(w), int(h)), pixels)
@@ -347,7 +347,7 @@ def read_region(
     height:int|None=None, # Rows; fewer at the end of the scan. None: all that are left
     page:int=0,           # Of a TIFF or PDF
 )->Image.Image: # Mode `L` or `RGB`
-    "Decode only some rows of a scan, however tall it is. Raises `DataError` when they cannot be had, `SetupError` when that needs a package"
+    "Decode only some rows of a scan, however tall it is. Raises `ImageError` when they cannot be had, `SetupError` when that needs a package"
     with _decoding(source), _stream(source) as f: kind = _kind(source, f)
     if kind == 'PDF': return _read_pdf(source, page, top, height)
     with _opened(source, page) as (img, kind, turn, stretch):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from .core import DataError, SetupError, did_you_mean, first_few, read_json, stable_hash, write_json
+from .core import DataError, EmptyLabel, ImageError, SetupError, did_you_mean, first_few, read_json, stable_hash, write_json
 from .dataset import Sample, Skip, Splits, leaks, skip_report, split_by_group
 from .scan import read_image, read_region
 from .upright import Pose, find_header, find_pose, set_pose
@@ -129,10 +129,14 @@ def _check_columns(name, rows:list):
 # %% ../nbs/03a_sources.ipynb #cc427f66
 def _inside(folder:Path, name:str)->Path:
     "The file `name` of `folder`, which is resolved. Raises `DataError` when it lies elsewhere"
-    try: path = (folder/name).resolve()
+    outside = DataError(f"'{name:.80}' points outside the data folder; put the image beside the table")
+    if '://' in name or os.path.isabs(name): raise outside
+    try: path = (folder/name).resolve(strict=True) # strict: behind a loop of links the rest of the way would not be looked at
+    except (FileNotFoundError, NotADirectoryError):
+        if not Path(os.path.normpath(folder/name)).is_relative_to(folder): raise outside from None
+        raise ImageError(f'{folder/name}: no such file; add the image or drop its row') from None
     except (OSError, ValueError, RuntimeError) as e: raise DataError(f'{name!r:.80} is no name of a file ({e})') from None # loops of links, zero bytes
-    if '://' in name or os.path.isabs(name) or not path.is_relative_to(folder):
-        raise DataError(f"'{name}' points outside the data folder; put the image beside the table")
+    if not path.is_relative_to(folder): raise outside
     return path
 
 def _from_base64(text)->bytes:
@@ -189,7 +193,7 @@ def _load(
 
 def _text_of(row:dict)->str:
     text = next((row[c] for c in _TEXTS if row.get(c) is not None), None)
-    if text is None or isinstance(text, str) and not text.strip(): raise DataError('the text is empty, so there is nothing to learn')
+    if text is None or isinstance(text, str) and not text.strip(): raise EmptyLabel('the text is empty, so there is nothing to learn')
     if not isinstance(text, str): raise DataError(f'the text {text!r:.80} is of type {type(text).__name__}; put it in quotes')
     if any('\ud800' <= c <= '\udfff' for c in text): raise DataError('the text holds half a character (a lone surrogate), which no file can store; type it again')
     return text
@@ -224,10 +228,10 @@ def _posed(data:bytes, at:dict, kind:str, turn:bool|None)->tuple:
 def _bytes(source:Path|bytes)->bytes:
     if isinstance(source, bytes): return source
     try:
-        if not stat.S_ISREG(os.stat(source).st_mode): raise DataError(f'{source}: is a folder or a pipe and no file; name the image') # a pipe would be waited for
+        if not stat.S_ISREG(os.stat(source).st_mode): raise ImageError(f'{source}: is a folder or a pipe and no file; name the image') # a pipe would be waited for
         return source.read_bytes()
-    except FileNotFoundError: raise DataError(f'{source}: no such file; add the image or drop its row') from None
-    except OSError as e: raise DataError(f'{source}: cannot be read ({e.strerror}); check the volume, the rights and the name') from None
+    except FileNotFoundError: raise ImageError(f'{source}: no such file; add the image or drop its row') from None
+    except OSError as e: raise ImageError(f'{source}: cannot be read ({e.strerror}); check the volume, the rights and the name') from None
 
 def _sample(
     folder:Path,    # Data folder, resolved
@@ -242,7 +246,7 @@ def _sample(
     labels, source = _labels(n, row, column, at), _fetch(folder, column, row[column])
     data = _bytes(source)
     try: img, rows, pose = _posed(data, at, labels['kind'], turn)
-    except DataError as e: raise DataError(str(e).replace('the image:', f'{row.get("file_name") or "the image"}:', 1)) from None
+    except ImageError as e: raise ImageError(str(e).replace('the image:', f'{row.get("file_name") or "the image"}:', 1)) from None
     info  = {k: v for k, v in row.items() if k not in _OWN and not (k == 'answer' and row.get('text') is None)}
     extra = at | {k: str(row[k]) for k in ('instruction',) if row.get(k)} # what plain lines do not have stays out of their digest
     if pose:
@@ -266,7 +270,7 @@ def load_split(
     rows, root = read_table(folder, tables), folder.resolve()
     def one(n):
         try: return _sample(root, n, rows[n], set_upright, deskew)
-        except DataError as e: return Skip(f"{folder.name}/{rows[n].get('file_name') or rows[n].get('filename') or f'row {n}'}", str(e))
+        except DataError as e: return Skip(f"{folder.name}/{rows[n].get('file_name') or rows[n].get('filename') or f'row {n}'}", str(e), e.what)
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool: found = list(pool.map(one, range(len(rows))))
     samples, skips = [f for f in found if isinstance(f, Sample)], [f for f in found if isinstance(f, Skip)]
     if not samples: raise DataError(f'{folder}: none of its {len(found)} rows can be used; {skip_report(skips)}')
@@ -377,6 +381,7 @@ def read_part(
         for s in samples: s.info['origin'] = origin
     return samples, skips
 
+# %% ../nbs/03a_sources.ipynb #2a7088a4
 def load_data(
     source:str|Path,       # A folder, or the name of a data set of the hub
     eval_share:float=0.1,  # Held out when there is no split for evaluation

@@ -378,6 +378,7 @@ def find_start(
     found, bad = latest_valid(root, papers['run_id'])
     return papers['run_id'], found or _before_the_first_save(cfg, papers), notes + [f'a newer checkpoint was bad: {b}' for b in bad]
 
+# %% ../nbs/12_train.ipynb #ba966411
 def _before_the_first_save(cfg, papers:dict)->Snapshot|None:
     "Where a run without checkpoints begins. Raises `CheckpointError` when it had some: a run never starts again from zero on its own"
     events = cfg.run_dir/'events.jsonl'
@@ -455,6 +456,7 @@ def train(
         _announce(run, ready, notes)
         return _guarded(run, judge, save)
 
+# %% ../nbs/12_train.ipynb #0f97f480
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.ENOTCONN, errno.ESTALE}
 
 @contextmanager
@@ -467,6 +469,7 @@ def _disk_speaks(folder:Path):
         raise SetupError(f'{folder}: the disk did not take what was written ({os.strerror(number)}), so the run cannot be recorded any more; make room or rights there, and the same command goes on '
                          'from the last checkpoint') from e
 
+# %% ../nbs/12_train.ipynb #00dd9720
 def _ready(cfg:TrainingConfig)->Preflight:
     "Model and data, after preflight if it is wanted"
     if cfg.preflight:
