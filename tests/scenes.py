@@ -1,5 +1,5 @@
 """Scenes of a training that need processes, limits and disks of their own: python tests/scenes.py SCENE N. Prints what was found as JSON."""
-import ctypes, errno, inspect, json, os, random, resource, shutil, signal, subprocess, sys, tempfile, time
+import ctypes, json, os, random, resource, shutil, signal, subprocess, sys, tempfile, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -8,6 +8,7 @@ from runs import import_ahead, in_child, make_model, outcome, tiny
 
 import faults, syscalls
 import welllog_ocr.checkpoint as checkpoint
+import welllog_ocr.preflight as before
 import welllog_ocr.train as training
 from welllog_ocr.core import SetupError, read_jsonl
 from welllog_ocr.train import Guest, train
@@ -118,12 +119,12 @@ def bursts(n):
 
 def large_state(n):
     "SIGTERM while a step hangs and 200 MB have to be saved; SIGKILL comes five seconds later"
-    folder, slowest, real = place(), 0., training.load_recogniser
+    folder, slowest, real = place(), 0., before.load_recogniser
     def heavy(*args, **kw):
         rec = real(*args, **kw)
         rec.ballast = torch.nn.Parameter(torch.zeros(25_000_000)) # 100 MB, and as much again in the average
         return rec
-    training.load_recogniser, training.save_model = heavy, lambda rec, folder: folder.mkdir(exist_ok=True)
+    before.load_recogniser, training.save_model = heavy, lambda rec, folder: folder.mkdir(exist_ok=True)
     class Slow(Guest): # such a model has slow steps; a copy of its state is taken as often as it costs 2 % of the time
         def after_step(self, run):
             if run.step == 2: time.sleep(51*run.guests[-1].cost)
@@ -197,7 +198,7 @@ def training_on_full_disks(n):
 def bad_disks_at_the_start(n):
     "No rights, read-only, a limit on files, a quota: one clear error within two seconds, before a model is loaded"
     folder, slowest = place(), 0.
-    training.load_recogniser = lambda *a, **kw: os._exit(98) # it must not come to that
+    before.load_recogniser = lambda *a, **kw: os._exit(98) # it must not come to that
     def nobody(): (folder/"runs").mkdir(), (folder/"runs").chmod(0o555), os.geteuid() == 0 and (os.setgid(65534), os.setuid(65534))
     def read_only(): tmpfs(folder/'runs', '1m'), subprocess.run(['mount', '-o', 'remount,ro', folder/'runs'], check=True)
     def limited(): resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

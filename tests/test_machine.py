@@ -1,6 +1,5 @@
 """A run folder in the hands of chance: saves, evaluations without a number, kills, damage, resumes, forks, copies, strangers, in any order; and what always has to hold"""
 import math, os, shutil, signal
-from pathlib import Path
 
 import faults
 import pytest
