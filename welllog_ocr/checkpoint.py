@@ -159,7 +159,7 @@ def read_manifest(
     data = path.read_bytes()
     try: found = json.loads(data)
     except (ValueError, RecursionError): raise CheckpointError(f'{folder.name}: {MANIFEST} is not JSON') from None
-    if not isinstance(found, dict) or not isinstance(found.get('format'), int): raise CheckpointError(f'{folder.name}: {MANIFEST} is no manifest')
+    if not isinstance(found, dict) or type(found.get('format')) is not int or found['format'] < 1: raise CheckpointError(f'{folder.name}: {MANIFEST} is no manifest')
     if found['format'] > FORMAT: raise FutureFormat(f'{folder.name}: has format {found["format"]}, and this version reads up to {FORMAT}; upgrade welllog_ocr')
     if not _sealed(found, data): raise CheckpointError(f'{folder.name}: {MANIFEST} is not what was written')
     if not _complete(found): raise CheckpointError(f'{folder.name}: {MANIFEST} does not say what a manifest says, so it is not from this package')
