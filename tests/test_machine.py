@@ -151,5 +151,5 @@ def test_a_few_lives(): assert machine(15, 20) > 50
 
 @pytest.mark.soak
 def test_many_lives(reliability):
-    n = machine(200, 40)
+    n = machine(60, 40)
     reliability('saves, kills, damage, resumes, forks, copies in any order, against a model', n, n, 'no rule broken')
