@@ -65,7 +65,7 @@ class Blocked(Guest): # a step that no signal handler of Python can interrupt
 run_command(lambda: train(tiny(home, save_steps=100), [Blocked()]))
 '''
 
-@share(2, 20)
+@share(2, 5) # more of it in test_scenes.py
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_signals_while_a_step_blocks(home, n, number, reliability):
     for i in range(n):
