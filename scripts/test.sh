@@ -26,8 +26,9 @@ echo "$((total - bad)) of $total notebooks passed"
 echo "== pytest"
 python -m pytest tests -q -p no:cacheprovider "$@" 2>&1 | tee "$log"; status=${PIPESTATUS[0]}
 p=$(grep -oE '[0-9]+ passed' "$log" | tail -1 | cut -d' ' -f1) f=$(grep -oE '[0-9]+ (failed|errors?)' "$log" | cut -d' ' -f1 | paste -sd+ | sed 's/^$/0/')
-passed=$((passed + ${p:-0})) failed=$((failed + ${f:-0}))
-[ "$status" -ne 0 ] && [ "${f:-0}" -eq 0 ] && failed=$((failed + 1))
+f=$((${f:-0}))
+passed=$((passed + ${p:-0})) failed=$((failed + f))
+[ "$status" -ne 0 ] && [ "$f" -eq 0 ] && failed=$((failed + 1))
 
 echo
 echo "$passed passed, $failed failed"

@@ -28,6 +28,7 @@ class RunData:
     fingerprint:str   # Hash of all of it, fonts included
     skips:list        # `Skip`s
     leaks:list        # Groups that stand in both splits
+    origin:str=''     # Folder, or name and commit of a data set of the hub
 
 def _learnable(rec:Recogniser, samples:list)->tuple[list, list]:
     why = [rec.refuses(s) for s in samples]
@@ -61,7 +62,7 @@ def run_data(
         if not samples: raise DataError(f'{cfg.data_path}: no sample of the {name} split can be used; {skip_report(skips)}')
     n_synth = round(len(train)*cfg.synth_share/(1 - cfg.synth_share))
     fonts = fingerprint([*SynthLines(1, cfg.seed), *SynthCrops(1, cfg.seed)]) if n_synth else ''
-    return RunData(train, held, n_synth, stable_hash([fingerprint(train), fingerprint(held), n_synth, cfg.crop_share, fonts]), skips, found.leaks)
+    return RunData(train, held, n_synth, stable_hash([fingerprint(train), fingerprint(held), n_synth, cfg.crop_share, fonts]), skips, found.leaks, found.origin)
 
 # %% ../nbs/08a_epochs.ipynb #40b0383a
 def language_texts(

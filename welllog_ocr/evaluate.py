@@ -13,7 +13,7 @@ import argparse
 def _arguments(argv=None):
     p = argparse.ArgumentParser(prog='python -m welllog_ocr.evaluate', description='Read a data set with a model and count the errors.')
     p.add_argument('--model', required=True, help='folder of a saved model, such as runs/quick_val/best; a hub name; or PP-OCRv6-small')
-    p.add_argument('--data', required=True, help='folder with eval/, or with a metadata.jsonl of its own')
+    p.add_argument('--data', required=True, help='folder with eval/, or with a table of its own; or the name of a data set of the hub')
     p.add_argument('--output', help='folder that gets eval.jsonl (a row for each sample), summary.json and table.md')
     p.add_argument('--against', help='another model to read the same samples, for comparison: PP-OCRv6-small is the untouched one')
     p.add_argument('--per_device_eval_batch_size', type=int, default=16, help='samples at a time [16]')

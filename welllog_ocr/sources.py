@@ -300,7 +300,7 @@ def find_splits(
     return {k: v for k, v in (('train', train), ('eval', held)) if v} or {'all': (path, None)}
 
 # %% ../nbs/03a_sources.ipynb #c71ba868
-_HUB_NAME = re.compile(r'[\w.-]+/[\w.-]+|[\w-]+')
+_HUB_NAME = re.compile(r'\w[\w.-]*/\w[\w.-]*') # with its owner: a mistyped folder is not asked for on the hub
 _FILES    = ['*.jsonl', '*.csv', '*.parquet', '*.png', '*.jpg', '*.jpeg', '*.webp', '*.tif', '*.tiff', '*.pdf'] # nothing that could be run
 
 def _note(name:str, revision:str)->Path:

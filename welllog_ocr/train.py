@@ -399,7 +399,7 @@ def _begin(cfg, data, rows, named):
     if any((cfg.run_dir/cfg.checkpoint_dir).glob('step-*')):
         raise CheckpointError(f'{cfg.run_dir} holds checkpoints but no run.json, so it cannot be told whose they are; restore run.json, or choose another experiment_name')
     start = load(Path(cfg.resume_from_checkpoint)) if named else None
-    papers = begin(cfg.run_dir, cfg, rows, data.fingerprint, **(dict(forked_from=str(cfg.resume_from_checkpoint)) if named else {}))
+    papers = begin(cfg.run_dir, cfg, rows, data.fingerprint, data_origin=data.origin, **(dict(forked_from=str(cfg.resume_from_checkpoint)) if named else {}))
     return papers['run_id'], _forked(start) if named else None, [f'forked from {cfg.resume_from_checkpoint} at step {start.step}'] if named else []
 
 def _forked(s:Snapshot)->Snapshot:
