@@ -152,3 +152,8 @@ def test_grey_colour_and_one_bit_images_are_read(quick, drawn):
     write_jsonl(drawn/'train'/'metadata.jsonl', rows)
     got = run(*quick)
     assert got.returncode == 0 and 'left out' not in got.stdout, got.stderr[-2000:]
+
+def test_a_reader_that_has_seen_enough_is_no_mistake(drawn):
+    p = subprocess.Popen([sys.executable, '-m', 'welllog_ocr.doctor', str(drawn)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV, cwd=ROOT)
+    p.stdout.close() # before it has written a word
+    assert p.wait() == 141 and 'mistake' not in p.stderr.read()

@@ -246,7 +246,7 @@ def run_command(
     debug:bool=False, # Show the traceback of an error that was foreseen
     leave:bool=True,  # Exit also when all went well
 ):
-    "Run `main` and exit with the status that its outcome has: 0, the `exit_code` of a `WelllogError`, 130 after Ctrl-C, 1 for a bug"
+    "Run `main` and exit with the status that its outcome has: 0, the `exit_code` of a `WelllogError`, 130 after Ctrl-C, 141 when nobody reads the output any more, 1 for a bug"
     try: main()
     except WelllogError as e:
         if debug: traceback.print_exc()
@@ -255,6 +255,9 @@ def run_command(
     except KeyboardInterrupt:
         print('stopped by Ctrl-C', file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError: # who read the output has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1) # or Python complains once more at the end
+        sys.exit(141)
     except Exception: # a bug in this package: its traceback is what a report needs
         print(redact(traceback.format_exc()), file=sys.stderr)
         print('This is a mistake in welllog_ocr, not in your input; please report it with the lines above.', file=sys.stderr)
