@@ -1,12 +1,12 @@
 """Each failure that preflight has to find, made to happen."""
-import ctypes, errno, fcntl, os, resource, shutil, signal, subprocess, sys, time
+import ctypes, errno, fcntl, os, resource, signal, subprocess, sys, time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import ROOT
-from runs import ALL, make_model, outcome, tiny
+from runs import ALL, outcome, tiny
 
 import welllog_ocr.preflight as module
 from welllog_ocr.checkpoint import cpu_copy
@@ -16,17 +16,6 @@ from welllog_ocr.train import train
 
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'HF_HUB_OFFLINE': '1', 'PYTHONPATH': str(ROOT)}
 MB = 1_000_000
-
-@pytest.fixture(scope='module')
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('preflight')
-    make_model(folder)
-    return folder
-
-@pytest.fixture
-def home(place, tmp_path):
-    shutil.copytree(place/'model', tmp_path/'model')
-    return tmp_path
 
 def verdicts(found): return {c.name: c.verdict for c in found.failures + found.warnings}
 def tree(folder): return {str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.read_bytes() if p.is_file() else b'') for p in sorted(folder.rglob('*'))}
@@ -294,3 +283,11 @@ def test_the_command(home):
     assert sorted(p.name for p in home.iterdir()) == ['c.json', 'model']
     bad = run('--model_name', home/'none', '--volume', home/'vol')
     assert bad.returncode == 3 and '2 of' in bad.stderr and 'Traceback' not in bad.stderr and 'volume=' in bad.stderr
+
+def test_the_options_of_process_1_are_not_told(tmp_path):
+    for pid, parent in ((1, 0), (30, 1)):
+        (tmp_path/str(pid)).mkdir()
+        (tmp_path/str(pid)/'status').write_text(f'Name:\tjupyter\nPPid:\t{parent}\nSigBlk:\t0\nSigIgn:\t0\nSigCgt:\t0\n')
+        (tmp_path/str(pid)/'cmdline').write_text('jupyter\0lab\0--ServerApp.token=CANARY\0')
+    said = str(module.check_sigterm(tmp_path, 30))
+    assert 'process 1 (jupyter lab)' in said and 'CANARY' not in said

@@ -30,6 +30,7 @@ import errno, math, os, re, signal, tempfile, time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 import torch
@@ -359,7 +360,8 @@ def _process(proc:Path, pid:int)->dict:
     lines = (proc/str(pid)/'status').read_text().splitlines()
     found = dict(line.split(':', 1) for line in lines if ':' in line)
     has = lambda key: bool(int(found.get(key, '0').strip() or '0', 16) >> (signal.SIGTERM - 1) & 1)
-    command = (proc/str(pid)/'cmdline').read_bytes().replace(b'\0', b' ').decode(errors='replace').strip()
+    words = (proc/str(pid)/'cmdline').read_bytes().decode(errors='replace').split('\0')
+    command = ' '.join(takewhile(lambda w: w and not w.startswith('-'), words)) # options may hold a token
     return dict(name=found['Name'].strip(), parent=int(found['PPid']), blocked=has('SigBlk'), ignored=has('SigIgn'), caught=has('SigCgt'), command=command[:80])
 
 def _below_first(proc:Path, pid:int)->dict|None:
