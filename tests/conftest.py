@@ -1,4 +1,4 @@
-import os
+import os, shutil
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,20 @@ def drawn(tmp_path):
     from welllog_ocr.synth import write_folder
     write_folder(tmp_path/'lines', n=24)
     return tmp_path/'lines'
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    "A folder with a tiny model in it, made once"
+    from runs import make_model
+    folder = tmp_path_factory.mktemp('place')
+    make_model(folder)
+    return folder
+
+@pytest.fixture
+def home(place, tmp_path):
+    "A folder of the test's own, with the tiny model"
+    shutil.copytree(place/'model', tmp_path/'model')
+    return tmp_path
 
 TABLE = []
 

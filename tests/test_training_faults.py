@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from runs import ALL, import_ahead, in_child, make_model, outcome, tiny
+from runs import ALL, import_ahead, in_child, outcome, tiny
 
 import welllog_ocr.train as training
 from welllog_ocr.checkpoint import CheckpointError, checkpoints, load, rng_state, set_rng_state, state_digest
@@ -18,17 +18,6 @@ from welllog_ocr.train import Diverged, Guest, Run, Spikes, capture, fit, restor
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'HF_HUB_OFFLINE': '1', 'PYTHONPATH': str(ROOT)}
 
 def share(ci, full): return pytest.mark.parametrize('n', [ci, pytest.param(full, marks=pytest.mark.soak)])
-
-@pytest.fixture(scope='module')
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('training')
-    make_model(folder)
-    return folder
-
-@pytest.fixture
-def home(place, tmp_path):
-    shutil.copytree(place/'model', tmp_path/'model')
-    return tmp_path
 
 def events(run, what): return [e for e in read_jsonl(run/'events.jsonl') if e['event'] == what]
 

@@ -18,7 +18,7 @@ from PIL import Image
 from .core import rng_for, stable_hash
 from .dataset import Sample
 from .forms import Layout, lay_out
-from .pen import fonts_fingerprint, write
+from .pen import Series, fonts_fingerprint, write
 
 # %% ../nbs/04g_headers.ipynb #6be74a79
 def _text(m, r, hand)->np.ndarray:
@@ -313,21 +313,11 @@ def _crop_image(seed, page:int, k:int)->Image.Image:
     crops = _page_crops(seed, page)
     return draw_crop(*crops[k % len(crops)], rng_for('grain', seed, page, k))
 
-class SynthCrops:
+class SynthCrops(Series):
     "`n` line crops of drawn headers as a sequence of `Sample`s; crop `i` is the same whoever draws it"
-    def __init__(
-        self,
-        n:int,       # How many
-        seed=0,      # Which series: a number or a text
-        start:int=0, # The number of the first
-    ): self.n, self.seed, self.start = n, seed, start
-
-    def __len__(self): return self.n
-
-    def __getitem__(self, i:int)->Sample:
-        if not 0 <= i < self.n: raise IndexError(i)
-        page, k = divmod(self.start + i, PER_PAGE)
+    def drawn(self, i:int)->Sample:
+        page, k = divmod(i, PER_PAGE)
         crops = _page_crops(self.seed, page)
         c = crops[k % len(crops)][1]
-        return Sample(f'crop-{self.seed}-{self.start + i}', c.text, partial(_crop_image, self.seed, page, k), c.size, digest=stable_hash(['crop', HEADERS_VERSION, self.seed, self.start + i, fonts_fingerprint()]),
+        return Sample(f'crop-{self.seed}-{i}', c.text, partial(_crop_image, self.seed, page, k), c.size, digest=stable_hash(['crop', HEADERS_VERSION, self.seed, i, fonts_fingerprint()]),
                       group=f'header-{self.seed}-{page}', kind='line', made=c.made, info=dict(source='synth'))

@@ -16,7 +16,7 @@ from .core import ConfigError, esc, rng_for, stable_hash
 from .dataset import Sample
 from .forms import Layout, lay_out
 from .headers import HEADERS_VERSION, copy_badly, draw_region, wear_of
-from .pen import fonts_fingerprint
+from .pen import Series, fonts_fingerprint
 
 # %% ../nbs/04h_pages.ipynb #acac9740
 def _turned(box:tuple, size:tuple, degrees:float)->tuple:
@@ -87,7 +87,7 @@ def draw_page(
 
 def _page_image(seed, i:int, dpi:int)->Image.Image: return draw_page(lay_out(seed, i, dpi))
 
-class SynthPages:
+class SynthPages(Series):
     "`n` drawn header pages as a sequence of `Sample`s of kind `page`: `text` is markdown, `info` has `lines`, `fields` and `dpi`"
     def __init__(
         self,
@@ -97,13 +97,10 @@ class SynthPages:
         dpi:int=0,   # Resolution, 72 to 600; 0: each page has its own, from 90 to 400
     ):
         if dpi and not 72 <= dpi <= 600: raise ConfigError(f'dpi={dpi}: headers are drawn at 72 to 600 dots per inch; 200 is what most archives scanned at')
-        self.n, self.seed, self.start, self.dpi = n, seed, start, dpi
+        super().__init__(n, seed, start)
+        self.dpi = dpi
 
-    def __len__(self): return self.n
-
-    def __getitem__(self, i:int)->Sample:
-        if not 0 <= i < self.n: raise IndexError(i)
-        n = self.start + i
+    def drawn(self, n:int)->Sample:
         page = lay_out(self.seed, n, self.dpi)
         return Sample(f'page-{self.seed}-{n}', page_markdown(page), partial(_page_image, self.seed, n, self.dpi), page.size, digest=stable_hash(['page', HEADERS_VERSION, self.seed, n, self.dpi, fonts_fingerprint()]),
                       group=f'header-{self.seed}-{n}', kind='page', made=page.made, info=dict(source='synth', lines=page_lines(page), fields=page_fields(page), dpi=page.dpi))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FACES', 'STROKES', 'JOINED', 'Face', 'fonts', 'fonts_fingerprint', 'writable', 'face_for', 'Piece', 'px_of', 'width',
-           'stamp', 'glyph', 'write', 'paper_of', 'bend', 'wear', 'degrade', 'contact_sheet']
+           'stamp', 'glyph', 'write', 'paper_of', 'bend', 'wear', 'degrade', 'contact_sheet', 'Series']
 
 # %% ../nbs/04b_pen.ipynb #f1c6a8c2
 import importlib.util
@@ -331,3 +331,19 @@ def contact_sheet(
         small = img.convert('L').resize((max(1, int(img.width*k)), max(1, int(img.height*k))), Image.BILINEAR)
         sheet.paste(small, ((i % columns)*w + 4, (i//columns)*h + 3))
     return sheet
+
+# %% ../nbs/04b_pen.ipynb #7e2f2277
+class Series:
+    "`n` drawn samples as a sequence; sample `i` is the same whoever draws it. A kind of drawing says in `drawn` what a number stands for"
+    def __init__(
+        self,
+        n:int,       # How many
+        seed=0,      # Which series: a number or a text
+        start:int=0, # The number of the first
+    ): self.n, self.seed, self.start = n, seed, start
+
+    def __len__(self): return self.n
+
+    def __getitem__(self, i:int):
+        if not 0 <= i < self.n: raise IndexError(i)
+        return self.drawn(self.start + i)

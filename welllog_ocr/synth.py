@@ -38,7 +38,7 @@ from .core import ConfigError, DataError, rng_for, run_command, stable_hash, wri
 from .dataset import Sample
 from .headers import SynthCrops
 from .pages import SynthPages
-from .pen import JOINED, Piece, face_for, fonts_fingerprint, wear, width, write
+from .pen import JOINED, Piece, Series, face_for, fonts_fingerprint, wear, width, write
 from .words import VALUES, county, integer, pick
 
 # %% ../nbs/05_synth.ipynb #a834f2cf
@@ -213,22 +213,12 @@ def draw(
 # %% ../nbs/05_synth.ipynb #0f1ca40e
 VERSION = 1 # of the drawing: raised when the same seed draws other lines
 
-class SynthLines:
+class SynthLines(Series):
     "`n` drawn lines as a sequence of `Sample`s; line `i` is the same whoever draws it"
-    def __init__(
-        self,
-        n:int,        # How many
-        seed=0,       # Which series: a number or a text
-        start:int=0,  # The number of the first
-    ): self.n, self.seed, self.start = n, seed, start
-
-    def __len__(self): return self.n
-
-    def __getitem__(self, i:int)->Sample:
-        if not 0 <= i < self.n: raise IndexError(i)
-        p = plan(self.seed, self.start + i)
-        name = f'synth-{self.seed}-{self.start + i}'
-        return Sample(name, p.text, partial(_drawn, self.seed, self.start + i), p.size, digest=stable_hash([VERSION, self.seed, self.start + i, fonts_fingerprint()]),
+    def drawn(self, i:int)->Sample:
+        p = plan(self.seed, i)
+        name = f'synth-{self.seed}-{i}'
+        return Sample(name, p.text, partial(_drawn, self.seed, i), p.size, digest=stable_hash([VERSION, self.seed, i, fonts_fingerprint()]),
                       group=name, kind='line', made=p.made, info=dict(source='synth'))
 
 def _drawn(seed, i:int)->Image.Image: return draw(plan(seed, i))
