@@ -54,6 +54,17 @@ class TrainingConfig:
     model_name:str = 'PP-OCRv6-small'       # `PP-OCRv6-small` (comes with a package), a local folder, or a hub name
     extra_characters:str = ''               # Characters to read beyond the header character set; each gets a new row in the output head
     freeze:str = ''                         # Weights that stay as they are: parts of their names, with spaces between, such as `encoder.convolution blocks.0.`
+    instruction:str = ''                    # What a model that follows instructions is asked; none: what goes with the kind of the sample
+    max_seq_length:int = 2048               # Tokens of a sample, image and answer together; a longer one is left out and listed, never cut
+    min_pixels:int = 65536                  # Of an image as such a model sees it; a smaller one is enlarged
+    max_pixels:int = 1048576                # And the most; a larger image is reduced, and its letters with it
+    max_new_tokens:int = 0                  # Tokens of an answer at most; 0: what the longest training answer needs, and a quarter more
+    load_in_4bit:bool = False               # Keep the frozen weights of the language model in 4 bits (QLoRA); needs the extra `qlora`
+    r:int = 0                               # Rank of the LoRA adapter; 0: the weights themselves are trained
+    lora_alpha:int = 16                     # The adapter counts lora_alpha/r times
+    lora_dropout:float = 0.                 # Share of the adapter's inputs left out in training
+    target_modules:str = ''                 # Modules that get an adapter, with spaces between; none: what goes with the architecture
+    gradient_checkpointing:bool = False     # Compute activations twice instead of keeping them: less memory, more time
     # On what
     data_path:str|None = None               # Folder with `train` (and `eval`), or the name of a data set of the hub, see the sources chapter; none: header lines drawn by synth
     data_revision:str = 'main'              # Of a data set of the hub: branch, tag or commit
@@ -64,8 +75,9 @@ class TrainingConfig:
     eval_share:float = 0.1                  # Share of the groups held out when `data_path` has no eval split
     synth_share:float = 0.8                 # Share of synthetic lines among the training lines, beside those of `data_path`
     crop_share:float = 0.5                  # Share of the synthetic lines that are cut out of whole drawn headers; the others are drawn alone
-    synth_lines:int = 4000                  # Synthetic training lines an epoch when there is no `data_path`
-    synth_eval_lines:int = 200              # Synthetic evaluation lines when there is no `data_path`
+    synth_kind:str = 'line'                 # What is drawn: `line`, or `page` for whole headers with their markdown
+    synth_lines:int = 4000                  # Synthetic training samples an epoch when there is no `data_path`
+    synth_eval_lines:int = 200              # Synthetic evaluation samples when there is no `data_path`
     language_weight:float = 0.3             # How much the language of header texts counts when a line recogniser reads; 0: the picture alone
     language_texts:int = 8000               # Drawn texts that this language is learned from, beside those of the training lines
     augment:float = 1.0                     # Strength of the damage done to real training images; 0: none
@@ -79,7 +91,7 @@ class TrainingConfig:
     learning_rate:float = 1e-4              # Peak learning rate
     warmup_steps:int = 20                   # Steps until the peak is reached
     lr_scheduler_type:str = 'cosine'        # Shape after the peak, as in `transformers.SchedulerType`
-    optim:str = 'adamw'                     # Optimizer: `adamw`
+    optim:str = 'adamw'                     # Optimizer: `adamw`, or `adamw_8bit` with its moments in 8 bits; needs the extra `qlora`
     weight_decay:float = 0.01               # AdamW's decoupled decay
     max_grad_norm:float = 1.0               # Gradients are scaled down to this norm; 0: never
     ema_decay:float = 0.98                  # Weights are averaged over about 1/(1-decay) steps, and the average is what is saved; 0: no average
@@ -87,11 +99,19 @@ class TrainingConfig:
     dataloader_num_workers:int = 0          # Processes that decode and draw images beside the training process
     seed:int = 3407                         # Decides data order, augmentation, and synthetic lines
     # What is told and kept
+    review:str = ''                         # review.jsonl whose corrections are applied to the training data, see the inspector chapter
     output_dir:str = 'runs'                 # Runs are folders in here
     experiment_name:str = 'default'         # Name of the run folder; without a time stamp, so that a restart finds its run
     logging_steps:int = 10                  # Steps between two train rows of metrics.jsonl
     eval_steps:int = 50                     # Steps between two evaluations
     metric_for_best_model:str = 'cer'       # `cer` or `loss` of the evaluation; the lowest is kept in `best`
+    log_high_loss_samples:bool = True       # Write high_loss.html at every evaluation
+    high_loss_threshold:float = 2.0         # Samples with a mean loss above this are high-loss samples,
+    high_loss_samples_to_log:int = 20       # and so are this many of the worst
+    use_wandb:bool = False                  # Mirror metrics to Weights & Biases; without a key into files for `wandb sync`
+    wandb_project:str = 'well-log-ocr'      # Project there
+    wandb_entity:str = ''                   # Team there; none: the default of the account
+    notify_url:str = ''                     # Gets a POST at the end, at a failure and near the budget; a secret address belongs into the variable WELLLOG_OCR_NOTIFY_URL
     # When it stops, and what survives
     early_stopping_patience:int = 3         # Evaluations without improvement after which a run stops; 0: never
     early_stopping_min_delta:float = 0.001  # By how much the metric must fall to count as improvement
@@ -104,7 +124,9 @@ class TrainingConfig:
     # What is asked before it starts
     preflight:bool = True                   # Check everything that can fail cheaply before the first step
     volume:str = ''                         # Mount point that `output_dir` must lie on, such as /workspace; none: not checked
+    gpu_type:str = ''                       # The card that is expected, such as RTX 4090; none: any
     gpu_hourly_rate:float = 0.0             # Price of the machine in $ an hour; 0: no cost is shown
+    budget_cap:float = 0.0                  # $ after which a run stops with a checkpoint; 0: never. Counts what earlier legs cost
 
     def __post_init__(self): _refuse(self)
 
@@ -120,10 +142,10 @@ _SCHEDULES = ('linear', 'cosine', 'constant', 'constant_with_warmup', 'polynomia
 def _refusals(c):
     "(broken, message) for every rule about one field"
     for name in ('per_device_train_batch_size', 'per_device_eval_batch_size', 'gradient_accumulation_steps', 'logging_steps',
-                 'eval_steps', 'save_steps', 'num_train_epochs', 'synth_lines', 'synth_eval_lines', 'language_texts'):
+                 'eval_steps', 'save_steps', 'num_train_epochs', 'synth_lines', 'synth_eval_lines', 'language_texts', 'max_seq_length', 'min_pixels', 'max_pixels', 'lora_alpha'):
         yield getattr(c, name) < 1, f'{name}={getattr(c, name)}: must be 1 or more'
     for name in ('warmup_steps', 'weight_decay', 'max_grad_norm', 'dataloader_num_workers', 'augment', 'language_weight', 'early_stopping_patience', 'early_stopping_min_delta',
-                 'early_stopping_min_evals', 'train_loss_threshold', 'gpu_hourly_rate'):
+                 'early_stopping_min_evals', 'train_loss_threshold', 'gpu_hourly_rate', 'budget_cap', 'r', 'max_new_tokens', 'high_loss_threshold', 'high_loss_samples_to_log'):
         yield getattr(c, name) < 0, f'{name}={getattr(c, name)}: must not be negative'
     for name in ('max_steps', 'max_batch_cost', 'train_subset', 'eval_subset'):
         yield getattr(c, name) == 0 or getattr(c, name) < -1, f'{name}={getattr(c, name)}: give a count, or -1 for no limit'
@@ -135,7 +157,9 @@ def _refusals(c):
     yield not 0 <= c.crop_share <= 1, f'crop_share={c.crop_share}: must be in [0, 1]; 0: every synthetic line is drawn alone'
     yield not 0 < c.eval_share < 1, f'eval_share={c.eval_share}: must lie between 0 and 1, both splits need samples'
     yield c.volume != '' and not Path(c.volume).is_absolute(), f"volume='{c.volume}': a mount point is a path from the root, such as /workspace; '' checks none"
-    yield c.optim != 'adamw', f"optim='{c.optim}': known is adamw"
+    yield c.optim not in ('adamw', 'adamw_8bit'), f"optim='{c.optim}': known are adamw and adamw_8bit"
+    yield c.synth_kind not in ('line', 'page'), f"synth_kind='{c.synth_kind}': known are line and page"
+    yield not 0 <= c.lora_dropout < 1, f'lora_dropout={c.lora_dropout}: must be in [0, 1)'
     yield c.metric_for_best_model not in ('cer', 'loss'), f"metric_for_best_model='{c.metric_for_best_model}': known are cer and loss"
     yield c.lr_scheduler_type not in _SCHEDULES, \
         f"lr_scheduler_type='{c.lr_scheduler_type}' is not a schedule{did_you_mean(c.lr_scheduler_type, _SCHEDULES)}"
@@ -151,6 +175,9 @@ def _contradictions(c):
     yield 0 < c.max_steps <= c.warmup_steps, \
         f'warmup_steps={c.warmup_steps} is not below max_steps={c.max_steps}, so the peak learning rate would never be reached; lower warmup_steps'
     yield c.data_path == '', "data_path='' names no folder; give one, or leave it out for synthetic lines"
+    yield c.min_pixels > c.max_pixels, f'min_pixels={c.min_pixels} is above max_pixels={c.max_pixels}, so no image would be allowed; lower it'
+    yield c.load_in_4bit and c.r == 0, 'load_in_4bit=True with r=0: weights of 4 bits cannot be trained themselves, only an adapter beside them; set r, 16 is usual'
+    yield c.budget_cap > 0 and c.gpu_hourly_rate == 0, f'budget_cap={c.budget_cap:g} with gpu_hourly_rate=0: without a price nothing is ever spent, and the cap would never hold; set gpu_hourly_rate'
 
 # %% ../nbs/01_config.ipynb #1c78b946
 def _refuse(cfg:TrainingConfig):

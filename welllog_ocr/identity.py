@@ -18,9 +18,10 @@ from .core import ConfigError, DataError, first_few, read_json, read_jsonl, writ
 # %% ../nbs/10a_identity.ipynb #46dd4b27
 CLASSES = dict(
     free='''data_path max_batch_cost per_device_eval_batch_size dataloader_num_workers output_dir experiment_name logging_steps eval_steps save_steps max_checkpoints
-         resume_from_checkpoint preflight volume gpu_hourly_rate data_revision''',
-    recorded='''num_train_epochs max_steps learning_rate warmup_steps bf16 early_stopping_patience early_stopping_min_delta early_stopping_min_evals train_loss_threshold''',
-    refused='''model_name extra_characters freeze train_subset eval_subset eval_share synth_share crop_share language_weight language_texts synth_lines synth_eval_lines augment set_upright deskew
+         resume_from_checkpoint preflight volume gpu_hourly_rate data_revision review gradient_checkpointing
+         log_high_loss_samples high_loss_threshold high_loss_samples_to_log use_wandb wandb_project wandb_entity notify_url gpu_type budget_cap''',
+    recorded='''max_new_tokens num_train_epochs max_steps learning_rate warmup_steps bf16 early_stopping_patience early_stopping_min_delta early_stopping_min_evals train_loss_threshold''',
+    refused='''model_name extra_characters freeze instruction max_seq_length min_pixels max_pixels load_in_4bit r lora_alpha lora_dropout target_modules synth_kind train_subset eval_subset eval_share synth_share crop_share language_weight language_texts synth_lines synth_eval_lines augment set_upright deskew
             per_device_train_batch_size gradient_accumulation_steps lr_scheduler_type optim weight_decay max_grad_norm ema_decay seed metric_for_best_model checkpoint_dir''')
 CLASS_OF = {name: cls for cls, names in CLASSES.items() for name in names.split()}
 

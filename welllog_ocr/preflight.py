@@ -43,7 +43,7 @@ from .doctor import quick
 from .epochs import RunData, run_data
 from .identity import check_same, data_rows
 from .loader import batches
-from .models.core import Recogniser, autocast, default_device, freeze, has_bf16, load_recogniser, release_memory, to_device
+from .models.core import Recogniser, autocast, default_device, family, freeze, has_bf16, load_recogniser, release_memory, to_device
 from .sources import locate
 from .step import Run, capture, cuts, is_out_of_memory, total_steps, train_step
 
@@ -394,7 +394,7 @@ def load_model(
 )->Recogniser:
     "The model as a run starts with it. Raises `SetupError` or `ConfigError`"
     seed_all(cfg.seed)
-    rec = load_recogniser(cfg.model_name, **(dict(extra_characters=cfg.extra_characters) if cfg.extra_characters else {}))
+    rec = load_recogniser(cfg.model_name, **family(cfg.model_name).options(cfg))
     freeze(rec, cfg.freeze)
     if not rec.trainable(): raise SetupError(f"freeze='{cfg.freeze}' leaves no weight of {cfg.model_name} that training may change; freeze less")
     return rec

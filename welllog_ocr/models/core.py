@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EMBEDDED', 'FAMILIES', 'Prediction', 'Recogniser', 'freeze', 'default_device', 'has_bf16', 'autocast', 'to_device',
-           'release_memory', 'model_type', 'load_recogniser']
+           'release_memory', 'model_type', 'family', 'load_recogniser']
 
 # %% ../../nbs/06_models.ipynb #1c49cd84
 import ctypes, importlib, os
@@ -38,6 +38,9 @@ class Recogniser(nn.Module):
     def refuses(self, sample:Sample)->str: return '' # Why it cannot be learned from; '' when it can
     def study(self, texts:list[str], weight:float): pass # Take in how such texts go on; a family that knows a language from elsewhere does nothing
     def save_pretrained(self, folder:Path): raise NotImplementedError # A folder that loads with plain transformers
+
+    @classmethod
+    def options(cls, cfg)->dict: return {} # What `from_pretrained` takes from a `TrainingConfig`
 
     @classmethod
     def from_pretrained(cls, name:str, **options)->'Recogniser': raise NotImplementedError # The reverse, from a folder or the hub
@@ -120,13 +123,19 @@ def model_type(
                          f"name a folder, a hub model, or '{EMBEDDED}', which needs neither") from e
 
 # %% ../../nbs/06_models.ipynb #b57661c8
-def load_recogniser(
-    name:str=EMBEDDED, # `PP-OCRv6-small`, a folder that `save_pretrained` wrote, or a hub name
-    **options,         # For the family: `extra_characters`
-)->Recogniser:
-    "The recogniser of that name, ready to train or to read. Raises `SetupError` when there is none, or when no chapter reads its architecture"
+def family(
+    name:str, # As for `load_recogniser`
+)->type:
+    "The class that reads with a model. Raises `SetupError` when there is no such model, or when no chapter reads its architecture"
     kind = 'pp_ocrv6_small_rec' if name == EMBEDDED else model_type(name)
     if kind not in FAMILIES:
         raise SetupError(f"'{name}' is a '{kind}' model, and no chapter reads that architecture yet; known are {', '.join(sorted(FAMILIES))}")
     chapter, cls = FAMILIES[kind]
-    return getattr(importlib.import_module(f'welllog_ocr.models.{chapter}'), cls).from_pretrained(name, **options)
+    return getattr(importlib.import_module(f'welllog_ocr.models.{chapter}'), cls)
+
+def load_recogniser(
+    name:str=EMBEDDED, # `PP-OCRv6-small`, a folder that `save_pretrained` wrote, or a hub name
+    **options,         # Of the family, see its `from_pretrained`
+)->Recogniser:
+    "The recogniser of that name, ready to train or to read. Raises `SetupError` as `family` does, or when its files cannot be read"
+    return family(name).from_pretrained(name, **options)

@@ -342,6 +342,9 @@ def _language_file(name:str)->str|None:
     return cached_file(name, 'language.json', _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False)
 
 @patch(cls_method=True)
+def options(cls:CTCRecogniser, cfg)->dict: return dict(extra_characters=cfg.extra_characters)
+
+@patch(cls_method=True)
 def from_pretrained(
     cls:CTCRecogniser,
     name:str=EMBEDDED,        # `PP-OCRv6-small`, a folder, or a hub name
