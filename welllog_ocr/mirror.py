@@ -136,6 +136,12 @@ def offline_files(
     "The files that the offline legs of a run left, in their order"
     return sorted(folder.glob(f'wandb/offline-run-*-{run_id}/run-{run_id}.wandb'))
 
+def _sound(files:list[Path])->list[Path]:
+    "Those with something in them. A file that was cut off before its first record would end `wandb sync`, so it is marked as one that needs none"
+    empty = [path for path in files if next(_records(path.read_bytes()), None) is None]
+    for path in empty: path.with_suffix('.wandb.synced').touch()
+    return [path for path in files if path not in empty]
+
 # %% ../nbs/10d_wandb.ipynb #6d0be7ac
 HIGH_LOSS = 'high_loss' # folder in a run folder: a JSONL file for each evaluation, and the pictures it names
 
