@@ -608,7 +608,7 @@ def rehearse(
     "A few real steps, a batch of the evaluation, and a save. Raises `SetupError`: as `TooLarge` when the memory is too small"
     lost = []
     with put_back(rec):
-        run = Run(cfg, rec, data)
+        run = Run(cfg, rec, data, alone=True) # the others wait meanwhile
         run.event = lambda what, **facts: lost.append(f'{what}: {facts.get("id", "")} {facts.get("why", "")}')
         samples, plan = run.batches(0)
         todo = cuts(run, samples, plan)
