@@ -20,7 +20,7 @@ from .core import DataError, SetupError, append_jsonl, stable_hash
 from .epochs import RunData, epoch_batches, epoch_samples, parts
 from .loader import batches
 from .models.core import Recogniser, autocast, to_device
-from .processes import Team, full
+from .processes import Team, full, here
 from .tracking import Journal
 
 # %% ../nbs/10b_step.ipynb #b4a41969
@@ -35,19 +35,18 @@ class Average:
         "Take in the weights after a step"
         self.steps += 1
         decay = min(self.decay, self.steps/(self.steps + 9))
-        if self.mean: torch._foreach_lerp_(self.mean, [p.detach() for p in self.params], 1 - decay)
+        if self.mean: torch._foreach_lerp_(here(self.mean), here(self.params), 1 - decay)
 
     @contextmanager
     def applied(self):
         "Within the context, the model has the averaged weights"
         if not self.mean: yield; return
-        live = [p.detach().clone() for p in self.params]
-        with torch.no_grad(): torch._foreach_copy_(self.params, self.mean)
+        live = [p.clone() for p in here(self.params)]
+        torch._foreach_copy_(here(self.params), here(self.mean))
         try: yield
-        finally:
-            with torch.no_grad(): torch._foreach_copy_(self.params, live)
+        finally: torch._foreach_copy_(here(self.params), live)
 
-# %% ../nbs/10b_step.ipynb #b92ed026
+# %% ../nbs/10b_step.ipynb #127647f1
 class Silent(Journal):
     "A journal of which only the events are written, to events-N.jsonl"
     def metric(self, *args, **figures): self.rows += 1

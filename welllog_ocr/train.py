@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ARGS', 'AHEAD', 'Guest', 'tell', 'sure_step', 'Diverged', 'fit', 'restore', 'Log', 'eval_file', 'Evaluate',
-           'save_model', 'Study', 'StopOnLoss', 'StopEarly', 'Spikes', 'Progress', 'Tidy', 'Curves', 'Save',
-           'find_start', 'go_on', 'report', 'train']
+           'save_model', 'save_whole', 'save_final', 'Study', 'StopOnLoss', 'StopEarly', 'Spikes', 'Progress', 'Tidy',
+           'Curves', 'Save', 'find_start', 'go_on', 'report', 'train']
 
 # %% ../nbs/12_train.ipynb #cd78bfa0
 import sys
@@ -42,7 +42,7 @@ from .evaluate import changed_lines, comparison, evaluate, summarise, verdict
 from .identity import begin, data_rows
 from .models.core import Recogniser, release_memory
 from .preflight import OK, Preflight, check_device, load_model, look, look_at_data, preflight, refuse_links, same_run, summary
-from .processes import Team, as_pieces, first_goes
+from .processes import Team, as_pieces, first_goes, full, in_pieces, put_together
 from .signals import SignalWatch
 from .step import Run, capture, cuts, frozen_hash, is_out_of_memory, loaded, train_step
 from .tracking import Journal, cut_back, learning_curves, sync
@@ -206,7 +206,7 @@ class Evaluate(Guest):
     def judge(self, run):
         if run.step in run.evals: return
         with run.average.applied():
-            rows = self.rows(run)
+            with put_together(run.rec): rows = self.rows(run)
             run.evals[run.step] = figures = summarise(rows)
             if run.team.first: self.write(run, rows)
             run.journal.metric(run.step, run.epoch, 'eval', **figures)
@@ -226,7 +226,7 @@ class Evaluate(Guest):
 
     def keep(self, run, value):
         run.event('best', metric=run.cfg.metric_for_best_model, value=value, before=self.best)
-        if run.team.first: save_model(run.rec, run.folder/'best')
+        save_whole(run, run.folder/'best')
         self.best, self.best_step = value, run.step
 
     def lose(self, run):
@@ -251,6 +251,23 @@ def save_model(
     new.rename(folder)
     fsync_dir(folder.parent)
     _clear(old)
+
+def save_whole(
+    run:Run,
+    folder:Path,
+):
+    "Save the model of a run as it is now; when each process has a piece of it, it is put together in a fresh one"
+    if not in_pieces(run.rec): return save_model(run.rec, folder) if run.team.first else None
+    weights = {n: full(p).detach().cpu() for n, p in run.rec.trainable().items()}
+    if not run.team.first: return
+    rec = load_model(run.cfg)
+    with torch.no_grad():
+        for n, p in rec.trainable().items(): p.copy_(weights[n])
+    if run.cfg.language_weight: rec.study(language_texts(run.cfg, run.data), run.cfg.language_weight)
+    save_model(rec, folder)
+
+def save_final(run:Run):
+    with run.average.applied(): save_whole(run, run.folder/'final')
 
 def _clear(path:Path):
     "Remove what is ours; of a link only the link"
@@ -359,13 +376,14 @@ class Save(Guest):
     def before_run(self, run): self.copy(run)
 
     def after_step(self, run):
-        due = run.step % run.cfg.save_steps == 0 or run.step == run.total or bool(run.stop)
-        if due or self.cost < .05 or time.monotonic() - self.copied > 50*self.cost: self.copy(run)
-        if due:
+        due = run.team.say(run.step % run.cfg.save_steps == 0 or run.step == run.total or bool(run.stop))
+        if due or not in_pieces(run.rec) and (self.cost < .05 or time.monotonic() - self.copied > 50*self.cost): self.copy(run)
+        if due and self.saver:
             self.saver.pinned = set(self.spikes.pinned) if self.spikes else set()
             self.saver.submit(self.shadow, wait=run.step == run.total or bool(run.stop))
 
     def copy(self, run):
+        if not self.saver and not in_pieces(run.rec): return
         start = time.monotonic()
         self.shadow = capture(run)
         self.copied = time.monotonic()
@@ -508,14 +526,15 @@ def _announce(run:Run, ready:Preflight, notes:list):
     run.event('start', total_steps=run.total, train=len(run.data.train), synth_per_epoch=run.data.synth, eval=len(run.data.eval), notes=notes, skipped=[s._asdict() for s in run.data.skips],
               rehearsal=asdict(ready.rehearsal) if ready.rehearsal else None)
 
-# %% ../nbs/12_train.ipynb #a30af918
+# %% ../nbs/12_train.ipynb #7f3f2ffb
 def _follow(cfg:TrainingConfig, team:Team)->Path:
     "What every process but the first does"
     with first_goes(team): ready = _ready(cfg.replace(preflight=False))
     with first_goes(team): _, start, _ = find_start(cfg.replace(resume_from_checkpoint='auto') if cfg.resume_from_checkpoint == 'never' else cfg, ready.data)
-    run = Run(cfg, ready.rec, ready.data, [Evaluate(), Study()])
+    run = Run(cfg, ready.rec, ready.data, [Evaluate(), Study(), Save(None)])
     with first_goes(team): go_on(run, start)
     with SignalWatch(_wait_and_leave, _deadly()): fit(run)
+    save_final(run)
     return run.folder
 
 def _wait_and_leave(number:int):
@@ -552,7 +571,7 @@ def _leave(run:Run, save:Save, number:int):
     finally: os._exit(128 + number)
 
 def _finish(run:Run, judge:Evaluate)->Path:
-    with run.average.applied(): save_model(run.rec, run.folder/'final')
+    save_final(run)
     text = report(run, judge.best_step)
     write_atomic(run.folder/'report.md', text + '\n')
     run.event('end', best_step=judge.best_step, best=judge.best, no_update=run.skipped, stop=run.stop)
