@@ -145,6 +145,7 @@ def adapter_base(
 EMBEDDED = 'PP-OCRv6-small' # needs no hub: its weights come with the package rapidocr
 FAMILIES = {                # model_type -> (chapter, class)
     **dict.fromkeys(('pp_ocrv6_small_rec', 'pp_ocrv6_tiny_rec', 'pp_ocrv5_mobile_rec', 'pp_ocrv5_server_rec'), ('ctc', 'CTCRecogniser')),
+    **dict.fromkeys(('qwen3_vl', 'qwen2_5_vl', 'qwen2_vl', 'paddleocr_vl', 'glm_ocr', 'lighton_ocr', 'idefics3', 'smolvlm'), ('chat', 'ChatRecogniser')),
 }
 
 def model_type(
