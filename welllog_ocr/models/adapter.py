@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['TARGETS', 'ADAPTER_WEIGHTS', 'inside', 'check_keep', 'bitsandbytes', 'check_4bit', 'count_4bit', 'check_4bit_places',
-           'load_4bit', 'lora_targets', 'has_adapter', 'trained_names', 'add_lora', 'save_memory', 'weight_count',
-           'audit', 'audit_table', 'save_adapter', 'adapter_state', 'load_adapter', 'adamw_8bit']
+           'plain_model', 'load_4bit', 'lora_targets', 'has_adapter', 'trained_names', 'add_lora', 'save_memory',
+           'weight_count', 'audit', 'audit_table', 'save_adapter', 'adapter_state', 'load_adapter', 'adamw_8bit']
 
-# %% ../../nbs/06b_adapter.ipynb #59eddf1c
+# %% ../../nbs/06b_adapter.ipynb #73e2a423
 import logging, re
 from functools import lru_cache
 from pathlib import Path
@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from ..core import ConfigError, SetupError, did_you_mean
-from .core import ADAPTER_CONFIG, adapter_config, model_file
+from .core import ADAPTER_CONFIG, adapter_config, default_device, model_file
 
-# %% ../../nbs/06b_adapter.ipynb #6461cf5c
+# %% ../../nbs/06b_adapter.ipynb #9493b6b6
 def inside(
     name:str, # Of a module or weight
     places,   # Names of modules
@@ -37,7 +37,7 @@ def check_keep(
             near = sorted((n for n in names if n.endswith(f'.{k}')), key=len)
             raise SetupError(f"'{k}' is to stay as it is, and {type(model).__name__} has no module of that name, so nothing would be kept by it{f'; it is called {near[0]!r} there' if near else did_you_mean(k, [n for n in names if n.count('.') < 2 and n])}")
 
-# %% ../../nbs/06b_adapter.ipynb #09791135
+# %% ../../nbs/06b_adapter.ipynb #ddbf3ad1
 def bitsandbytes():
     "The package. Raises `SetupError` when it is not installed"
     logging.getLogger('bitsandbytes.backends.cpu.ops').setLevel(logging.ERROR) # it looks for a kernel that we do not use, and complains that it is not there
@@ -59,7 +59,7 @@ def check_4bit(
         bnb.matmul_4bit(torch.ones(1, 64, device=device), w, quant_state=state).sum().item()
     except (RuntimeError, NotImplementedError, AttributeError, ValueError) as e: raise _refused(device, 'compute with 4-bit weights', e) from e
 
-# %% ../../nbs/06b_adapter.ipynb #acfb1fe3
+# %% ../../nbs/06b_adapter.ipynb #5c4919b9
 def _is_4bit(m)->bool: return type(m).__name__ == 'Linear4bit' # of bitsandbytes; peft has one of the same name around it, which has no weight of its own
 
 def count_4bit(
@@ -82,29 +82,34 @@ def check_4bit_places(
     if wrong: raise SetupError(f'{", ".join(f"{n} linear layers of {k}" for k, n in wrong.items())} are in 4 bits and must stay as they are, since reading small print suffers from it; name {", ".join(wrong)} in the list of what is kept')
     if not found.get('the rest'): raise SetupError(f'{type(model).__name__}: no linear layer is in 4 bits, so load_in_4bit would save nothing; the list of what is kept ({", ".join(keep)}) covers all of them')
 
-# %% ../../nbs/06b_adapter.ipynb #526b7cfa
+# %% ../../nbs/06b_adapter.ipynb #1874fca6
 def _settle(model:nn.Module):
     for m in model.modules():
         if hasattr(m, 'support_avx512bf16_for_cpu'): m.support_avx512bf16_for_cpu = False
 
+def plain_model(name:str, **options)->nn.Module:
+    "A vision-language model, loaded by transformers"
+    from transformers import AutoModelForImageTextToText
+    return AutoModelForImageTextToText.from_pretrained(name, trust_remote_code=False, use_safetensors=True, **options)
+
 def load_4bit(
-    auto,        # Class to load with, such as `AutoModelForImageTextToText`
-    name:str,    # Folder or hub name
-    keep,        # Names of modules that stay as they are
-    device:torch.device=torch.device('cpu'),
-    **options,   # More for its `from_pretrained`
+    name:str,                      # Folder or hub name
+    keep,                          # Names of modules that stay as they are
+    device:torch.device|None=None, # `None`: the one that is there
+    load=plain_model,              # Called with the name, and with options for `from_pretrained`
 )->nn.Module:
     "A model whose linear layers are in 4 bits, all but those in `keep`. Raises `SetupError` when that cannot be, or did not happen"
-    from transformers import AutoConfig, BitsAndBytesConfig
-    check_4bit(torch.device(device))
-    with torch.device('meta'): check_keep(auto.from_config(AutoConfig.from_pretrained(name, trust_remote_code=False), trust_remote_code=False), keep)
+    from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig
+    device = device or default_device()
+    check_4bit(device)
+    with torch.device('meta'): check_keep(AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(name, trust_remote_code=False)), keep)
     nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16, llm_int8_skip_modules=list(keep))
-    model = auto.from_pretrained(name, quantization_config=nf4, device_map={'': device}, **{**dict(dtype=torch.bfloat16, trust_remote_code=False, use_safetensors=True), **options})
+    model = load(name, quantization_config=nf4, device_map={'': device}, dtype=torch.bfloat16)
     _settle(model)
     check_4bit_places(model, keep)
     return model
 
-# %% ../../nbs/06b_adapter.ipynb #77b71bd1
+# %% ../../nbs/06b_adapter.ipynb #87a7a9be
 TARGETS = 'q_proj k_proj v_proj o_proj gate_proj up_proj down_proj'
 
 def lora_targets(
@@ -124,7 +129,7 @@ def lora_targets(
     outside = ''.join(rf'(?!{re.escape(k)}(?:\.|$))' for k in keep)
     return rf'{outside}(?:.*\.)?(?:{"|".join(map(re.escape, words.split()))})'
 
-# %% ../../nbs/06b_adapter.ipynb #c9417c0f
+# %% ../../nbs/06b_adapter.ipynb #2431bc3b
 def has_adapter(model:nn.Module)->bool: return any('.lora_' in n for n, _ in model.named_parameters())
 
 def _refuse_a_second(model:nn.Module):
@@ -145,15 +150,18 @@ def add_lora(
     r:int=16,                # Rank
     lora_alpha:int=16,       # The adapter counts lora_alpha/r times
     lora_dropout:float=0.,   # Share of its inputs left out in training
-    target_modules:str='',   # Last parts of module names; '': `TARGETS`
+    target_modules:str='',   # Last parts of module names, see `lora_targets`
+    usual:str='',            # A regular expression over whole names that counts when there are no `target_modules`; '': for `TARGETS`
 ):
     "Give a model a fresh LoRA adapter, the only thing that is trained. Raises `ConfigError` or `SetupError`"
     from peft import LoraConfig
     _refuse_a_second(model)
     check_keep(model, keep)
-    _inject(model, LoraConfig(r=r, lora_alpha=lora_alpha, lora_dropout=lora_dropout, target_modules=lora_targets(model, keep, target_modules or TARGETS)), keep)
+    wanted = lora_targets(model, keep, target_modules or TARGETS) if target_modules or not usual else usual
+    if not any(re.fullmatch(wanted, n) for n, _ in model.named_modules()): raise SetupError(f'no module of {type(model).__name__} fits {wanted}, so nothing would get an adapter; name the layers in target_modules')
+    _inject(model, LoraConfig(r=r, lora_alpha=lora_alpha, lora_dropout=lora_dropout, target_modules=wanted), keep)
 
-# %% ../../nbs/06b_adapter.ipynb #c9171ccd
+# %% ../../nbs/06b_adapter.ipynb #97b829f9
 def save_memory(
     model:nn.Module, # Changed in place
 ):
@@ -162,7 +170,7 @@ def save_memory(
     turn_on(dict(use_reentrant=False))
     model.disable_input_require_grads()
 
-# %% ../../nbs/06b_adapter.ipynb #a2febfa1
+# %% ../../nbs/06b_adapter.ipynb #75b863da
 def weight_count(p:torch.Tensor)->int:
     "Number of weights; those of 4 bits lie two to a byte"
     state = getattr(p, 'quant_state', None)
@@ -175,26 +183,28 @@ def audit(
     keep=(),         # Names of modules that stay as they are
 )->list[dict]: # `place`, `name`, `modules`, `weights`, `bits`, `lora` (rank, 0: none), `trained` (weights)
     "One row for each kind of module that has weights"
-    rows = {}
-    for name, p in model.named_parameters():
+    rows, seen = {}, set()
+    for name, p in model.named_parameters(remove_duplicate=False): # an output layer may share the weights of the embeddings
         owner, lora = re.sub(r'\.lora_[AB]\.\w+$|\.base_layer$', '', name.rpartition('.')[0]), '.lora_' in name
         place = inside(owner, keep) or '.'.join(owner.split('.')[:2])
         row = rows.setdefault((place, owner.rpartition('.')[2]), dict(modules=set(), weights=0, bits=set(), lora=0, trained=0))
         row['modules'].add(owner)
-        row['trained'] += weight_count(p)*p.requires_grad
+        n = 0 if id(p) in seen else weight_count(p)
+        seen.add(id(p))
+        row['trained'] += n*p.requires_grad
         if '.lora_A.' in name: row['lora'] = len(p)
-        if not lora: row['weights'], row['bits'] = row['weights'] + weight_count(p), row['bits'] | {_bits(p)}
+        if not lora: row['weights'], row['bits'] = row['weights'] + n, row['bits'] | {_bits(p)}
     return [dict(place=place, name=name, **{**r, 'modules': len(r['modules']), 'bits': '/'.join(map(str, sorted(r['bits'])))}) for (place, name), r in rows.items()]
 
 def audit_table(
     rows:list[dict], # Of `audit`
 )->str:
     "The audit as a Markdown table, with sums"
-    cells = [[r['place'], r['name'], r['modules'], f'{r["weights"]:,}', r['bits'], f'r={r["lora"]}' if r['lora'] else '', f'{r["trained"]:,}' if r['trained'] else ''] for r in rows]
+    cells = [[r['place'], r['name'], r['modules'], f'{r["weights"]:,}' if r['weights'] else 'shared', r['bits'], f'r={r["lora"]}' if r['lora'] else '', f'{r["trained"]:,}' if r['trained'] else ''] for r in rows]
     total = ['all', '', sum(r['modules'] for r in rows), f'{sum(r["weights"] for r in rows):,}', '', '', f'{sum(r["trained"] for r in rows):,}']
     return '\n'.join('| ' + ' | '.join(map(str, c)) + ' |' for c in [['place', 'modules', 'count', 'weights', 'bits', 'LoRA', 'trained'], ['---']*7, *cells, total])
 
-# %% ../../nbs/06b_adapter.ipynb #406701ac
+# %% ../../nbs/06b_adapter.ipynb #9c02a98c
 ADAPTER_WEIGHTS = 'adapter_model.safetensors' # as peft writes it, beside `ADAPTER_CONFIG`
 
 def save_adapter(
@@ -208,7 +218,7 @@ def save_adapter(
     model.peft_config['default'].base_model_name_or_path = str(Path(base).resolve()) if Path(base).exists() else base
     model.save_pretrained(folder)
 
-# %% ../../nbs/06b_adapter.ipynb #bc4f3bfa
+# %% ../../nbs/06b_adapter.ipynb #189e37e0
 def _file_name(name:str)->str: return 'base_model.model.' + name.replace('.default.', '.') # of a weight in the model -> in the file
 
 def adapter_state(
@@ -248,7 +258,7 @@ def load_adapter(
     wrong = [n for n, p in mine.items() if not torch.equal(p.detach().cpu(), theirs[n].to(p.dtype))]
     if wrong: raise SetupError(f"'{name}': {len(wrong)} weights are not in the model as the file has them, such as {wrong[0]}")
 
-# %% ../../nbs/06b_adapter.ipynb #86826f30
+# %% ../../nbs/06b_adapter.ipynb #988c1ad7
 @lru_cache
 def adamw_8bit(
     device:torch.device, # Where the weights are
