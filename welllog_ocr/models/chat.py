@@ -19,10 +19,11 @@ import torch
 from fastcore.basics import patch
 from PIL import Image
 
-from ..core import DataError, SetupError, esc, first_few, read_json, write_json
+from ..core import ConfigError, DataError, SetupError, esc, first_few, read_json, write_json
 from ..dataset import Sample
 from .answers import IGNORE, LOOP, Watch, finished, longest_circle, token_losses
-from .core import Prediction, Recogniser
+from .adapter import add_lora, audit, audit_table, count_4bit, has_adapter, load_4bit, load_adapter, save_adapter, save_memory
+from .core import Prediction, Recogniser, adapter_base, adapter_config, model_file, model_type
 from .tiny import tiny_parts
 
 # %% ../../nbs/06c_chat.ipynb #adbb8afe
@@ -145,9 +146,10 @@ class ChatRecogniser(Recogniser):
         processor,              # That goes with it
         habits:Habits=Habits(), # How it is asked
         name:str='',            # For messages
+        base:str='',            # What an adapter stands on
     ):
         super().__init__()
-        self.model, self.processor, self.habits, self.name = model, processor, habits, name or model.config.model_type
+        self.model, self.processor, self.habits, self.name, self.base = model, processor, habits, name or model.config.model_type, base
         self.arch = ARCHITECTURES[self.core.config.model_type]
         self.closing, self.lead, self.end = _turns(self.name, processor, self.arch.end)
         if habits.max_pixels: self.arch.limit(processor, habits.min_pixels, habits.max_pixels)
@@ -158,7 +160,14 @@ class ChatRecogniser(Recogniser):
     @property
     def tok(self): return self.processor.tokenizer
     @property
+    def keep(self)->tuple: "Modules that stay as they are"; return (*self.arch.eye, 'lm_head')
+    @property
+    def saved_as(self)->str: return 'adapter' if has_adapter(self.model) else 'model'
+    @property
+    def in_4bit(self)->bool: return any(count_4bit(self.core, self.keep).values())
+    @property
     def device(self): return next(self.parameters()).device
+    def audit(self)->str: return audit_table(audit(self.core, self.keep))
     @property
     def end_id(self)->int: return self.tok.convert_tokens_to_ids(self.end)
     @property
@@ -340,9 +349,10 @@ def save_pretrained(
     "Write a folder that plain transformers loads with `AutoModelForImageTextToText` and `AutoProcessor`"
     from transformers.utils import logging
     logging.disable_progress_bar()
-    self.model.save_pretrained(folder)
+    if self.saved_as == 'adapter': save_adapter(self.core, folder, self.base)
+    else: self.model.save_pretrained(folder)
     self.processor.save_pretrained(folder)
-    write_json(Path(folder)/HABITS, asdict(self.habits))
+    write_json(Path(folder)/HABITS, dict(asdict(self.habits), load_in_4bit=self.in_4bit))
 
 HABITS = 'welllog.json'
 
@@ -363,22 +373,36 @@ def _processor(name:str):
     if not getattr(proc, 'image_token', None) or not hasattr(proc, 'image_processor'): raise SetupError(f"'{name}': its processor ({type(proc).__name__}) knows no image token, so the model would not see any image; take a vision-language model")
     return proc
 
-def _habits(name:str)->Habits:
-    "What welllog.json of a folder or a hub model says; the defaults when it has none"
-    from transformers.utils import cached_file
-    path = cached_file(name, HABITS, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False)
-    return Habits(**{k: v for k, v in read_json(path).items() if k in {f.name for f in fields(Habits)}}) if path else Habits()
+def _told(name:str)->dict:
+    "What welllog.json of a folder or a hub model says"
+    path = model_file(name, HABITS)
+    return read_json(path) if path else {}
+
+def _habits(told:dict)->Habits: return Habits(**{k: v for k, v in told.items() if k in {f.name for f in fields(Habits)}})
 
 # %% ../../nbs/06c_chat.ipynb #16b8f5d6
 @patch(cls_method=True)
-def options(cls:ChatRecogniser, cfg)->dict: return {f: getattr(cfg, f) for f in ('instruction', 'min_pixels', 'max_pixels', 'max_seq_length', 'max_new_tokens')}
+def options(cls:ChatRecogniser, cfg)->dict:
+    return {f: getattr(cfg, f) for f in ('instruction', 'min_pixels', 'max_pixels', 'max_seq_length', 'max_new_tokens', 'load_in_4bit', 'r', 'lora_alpha', 'lora_dropout', 'target_modules', 'gradient_checkpointing')}
 
 @patch(cls_method=True)
 def from_pretrained(
     cls:ChatRecogniser,
-    name:str,  # A folder, or a hub name
-    **habits,  # See `Habits`; those that are left out are as they were saved
+    name:str,                        # A folder, or a hub name; of a whole model or of an adapter
+    load_in_4bit:bool|None=None,     # Keep the language model in 4 bits; `None`: as it was saved
+    r:int|None=None,                 # Rank of the adapter; 0: none; `None`: as it was saved
+    lora_alpha:int=16, lora_dropout:float=0., target_modules:str='', # Of a new adapter, see `add_lora`
+    gradient_checkpointing:bool=False,
+    **habits,                        # See `Habits`; those that are left out are as they were saved
 )->ChatRecogniser:
-    "A recogniser ready to train or to read. Raises `SetupError` when something of it is missing"
-    proc = _processor(name)
-    return cls(_base(name), proc, replace(_habits(name), **habits), name)
+    "A recogniser ready to train or to read. Raises `ConfigError` or `SetupError` when something of it is missing, or does not go together"
+    proc, told, adapter = _processor(name), _told(name), adapter_config(name)
+    base = adapter_base(name) if adapter else name
+    arch = ARCHITECTURES[model_type(base)]
+    keep, four = (*arch.eye, 'lm_head'), told.get('load_in_4bit', False) if load_in_4bit is None else load_in_4bit
+    if adapter and r == 0: raise ConfigError(f"'{name}' is an adapter of rank {adapter['r']}, and r=0 asks for none; set r={adapter['r']} to train it on, or merge it into its model first (python -m welllog_ocr.merge)")
+    model = load_4bit(base, keep, load=_base) if four else _base(base)
+    if adapter: load_adapter(model, name, keep, r or 0)
+    elif r: add_lora(model, keep, r, lora_alpha, lora_dropout, target_modules, arch.lora)
+    if gradient_checkpointing: save_memory(model)
+    return cls(model, proc, replace(_habits(told), **habits), name, base)
