@@ -44,9 +44,9 @@ from .epochs import RunData, run_data
 from .identity import check_same, data_rows
 from .loader import batches
 from .models.adapter import weight_count
-from .models.core import Recogniser, autocast, default_device, family, freeze, has_bf16, load_recogniser, release_memory, to_device
+from .models.core import Recogniser, autocast, default_device, family, freeze, has_bf16, is_out_of_memory, load_recogniser, release_memory, to_device
 from .sources import locate
-from .step import Run, capture, cuts, is_out_of_memory, total_steps, train_step
+from .step import Run, capture, cuts, total_steps, train_step
 
 # %% ../nbs/11_preflight.ipynb #7f17521c
 OK, WARNING, FAILURE = 'ok', 'warning', 'failure'

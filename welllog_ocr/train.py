@@ -40,11 +40,11 @@ from .early_stopping import EarlyStopping, LossThreshold
 from .epochs import RunData, language_texts
 from .evaluate import changed_lines, comparison, evaluate, summarise, verdict
 from .identity import begin, data_rows
-from .models.core import ADAPTER_CONFIG, Recogniser, release_memory
+from .models.core import ADAPTER_CONFIG, Recogniser, is_out_of_memory, release_memory
 from .preflight import OK, Preflight, check_device, load_model, look, look_at_data, preflight, refuse_links, same_run, summary
 from .processes import Team, as_pieces, first_goes, full, in_pieces, put_together
 from .signals import SignalWatch
-from .step import Run, capture, cuts, frozen_hash, is_out_of_memory, loaded, train_step
+from .step import Run, capture, cuts, frozen_hash, loaded, train_step
 from .tracking import Journal, cut_back, learning_curves, sync
 
 # %% ../nbs/12_train.ipynb #2636bb4a
