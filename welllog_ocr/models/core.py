@@ -108,6 +108,7 @@ def release_memory():
 EMBEDDED = 'PP-OCRv6-small' # needs no hub: its weights come with the package rapidocr
 FAMILIES = {                # model_type -> (chapter, class)
     **dict.fromkeys(('pp_ocrv6_small_rec', 'pp_ocrv6_tiny_rec', 'pp_ocrv5_mobile_rec', 'pp_ocrv5_server_rec'), ('ctc', 'CTCRecogniser')),
+    'vision-encoder-decoder': ('seq2seq', 'Seq2SeqRecogniser'),
 }
 
 def model_type(
