@@ -18,6 +18,7 @@ from .config import TrainingConfig
 from .core import SetupError, stable_hash
 from .epochs import RunData, epoch_batches, epoch_samples, parts
 from .loader import batches
+from .models.adapter import adamw_8bit
 from .models.core import Recogniser, autocast, to_device
 from .tracking import Journal
 
@@ -90,7 +91,8 @@ def _optimizer(cfg:TrainingConfig, rec:Recogniser):
     params = list(rec.trainable().values())
     if not params: raise SetupError('the model has no weights that training may change; check what is frozen')
     groups = [dict(params=[p for p in params if p.ndim > 1], weight_decay=cfg.weight_decay), dict(params=[p for p in params if p.ndim <= 1], weight_decay=0.)]
-    return torch.optim.AdamW([g for g in groups if g['params']], lr=cfg.learning_rate)
+    adam = adamw_8bit(params[0].device) if cfg.optim == 'adamw_8bit' else torch.optim.AdamW
+    return adam([g for g in groups if g['params']], lr=cfg.learning_rate)
 
 # %% ../nbs/10b_step.ipynb #63009dd5
 def train_step(
@@ -154,10 +156,15 @@ def capture(
                  schedule=run.schedule.last_epoch, average_steps=run.average.steps, moments=plain, rng=numbers, frozen=frozen_hash(run.rec), metrics_rows=run.journal.rows,
                  elapsed_s=run.journal.elapsed, guests={type(g).__name__: g.state_dict() for g in run.guests})
     figures = run.evals[max(run.evals)] if run.evals else {}
-    return Snapshot(run.step, cpu_copy(params), tensors, state, dict(loss=figures.get('loss'), cer=figures.get('cer'), seen=run.seen, saved_at=round(time.time(), 1)))
+    return Snapshot(run.step, cpu_copy(params), tensors, state, dict(loss=figures.get('loss'), cer=figures.get('cer'), seen=run.seen, saved_at=round(time.time(), 1)), run.rec.saved_as)
 
 def frozen_hash(rec:Recogniser)->str:
-    "Hash of what is not trained: names and shapes, and the sums of the values, which cost nothing to compute again and again"
+    "Hash of what is not trained: names and shapes, and the sums of the bits taken as integers, which come out the same on every device; of 4-bit weights their scales too"
     if not hasattr(rec, '_frozen'):
-        rec._frozen = stable_hash([[n, list(t.shape), float(t.detach().double().sum())] for n, t in [*rec.named_parameters(), *rec.named_buffers()] if not getattr(t, 'requires_grad', False)])
+        found, trained = {**dict(rec.named_buffers()), **rec.state_dict()}, rec.trainable()
+        rec._frozen = stable_hash([[n, list(t.shape), _bit_sum(t)] for n, t in sorted(found.items()) if n not in trained])
     return rec._frozen
+
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+def _bit_sum(t:torch.Tensor)->int: return int(t.detach().contiguous().view(-1).view(_INTEGERS[t.element_size()]).sum(dtype=torch.int64))

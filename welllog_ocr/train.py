@@ -25,7 +25,7 @@ if ARGS and ARGS[1].print_config: raise SystemExit(0)
 # %% ../nbs/12_train.ipynb #8d9c7028
 import errno, math, os, re, shutil, signal, statistics, time
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -33,14 +33,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from tqdm.auto import tqdm
 
-from .checkpoint import CheckpointError, Saver, set_aside, Snapshot, checkpoints, latest_valid, load, own, rng_state, set_rng_state, sweep
+from .checkpoint import CheckpointError, Saver, set_aside, Snapshot, checkpoints, latest_valid, load, own, rng_state, set_rng_state, sweep, weights_sum
 from .config import TrainingConfig
 from .core import ConfigError, SetupError, WelllogError, fsync_dir, read_jsonl, writable_dir, write_atomic, write_jsonl
 from .early_stopping import EarlyStopping, LossThreshold
 from .epochs import RunData, language_texts
 from .evaluate import changed_lines, comparison, evaluate, summarise, verdict
 from .identity import begin, data_rows
-from .models.core import Recogniser, release_memory
+from .models.core import ADAPTER_CONFIG, Recogniser, release_memory
 from .preflight import OK, Preflight, check_device, load_model, look, look_at_data, preflight, refuse_links, same_run, summary
 from .signals import SignalWatch
 from .step import Run, capture, cuts, frozen_hash, is_out_of_memory, loaded, train_step
@@ -136,15 +136,19 @@ def restore(
     with torch.no_grad():
         for name, p in params.items(): p.copy_(s.model[name])
         for name, m in zip(params, run.average.mean): m.copy_(s.optimizer[f'average|{name}'])
-    for name, p in params.items():
-        entries = {**{k: v.clone() for k, v in s.optimizer.items()}, **s.state['moments']}
-        run.optimizer.state[p] = {k.split('|', 1)[1]: _placed(v, p) for k, v in entries.items() if k.startswith(f'{name}|')}
+    moments = {name: {} for name in params}
+    for key, v in {**s.optimizer, **s.state['moments']}.items():
+        name, _, what = key.rpartition('|')
+        if name in params: moments[name][what] = _placed(v, params[name])
+    for name, p in params.items(): run.optimizer.state[p] = moments[name]
+    if s.sha256 and weights_sum(params) != s.sha256: raise CheckpointError(f'step {s.step}: the weights in the model are not those of the checkpoint, bit by bit, although each has its place; the model is loaded in another precision than that of the run')
     _restore_counts(run, s.state)
     set_rng_state(s.state['rng'], s.optimizer)
 
 def _placed(v, p):
     "A moment lies where its weight is; a step counter stays on the CPU"
-    return v.to(p.device) if isinstance(v, torch.Tensor) and v.ndim else v
+    if not isinstance(v, torch.Tensor): return v
+    return v.to(p.device, copy=True) if v.ndim else v.clone()
 
 def _restore_counts(run:Run, state:dict):
     for name in ('step', 'epoch', 'at', 'seen', 'split', 'skipped', 'skipped_in_a_row', 'stop'): setattr(run, name, state[name])
@@ -245,7 +249,7 @@ def _clear(path:Path):
 
 def _is_model(folder:Path)->bool:
     "Are the files of a saved model there, and as long as they have to be?"
-    weights = sorted(folder.glob('*.safetensors')) if (folder/'config.json').is_file() else []
+    weights = sorted(folder.glob('*.safetensors')) if any((folder/c).is_file() for c in ('config.json', ADAPTER_CONFIG)) else []
     try:
         for p in weights: safe_open(p, 'pt')
     except (OSError, SafetensorError): return False
@@ -404,7 +408,7 @@ def _begin(cfg, data, rows, named):
 
 def _forked(s:Snapshot)->Snapshot:
     "Weights, moments and schedule of another run; its place in the data, its log and its guests stay with it"
-    return Snapshot(s.step, s.model, s.optimizer, dict(s.state, forked=True, epoch=0, at=0, metrics_rows=0, elapsed_s=0., stop='', guests={}), s.facts)
+    return replace(s, state=dict(s.state, forked=True, epoch=0, at=0, metrics_rows=0, elapsed_s=0., stop='', guests={}))
 
 def _named(cfg, root:Path, run_id:str)->Snapshot:
     s = load(Path(cfg.resume_from_checkpoint), run_id)
