@@ -29,7 +29,7 @@ class Leave(Guest):
     def after_step(self, run):
         if run.step == 4: raise KeyboardInterrupt
 
-def config(home, **changes): return tiny(home, **{**dict(extra_characters='°½', max_steps=8, eval_steps=4, save_steps=2, synth_lines=16, language_weight=0., max_new_tokens=24), **changes})
+def config(home, **changes): return tiny(home, **{**dict(extra_characters='°½', max_steps=8, eval_steps=4, save_steps=2, synth_lines=16), **changes})
 
 def test_a_whole_run_and_a_resumed_one(home, capsys):
     whole = train(config(home, experiment_name='whole'))
@@ -39,7 +39,7 @@ def test_a_whole_run_and_a_resumed_one(home, capsys):
     rows = [r for r in read_jsonl(whole/'metrics.jsonl') if r['split'] == 'eval']
     assert [r['step'] for r in rows] == [0, 4, 8] and rows[-1]['loss'] < rows[0]['loss']
     rec = load_recogniser(str(whole/'final'))
-    assert rec.limit == 24 and rec._text(rec._tokens('8½')) == '8½'
+    assert 10 < rec.limit < rec.longest and rec._text(rec._tokens('8½')) == '8½'
     again = evaluate(rec, run_data(config(home), rec).eval, 4, bf16=False) # final/ is what was evaluated last
     assert [{k: r[k] for k in ('loss', 'prediction')} for r in again] == [{k: r[k] for k in ('loss', 'prediction')} for r in read_jsonl(whole/'eval'/'step-00000008.jsonl')]
 
