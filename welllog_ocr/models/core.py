@@ -156,6 +156,7 @@ EMBEDDED = 'PP-OCRv6-small' # needs no hub: its weights come with the package ra
 FAMILIES = {                # model_type -> (chapter, class)
     **dict.fromkeys(('pp_ocrv6_small_rec', 'pp_ocrv6_tiny_rec', 'pp_ocrv5_mobile_rec', 'pp_ocrv5_server_rec'), ('ctc', 'CTCRecogniser')),
     **dict.fromkeys(('qwen3_vl', 'qwen2_5_vl', 'qwen2_vl', 'paddleocr_vl', 'glm_ocr', 'lighton_ocr', 'idefics3', 'smolvlm'), ('chat', 'ChatRecogniser')),
+    'vision-encoder-decoder': ('seq2seq', 'Seq2SeqRecogniser'),
 }
 
 def model_type(
