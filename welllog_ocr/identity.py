@@ -58,7 +58,7 @@ def data_changes(
     return '; '.join(parts) or ('the same rows in another order' if old != new else '')
 
 # %% ../nbs/10a_identity.ipynb #37230221
-PACKAGES = ('welllog_ocr', 'torch', 'transformers', 'accelerate', 'numpy', 'pillow', 'opencv-python-headless', 'rapidocr')
+PACKAGES = ('welllog_ocr', 'torch', 'transformers', 'accelerate', 'peft', 'bitsandbytes', 'numpy', 'pillow', 'opencv-python-headless', 'rapidocr')
 
 def versions()->dict:
     "Versions that the bits of a result depend on; `None` for what is not installed as a package"

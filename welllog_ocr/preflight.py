@@ -43,9 +43,10 @@ from .doctor import quick
 from .epochs import RunData, run_data
 from .identity import check_same, data_rows
 from .loader import batches
-from .models.core import Recogniser, autocast, default_device, family, freeze, has_bf16, load_recogniser, release_memory, to_device
+from .models.adapter import weight_count
+from .models.core import Recogniser, autocast, default_device, family, freeze, has_bf16, is_out_of_memory, load_recogniser, release_memory, to_device
 from .sources import locate
-from .step import Run, capture, cuts, is_out_of_memory, total_steps, train_step
+from .step import Run, capture, cuts, total_steps, train_step
 
 # %% ../nbs/11_preflight.ipynb #7f17521c
 OK, WARNING, FAILURE = 'ok', 'warning', 'failure'
@@ -245,7 +246,12 @@ def state_sizes(
 )->dict: # file -> bytes
     "How large the files of a checkpoint are: what is trained; and two moments and perhaps an average of it"
     trained = sum(p.numel()*p.element_size() for p in rec.trainable().values())
-    return dict(model=trained, optimizer=trained*(3 if cfg.ema_decay else 2))
+    return {rec.saved_as: trained, 'optimizer': _moments(cfg, rec) + (trained if cfg.ema_decay else 0)}
+
+def _moments(cfg, rec)->int:
+    "Bytes of the two moments of each weight; in 8 bits a block of 256 has a scale beside it, and tensors below 4096 stay as they are"
+    small = lambda p: cfg.optim == 'adamw_8bit' and p.numel() >= 4096
+    return sum(2*(p.numel() + p.numel()//64 if small(p) else p.numel()*p.element_size()) for p in rec.trainable().values())
 
 def check_room(
     cfg:TrainingConfig,
@@ -332,7 +338,7 @@ def memory_need(
     "What a step needs beside what the forward pass keeps"
     sizes = state_sizes(cfg, rec)
     weights = sum(t.numel()*t.element_size() for t in rec.state_dict().values()) if device != 'cpu' else 0
-    return dict(weights=weights, gradients=sizes['model'], moments=2*sizes['model'], average=sizes['optimizer'] - 2*sizes['model'])
+    return dict(weights=weights, gradients=sizes[rec.saved_as], moments=_moments(cfg, rec), average=sizes['optimizer'] - _moments(cfg, rec))
 
 def check_memory(
     machine:Machine,
@@ -402,7 +408,7 @@ def load_model(
 def model_text(
     cfg:TrainingConfig,
     rec:Recogniser,
-)->str: return f'{cfg.model_name}: {sum(p.numel() for p in rec.parameters())/1e6:.2f} M weights, {sum(p.numel() for p in rec.trainable().values())/1e6:.2f} M trained'
+)->str: return f'{cfg.model_name}: {sum(map(weight_count, rec.parameters()))/1e6:.2f} M weights, {sum(map(weight_count, rec.trainable().values()))/1e6:.2f} M trained'
 
 # %% ../nbs/11_preflight.ipynb #0c470744
 def data_checks(
@@ -492,11 +498,12 @@ def put_back(
     rec:Recogniser,
 ):
     "After the context, weights, mode and random generators are as they were"
-    kept, state, mode = cpu_copy(rec.state_dict()), rng_state(), rec.training
+    changing = {**rec.trainable(), **dict(rec.named_buffers())}
+    kept, state, mode = cpu_copy(changing), rng_state(), rec.training
     try: yield
     finally:
         with torch.no_grad():
-            for name, t in rec.state_dict().items(): t.copy_(kept[name])
+            for name, t in changing.items(): t.copy_(kept[name])
         rec.zero_grad(set_to_none=True)
         rec.train(mode)
         set_rng_state(*state)
@@ -608,7 +615,7 @@ def rehearse(
     "A few real steps, a batch of the evaluation, and a save. Raises `SetupError`: as `TooLarge` when the memory is too small"
     lost = []
     with put_back(rec):
-        run = Run(cfg, rec, data)
+        run = Run(cfg, rec, data, alone=True) # the others wait meanwhile
         run.event = lambda what, **facts: lost.append(f'{what}: {facts.get("id", "")} {facts.get("why", "")}')
         samples, plan = run.batches(0)
         todo = cuts(run, samples, plan)
@@ -686,7 +693,8 @@ class Preflight:
     def __str__(self)->str:
         rows = [f'{c.verdict.upper() if c.verdict != OK else OK:8} {c.name:9} {c.asked}\n{"":19}{c.seen}' + (f'\n{"":16}-> {c.advice}' if c.advice else '') for c in self.checks]
         ready = self.rec is not None and self.data is not None and self.rehearsal
-        return '\n'.join(rows) + ('\n\n' + summary(self.cfg, self.rec, self.data, self.machine, self.rehearsal, at=steps_done(self.cfg)) if ready else '')
+        audit = self.rec.audit() if self.rec is not None else ''
+        return '\n'.join(rows) + (f'\n\n{audit}' if audit else '') + ('\n\n' + summary(self.cfg, self.rec, self.data, self.machine, self.rehearsal, at=steps_done(self.cfg)) if ready else '')
 
     def _repr_markdown_(self)->str:
         cells = [[f'**{c.verdict}**' if c.verdict != OK else OK, esc_md(c.name), esc_md(c.asked), esc_md(c.seen), esc_md(c.advice)] for c in self.checks]
@@ -728,7 +736,8 @@ def _ask_disk(f:Preflight, env):
     if output is None: return
     check, f.speed = output
     f.checks.append(check)
-    if f.rec is not None: f.checks.append(check_room(f.cfg, sum(sizes.values()), sum(t.numel()*t.element_size() for t in f.rec.state_dict().values())))
+    saved = f.rec.trainable() if f.rec is not None and f.rec.saved_as == 'adapter' else f.rec.state_dict() if f.rec is not None else {}
+    if f.rec is not None: f.checks.append(check_room(f.cfg, sum(sizes.values()), sum(t.numel()*t.element_size() for t in saved.values())))
 
 def _ask_rehearsal(f:Preflight):
     asked = 'does a step work, on the largest batch there is, and a save?'

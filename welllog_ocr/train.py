@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ARGS', 'AHEAD', 'Guest', 'tell', 'sure_step', 'Diverged', 'fit', 'restore', 'Log', 'eval_file', 'Evaluate',
-           'save_model', 'Study', 'StopOnLoss', 'StopEarly', 'Spikes', 'Progress', 'Tidy', 'Curves', 'Save',
-           'find_start', 'go_on', 'report', 'train']
+           'save_model', 'save_whole', 'save_final', 'Study', 'StopOnLoss', 'StopEarly', 'Spikes', 'Progress', 'Tidy',
+           'Curves', 'Save', 'find_start', 'go_on', 'report', 'train']
 
 # %% ../nbs/12_train.ipynb #cd78bfa0
 import sys
@@ -25,7 +25,7 @@ if ARGS and ARGS[1].print_config: raise SystemExit(0)
 # %% ../nbs/12_train.ipynb #8d9c7028
 import errno, math, os, re, shutil, signal, statistics, time
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -33,17 +33,18 @@ import torch
 from safetensors import SafetensorError, safe_open
 from tqdm.auto import tqdm
 
-from .checkpoint import CheckpointError, Saver, set_aside, Snapshot, checkpoints, latest_valid, load, own, rng_state, set_rng_state, sweep
+from .checkpoint import CheckpointError, Saver, set_aside, Snapshot, checkpoints, latest_valid, load, own, rng_state, set_rng_state, sweep, weights_sum
 from .config import TrainingConfig
 from .core import ConfigError, SetupError, WelllogError, fsync_dir, read_jsonl, writable_dir, write_atomic, write_jsonl
 from .early_stopping import EarlyStopping, LossThreshold
 from .epochs import RunData, language_texts
 from .evaluate import changed_lines, comparison, evaluate, summarise, verdict
 from .identity import begin, data_rows
-from .models.core import Recogniser, release_memory
+from .models.core import ADAPTER_CONFIG, Recogniser, is_out_of_memory, release_memory
 from .preflight import OK, Preflight, check_device, load_model, look, look_at_data, preflight, refuse_links, same_run, summary
+from .processes import Team, as_pieces, first_goes, full, in_pieces, put_together
 from .signals import SignalWatch
-from .step import Run, capture, cuts, frozen_hash, is_out_of_memory, loaded, train_step
+from .step import Run, capture, cuts, frozen_hash, loaded, train_step
 from .tracking import Journal, cut_back, learning_curves, sync
 
 # %% ../nbs/12_train.ipynb #2636bb4a
@@ -84,6 +85,9 @@ def sure_step(
         run.optimizer.zero_grad()
         release_memory()
         if torch.cuda.is_available(): torch.cuda.empty_cache()
+        if run.team.n > 1: # the others wait in the middle of their step, and cannot be told to take it again
+            raise SetupError(f'step {run.step + 1}: the memory of process {run.team.rank} is too small ({why}), and with several processes a step cannot be cut smaller while it is under way; '
+                             f'lower max_batch_cost below {run.cfg.max_batch_cost} and start again: the run goes on from its last checkpoint, with the same result')
         if max(len(part) for part, _ in cuts(run, samples, [whole])[0]) == 1:
             raise SetupError(f'step {run.step + 1}: the memory is too small for a single sample ({why}); use a smaller model, or leave out the largest samples')
         run.split *= 2
@@ -116,6 +120,7 @@ def _pass(run:Run, samples:list, plan:list):
         _count_update(run, sure_step(run, samples, whole, micro))
         run.step, run.at, run.seen = run.step + 1, run.at + 1, run.seen + len(whole)
         tell(run, 'after_step')
+        run.stop = run.team.say(run.stop)
         if run.step == run.total or run.stop or run.split != split: return
 
 def _count_update(run:Run, updated:bool):
@@ -134,22 +139,26 @@ def restore(
     _check_model(run, s)
     params = run.rec.trainable()
     with torch.no_grad():
-        for name, p in params.items(): p.copy_(s.model[name])
-        for name, m in zip(params, run.average.mean): m.copy_(s.optimizer[f'average|{name}'])
-    for name, p in params.items():
-        entries = {**{k: v.clone() for k, v in s.optimizer.items()}, **s.state['moments']}
-        run.optimizer.state[p] = {k.split('|', 1)[1]: _placed(v, p) for k, v in entries.items() if k.startswith(f'{name}|')}
+        for name, p in params.items(): p.copy_(as_pieces(s.model[name], p))
+        for name, m in zip(params, run.average.mean): m.copy_(as_pieces(s.optimizer[f'average|{name}'], m))
+    moments = {name: {} for name in params}
+    for key, v in {**s.optimizer, **s.state['moments']}.items():
+        name, _, what = key.rpartition('|')
+        if name in params: moments[name][what] = _placed(v, params[name])
+    for name, p in params.items(): run.optimizer.state[p] = moments[name]
+    if s.sha256 and weights_sum({n: full(p) for n, p in params.items()}) != s.sha256: raise CheckpointError(f'step {s.step}: the weights in the model are not those of the checkpoint, bit by bit, although each has its place; the model is loaded in another precision than that of the run')
     _restore_counts(run, s.state)
     set_rng_state(s.state['rng'], s.optimizer)
 
 def _placed(v, p):
     "A moment lies where its weight is; a step counter stays on the CPU"
-    return v.to(p.device) if isinstance(v, torch.Tensor) and v.ndim else v
+    if not isinstance(v, torch.Tensor): return v
+    return as_pieces(v.clone(), p) if v.ndim else v.clone()
 
 def _restore_counts(run:Run, state:dict):
     for name in ('step', 'epoch', 'at', 'seen', 'split', 'skipped', 'skipped_in_a_row', 'stop'): setattr(run, name, state[name])
     _restore_schedule(run, state['schedule'])
-    run.average.steps, run.journal = state['average_steps'], Journal(run.folder, state['elapsed_s'], state['metrics_rows'])
+    run.average.steps, run.journal = state['average_steps'], type(run.journal)(run.folder, state['elapsed_s'], state['metrics_rows'])
     for guest in run.guests: guest.load_state_dict(state['guests'].get(type(guest).__name__, {}) or guest.state_dict())
 
 def _restore_schedule(run:Run, steps:int):
@@ -196,23 +205,32 @@ class Evaluate(Guest):
         if 0 not in run.evals and run.step == 0: self.judge(run)
 
     def after_step(self, run):
-        if run.step % run.cfg.eval_steps == 0 or run.step == run.total or run.stop: self.judge(run)
+        if run.team.say(run.step % run.cfg.eval_steps == 0 or run.step == run.total or bool(run.stop)): self.judge(run)
 
     def judge(self, run):
         if run.step in run.evals: return
         with run.average.applied():
-            rows = evaluate(run.rec, run.data.eval, run.cfg.per_device_eval_batch_size, run.cfg.bf16, run.cfg.dataloader_num_workers, tell=run.event)
+            with put_together(run.rec): rows = self.rows(run)
             run.evals[run.step] = figures = summarise(rows)
-            (run.folder/'eval').mkdir(exist_ok=True)
-            write_jsonl(eval_file(run, run.step), rows)
+            if run.team.first: self.write(run, rows)
             run.journal.metric(run.step, run.epoch, 'eval', **figures)
             value = figures[run.cfg.metric_for_best_model]
             if self.best_step is not None and not _is_model(run.folder/'best'): self.lose(run)
             if self.best_step is None or (value is not None and (self.best is None or value < self.best)): self.keep(run, value)
 
+    def rows(self, run)->list[dict]:
+        "Each process reads its share"
+        mine = run.team.share(run.data.eval)
+        found = run.team.collect(evaluate(run.rec, mine, run.cfg.per_device_eval_batch_size, run.cfg.bf16, run.cfg.dataloader_num_workers, tell=run.event) if mine else [])
+        return [found[i % run.team.n][i//run.team.n] for i in range(len(run.data.eval))]
+
+    def write(self, run, rows):
+        (run.folder/'eval').mkdir(exist_ok=True)
+        write_jsonl(eval_file(run, run.step), rows)
+
     def keep(self, run, value):
         run.event('best', metric=run.cfg.metric_for_best_model, value=value, before=self.best)
-        save_model(run.rec, run.folder/'best')
+        save_whole(run, run.folder/'best')
         self.best, self.best_step = value, run.step
 
     def lose(self, run):
@@ -238,6 +256,23 @@ def save_model(
     fsync_dir(folder.parent)
     _clear(old)
 
+def save_whole(
+    run:Run,
+    folder:Path,
+):
+    "Save the model of a run as it is now; when each process has a piece of it, it is put together in a fresh one"
+    if not in_pieces(run.rec): return save_model(run.rec, folder) if run.team.first else None
+    weights = {n: full(p).detach().cpu() for n, p in run.rec.trainable().items()}
+    if not run.team.first: return
+    rec = load_model(run.cfg)
+    with torch.no_grad():
+        for n, p in rec.trainable().items(): p.copy_(weights[n])
+    if run.cfg.language_weight: rec.study(language_texts(run.cfg, run.data), run.cfg.language_weight)
+    save_model(rec, folder)
+
+def save_final(run:Run):
+    with run.average.applied(): save_whole(run, run.folder/'final')
+
 def _clear(path:Path):
     "Remove what is ours; of a link only the link"
     if path.is_symlink() or path.is_file(): path.unlink()
@@ -245,7 +280,7 @@ def _clear(path:Path):
 
 def _is_model(folder:Path)->bool:
     "Are the files of a saved model there, and as long as they have to be?"
-    weights = sorted(folder.glob('*.safetensors')) if (folder/'config.json').is_file() else []
+    weights = sorted(folder.glob('*.safetensors')) if any((folder/c).is_file() for c in ('config.json', ADAPTER_CONFIG)) else []
     try:
         for p in weights: safe_open(p, 'pt')
     except (OSError, SafetensorError): return False
@@ -345,13 +380,14 @@ class Save(Guest):
     def before_run(self, run): self.copy(run)
 
     def after_step(self, run):
-        due = run.step % run.cfg.save_steps == 0 or run.step == run.total or bool(run.stop)
-        if due or self.cost < .05 or time.monotonic() - self.copied > 50*self.cost: self.copy(run)
-        if due:
+        due = run.team.say(run.step % run.cfg.save_steps == 0 or run.step == run.total or bool(run.stop))
+        if due or not in_pieces(run.rec) and (self.cost < .05 or time.monotonic() - self.copied > 50*self.cost): self.copy(run)
+        if due and self.saver:
             self.saver.pinned = set(self.spikes.pinned) if self.spikes else set()
             self.saver.submit(self.shadow, wait=run.step == run.total or bool(run.stop))
 
     def copy(self, run):
+        if not self.saver and not in_pieces(run.rec): return
         start = time.monotonic()
         self.shadow = capture(run)
         self.copied = time.monotonic()
@@ -404,7 +440,7 @@ def _begin(cfg, data, rows, named):
 
 def _forked(s:Snapshot)->Snapshot:
     "Weights, moments and schedule of another run; its place in the data, its log and its guests stay with it"
-    return Snapshot(s.step, s.model, s.optimizer, dict(s.state, forked=True, epoch=0, at=0, metrics_rows=0, elapsed_s=0., stop='', guests={}), s.facts)
+    return replace(s, state=dict(s.state, forked=True, epoch=0, at=0, metrics_rows=0, elapsed_s=0., stop='', guests={}))
 
 def _named(cfg, root:Path, run_id:str)->Snapshot:
     s = load(Path(cfg.resume_from_checkpoint), run_id)
@@ -443,18 +479,20 @@ def train(
 )->Path: # The run folder
     "Fine-tune as the config says, or go on with it. Raises `ConfigError`, `DataError`, `SetupError` or `CheckpointError` before the first step when it cannot work"
     refuse_links(cfg)
-    with _disk_speaks(cfg.run_dir):
+    team = Team()
+    if not team.first: return _follow(cfg, team)
+    with _disk_speaks(cfg.run_dir), first_goes(team):
         ready = _ready(cfg)
         writable_dir(cfg.run_dir)
     took_over = []
     with _disk_speaks(cfg.run_dir), own(cfg.run_dir, tell=lambda what, **facts: took_over.append(facts)):
-        run_id, start, notes = find_start(cfg, ready.data)
+        with first_goes(team): run_id, start, notes = find_start(cfg, ready.data)
         run = Run(cfg, ready.rec, ready.data)
         for facts in took_over: run.event('took_over', **facts)
         saver = Saver(cfg.run_dir/cfg.checkpoint_dir, run_id, cfg.max_checkpoints, metric=cfg.metric_for_best_model, tell=run.event, before=lambda: sync(run.journal))
         spikes, judge = Spikes(), Evaluate()
         run.guests = [Log(), StopOnLoss(cfg), judge, Study(), StopEarly(cfg), spikes, Curves(), Progress(), Tidy(), *guests, save := Save(saver, spikes)]
-        go_on(run, start)
+        with first_goes(team): go_on(run, start)
         _announce(run, ready, notes)
         return _guarded(run, judge, save)
 
@@ -492,6 +530,21 @@ def _announce(run:Run, ready:Preflight, notes:list):
     run.event('start', total_steps=run.total, train=len(run.data.train), synth_per_epoch=run.data.synth, eval=len(run.data.eval), notes=notes, skipped=[s._asdict() for s in run.data.skips],
               rehearsal=asdict(ready.rehearsal) if ready.rehearsal else None)
 
+# %% ../nbs/12_train.ipynb #7f3f2ffb
+def _follow(cfg:TrainingConfig, team:Team)->Path:
+    "What every process but the first does"
+    with first_goes(team): ready = _ready(cfg.replace(preflight=False))
+    with first_goes(team): _, start, _ = find_start(cfg.replace(resume_from_checkpoint='auto') if cfg.resume_from_checkpoint == 'never' else cfg, ready.data)
+    run = Run(cfg, ready.rec, ready.data, [Evaluate(), Study(), Save(None)])
+    with first_goes(team): go_on(run, start)
+    with SignalWatch(_wait_and_leave, _deadly()): fit(run)
+    save_final(run)
+    return run.folder
+
+def _wait_and_leave(number:int):
+    time.sleep(10) # one process that is gone would end the others in the middle of their save
+    os._exit(128 + number)
+
 # %% ../nbs/12_train.ipynb #3e743914
 def _guarded(run:Run, judge:Evaluate, save:Save)->Path:
     "Train so that an interrupt leaves a checkpoint"
@@ -522,7 +575,7 @@ def _leave(run:Run, save:Save, number:int):
     finally: os._exit(128 + number)
 
 def _finish(run:Run, judge:Evaluate)->Path:
-    with run.average.applied(): save_model(run.rec, run.folder/'final')
+    save_final(run)
     text = report(run, judge.best_step)
     write_atomic(run.folder/'report.md', text + '\n')
     run.event('end', best_step=judge.best_step, best=judge.best, no_update=run.skipped, stop=run.stop)
