@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ARGS', 'WANDB_URL', 'HIGH_LOSS', 'LINGER', 'Tail', 'Mirror', 'row_number', 'follow', 'wandb_mode', 'wandb_rows',
-           'offline_files', 'WandB', 'send', 'Sender', 'main']
+           'offline_files', 'lay_out', 'WandB', 'send', 'Sender', 'main']
 
 # %% ../nbs/10d_wandb.ipynb #3194a2d0
 from .core import is_command
@@ -28,7 +28,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .core import ConfigError, SetupError, read_json, redact, redact_all, run_command
+from .core import ConfigError, SetupError, WelllogError, read_json, redact, redact_all, run_command, write_jsonl
 
 # %% ../nbs/10d_wandb.ipynb #9b99f1ba
 class Tail:
@@ -144,6 +144,26 @@ def _sound(files:list[Path])->list[Path]:
 
 # %% ../nbs/10d_wandb.ipynb #6d0be7ac
 HIGH_LOSS = 'high_loss' # folder in a run folder: a JSONL file for each evaluation, and the pictures it names
+
+def lay_out(
+    folder:Path,      # Run folder
+    step:int,
+    rows:list[dict],  # Of an evaluation: those to be shown
+    samples:dict,     # id -> `Sample`
+):
+    "Lay out samples of an evaluation with their pictures; a picture that cannot be read is left out"
+    (folder/HIGH_LOSS/'pictures').mkdir(parents=True, exist_ok=True)
+    write_jsonl(folder/HIGH_LOSS/f'step-{step:08}.jsonl', [dict(r, picture=_picture(folder, samples[r['id']])) for r in rows])
+
+def _picture(folder:Path, sample)->str|None: # Path below `HIGH_LOSS`; the same picture is kept once
+    known = sorted((folder/HIGH_LOSS/'pictures').glob(f'{sample.digest[:16]}.*'))
+    if known: return f'pictures/{known[0].name}'
+    try: img = sample.load()
+    except (WelllogError, OSError): return None
+    img.thumbnail((1600, 1600))
+    name = f'pictures/{sample.digest[:16]}.' + ('png' if img.width*img.height < 300_000 else 'jpg') # lines stay exact, pages stay small
+    img.save(folder/HIGH_LOSS/name)
+    return name
 
 class WandB(Mirror):
     "A run at W&B. Raises what wandb raises when it cannot begin"
@@ -262,7 +282,7 @@ class Sender:
     ):
         self.folder, self.tell, self.linger = Path(folder), tell, linger
         path = os.pathsep.join([str(Path(find_spec('welllog_ocr').origin).parents[1]), *filter(None, [os.environ.get('PYTHONPATH')])])
-        env = {**os.environ, 'PYTHONPATH': path, 'WANDB_ERROR_REPORTING': 'false', 'WANDB_SILENT': 'true'}
+        env = {**os.environ, 'PYTHONPATH': path, 'WANDB_ERROR_REPORTING': 'false', 'WANDB_SILENT': 'true', 'WANDB_DATA_DIR': str(self.folder.resolve()/'wandb'/'data'), 'WANDB_CACHE_DIR': str(self.folder.resolve()/'wandb'/'cache')} # on the volume of the run, and not in a home that a pod loses
         self.process = subprocess.Popen([sys.executable, '-m', 'welllog_ocr.mirror', str(self.folder), '--child'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True, env=env)
         self.thread = threading.Thread(target=self._listen, name='mirror', daemon=True)
         self.thread.start()

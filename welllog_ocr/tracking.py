@@ -34,7 +34,7 @@ class Journal:
         cost = dict(cost_usd=round(self.ledger.total, 4)) if self.ledger and self.ledger.price.now else {}
         append_jsonl(self.metrics, dict(step=step, epoch=epoch, split=split, **figures, **cost, elapsed_s=round(self.elapsed, 3)))
         self.rows += 1
-        if self.ledger: self.ledger.keep(step=step)
+        if self.ledger: self.ledger.keep()
 
     def event(self, what:str, step:int|None=None, **facts):
         "Add a row to events.jsonl; from any thread. A disk that is full must not end the run that it reports on"
@@ -42,6 +42,7 @@ class Journal:
         with self.lock:
             try: append_jsonl(self.events, row)
             except OSError as e: print(f'events.jsonl could not be written ({e}): {row}', flush=True)
+        if self.ledger: self.ledger.write()
 
 # %% ../nbs/10_tracking.ipynb #d098626e
 def sync(
