@@ -415,7 +415,7 @@ class Save(Guest):
         self.saver.submit(self.shadow, wait=True)
         return self.saver.saved
 
-# %% ../nbs/12_train.ipynb #8455749f
+# %% ../nbs/12_train.ipynb #76a7e4d2
 class Spend(Guest):
     "Ends the run before it costs more than `budget_cap`; stands behind `Save`"
     def __init__(
@@ -439,7 +439,7 @@ class Spend(Guest):
         ledger.facts |= dict(step=run.step, total_steps=run.total, forecast_usd=round(self.budget.forecast(run.total - run.step, evals), 4))
         ledger.keep()
 
-# %% ../nbs/12_train.ipynb #6922f33d
+# %% ../nbs/12_train.ipynb #16446c54
 class Pictures(Guest):
     "Lays out the worst samples of each evaluation for a mirror; stands behind `Evaluate`"
     def before_run(self, run):
