@@ -32,11 +32,13 @@ def fake_time(monkeypatch, clock):
         return path
     monkeypatch.setattr(Budget, 'insist', reading)
     monkeypatch.setattr(checkpoint.Saver, 'save_now', saving)
+    monkeypatch.setattr(training, 'Budget', lambda *args, **more: Budget(*args, save_s=clock.saving, **more)) # as rehearsed
     monkeypatch.setattr(training, 'open_ledger', lambda folder, rate, cap: (refuse_spent(folder, cap), Ledger(folder, Price(rate), clock=clock))[1])
 
 def hit(home, monkeypatch, name, rng, want=None):
     "One run with a cap that falls anywhere: what it cost beyond the cap, in steps; where it stopped; then it goes on to the end"
-    clock = Clock(rng.uniform(.5, 2), rng.choice([0, .1, 1, 8]), rng.choice([0, .1, 2, 8]))
+    step = rng.uniform(.5, 2)
+    clock = Clock(step, rng.choice([0, .1, .5, 1])*step, rng.choice([0, .1, 2, 8]))
     cfg = tiny(home, experiment_name=name, gpu_hourly_rate=3600., budget_cap=round(rng.uniform(10, 60), 2), save_steps=rng.choice([2, 3, 5]), eval_steps=rng.choice([3, 4, 8]))
     with monkeypatch.context() as m:
         fake_time(m, clock)
@@ -75,8 +77,8 @@ def outcome(cfg):
 def test_more_money_goes_on_exactly(home, monkeypatch):
     whole = tiny(home, experiment_name='whole', gpu_hourly_rate=3600.)
     train(whole)
-    clock = Clock(1., .2, .5)
-    poor = tiny(home, experiment_name='poor', gpu_hourly_rate=3600., budget_cap=7.)
+    clock = Clock(1., .02, .05)
+    poor = tiny(home, experiment_name='poor', gpu_hourly_rate=3600., budget_cap=11.)
     with monkeypatch.context() as m:
         fake_time(m, clock)
         with pytest.raises(BudgetReached) as e: train(poor, [Ticks(clock)])
@@ -84,7 +86,7 @@ def test_more_money_goes_on_exactly(home, monkeypatch):
     train(poor.replace(budget_cap=1e6))
     assert outcome(poor) == outcome(whole)
     costs = [r['cost_usd'] for r in read_jsonl(poor.run_dir/'metrics.jsonl')]
-    assert costs == sorted(costs) and costs[-1] >= 6
+    assert costs == sorted(costs) and costs[-1] >= 9
     assert [r['leg'] for r in legs(poor.run_dir)] == [1, 2]
     events = [e['event'] for e in read_jsonl(poor.run_dir/'events.jsonl')]
     assert 'budget_reached' in events and 'budget_warning' in events and 'crashed' not in events
