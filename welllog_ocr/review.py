@@ -6,7 +6,7 @@
 __all__ = ['STATES', 'Mark', 'Review', 'new_digest', 'Changes', 'apply_review', 'review_text', 'open_review', 'fits',
            'ReviewSession']
 
-# %% ../nbs/03e_review.ipynb #847ceb3b
+# %% ../nbs/03e_review.ipynb #f54e0e3e
 import csv, getpass, io, json, operator, os, re, secrets
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from .core import DataError, SetupError, did_you_mean, first_few, fsync_dir, stable_hash, write_atomic, write_json
 from .dataset import Sample
 
-# %% ../nbs/03e_review.ipynb #68d246a2
+# %% ../nbs/03e_review.ipynb #de67407a
 STATES = ('todo', 'ok', 'fixed', 'dropped', 'unsure')
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def _label(text:str)->str:
     if any('\ud800' <= c <= '\udfff' for c in text): raise DataError('the new text holds half a character (a lone surrogate), which no file can store; type it again')
     return text
 
-# %% ../nbs/03e_review.ipynb #53768696
+# %% ../nbs/03e_review.ipynb #62f99457
 @contextmanager
 def _locked(f):
     "Alone with an open file, where the file system knows locks"
@@ -93,7 +93,7 @@ def _user()->str:
     try: return getpass.getuser()
     except (OSError, KeyError): return 'someone' # a container may run under a number without a name
 
-# %% ../nbs/03e_review.ipynb #c0260628
+# %% ../nbs/03e_review.ipynb #2c222df5
 @patch
 def _pull(self:Review, f)->bool:
     now = os.fstat(f.fileno())
@@ -135,7 +135,7 @@ def _settle(self:Review, key:str):
     if left: self.marks[key] = left[-1]
     else: self.marks.pop(key, None)
 
-# %% ../nbs/03e_review.ipynb #62bfd717
+# %% ../nbs/03e_review.ipynb #c519e3f3
 def new_digest(
     key:str,  # Of the sample as it is in the data set
     text:str, # Its corrected label
@@ -160,7 +160,7 @@ def original(
     "The label that the sample has in the data set"
     return self._of[key][0].old if key in self._of else otherwise
 
-# %% ../nbs/03e_review.ipynb #ce6a1ef9
+# %% ../nbs/03e_review.ipynb #d8cbe2be
 @patch
 def _append(self:Review, row:dict):
     data, new = (json.dumps(row, ensure_ascii=False) + '\n').encode(), not self.path.exists()
@@ -206,7 +206,7 @@ def undo(self:Review)->Mark|None: # What was taken back; `None`: there is nothin
     self._append(dict(undo=last.line, key=last.key, who=self.who, when=datetime.now(timezone.utc).isoformat(timespec='seconds')))
     return last
 
-# %% ../nbs/03e_review.ipynb #6dbfda42
+# %% ../nbs/03e_review.ipynb #b4413e30
 @dataclass(frozen=True)
 class Changes:
     "What a review changed in a list of samples"
@@ -235,7 +235,7 @@ def apply_review(
         if state != 'dropped': kept.append(s)
     return kept, Changes(**counts, seen=frozenset(seen))
 
-# %% ../nbs/03e_review.ipynb #e8c0c0d8
+# %% ../nbs/03e_review.ipynb #8e1bdaa8
 def review_text(
     review:Review,
     changes:Changes, # Of all the samples there are
@@ -246,10 +246,10 @@ def review_text(
     if marks and len(lost) == len(marks):
         raise DataError(f'{review.path}: none of its {len(marks)} marks ({first_few(lost, 3, ", ")}) belongs to a sample of this data set, so none of the corrections would be applied; '
                         'name the review of this data set, or leave review empty')
-    counts = [f'{n} {what}' for what, n in (('labels corrected', changes.fixed), ('samples dropped', changes.dropped), ('found right', changes.ok), ('left as unsure', changes.unsure),
+    counts = [f'{what} {n}' for what, n in (('labels corrected', changes.fixed), ('samples dropped', changes.dropped), ('found right', changes.ok), ('unsure', changes.unsure),
                                             ('corrected in the data set by now', changes.already)) if n]
     parts = [f'review {review.path}: ' + (', '.join(counts) or 'no marks')]
-    if lost: parts.append(f'{len(lost)} marks find no sample any more, since label or image was changed or removed ({first_few(lost, 3, ", ")})')
+    if lost: parts.append(f'marks that find no sample any more, since its label or image was changed or removed: {len(lost)} ({first_few(lost, 3, ", ")})')
     return '; '.join(parts + review.complaints)
 
 def open_review(
@@ -259,7 +259,7 @@ def open_review(
     if not Path(path).is_file(): raise DataError(f'{path}: there is no such review file; give the review.jsonl that the inspector wrote, or leave review empty')
     return Review(path)
 
-# %% ../nbs/03e_review.ipynb #58082e19
+# %% ../nbs/03e_review.ipynb #ce3d0628
 _COMPARE = {'>=': operator.ge, '<=': operator.le, '>': operator.gt, '<': operator.lt, '=': operator.eq}
 
 def fits(
@@ -300,7 +300,7 @@ class ReviewSession:
 
     def __len__(self): return len(self.rows)
 
-# %% ../nbs/03e_review.ipynb #1537c652
+# %% ../nbs/03e_review.ipynb #598f118d
 @patch
 def mark_of(self:ReviewSession, i:int)->Mark:
     "What holds for row `i`"
@@ -320,12 +320,14 @@ def text(self:ReviewSession, i:int)->str:
 @patch
 def value(self:ReviewSession, i:int, column:str):
     if column == 'text': return self.text(i)
-    return getattr(self.mark_of(i), column) if column in self.OWN else self.rows[i].get(column)
+    if column in self.OWN: return getattr(self.mark_of(i), column)
+    row = self.rows[i]
+    return row[column] if column in row else (row.get('info') or {}).get(column)
 
 @patch(as_prop=True)
 def columns(self:ReviewSession)->list[str]:
-    "All that one can sort and filter by"
-    names = dict.fromkeys(k for r in self.rows for k, v in r.items() if not isinstance(v, (list, dict)))
+    "All that one can sort and filter by: of the review, of the rows, and of the `info` in them"
+    names = dict.fromkeys(k for r in self.rows for part in (r, r.get('info') or {}) for k, v in part.items() if not isinstance(v, (list, dict)))
     return [*self.OWN, *(n for n in names if n not in self.OWN)]
 
 @patch(as_prop=True)
@@ -340,14 +342,16 @@ def view(
     sort:str='loss',   # A column
     up:bool=False,     # Smallest first
     where:dict|None=None, # column -> see `fits`
+    words=(),          # Each has to stand somewhere in a row
 )->list[int]: # Positions of rows
     "Rows in order. Raises `DataError` for a column that is not there"
     for c in [sort, *(where or {})]:
         if c not in self.columns: raise DataError(f"there is no column '{c}'{did_you_mean(c, self.columns)}")
     kept = [i for i in range(len(self)) if all(fits(self.value(i, c), w) for c, w in (where or {}).items())]
+    kept = [i for i in kept if all(any(fits(self.value(i, c), w) for c in self.columns) for w in words)] if words else kept
     return sorted(kept, key=lambda i: _sortable(self.value(i, sort)), reverse=not up)
 
-# %% ../nbs/03e_review.ipynb #69c9f898
+# %% ../nbs/03e_review.ipynb #0dbb9dda
 @patch
 def say(
     self:ReviewSession,
@@ -381,7 +385,7 @@ def undo(self:ReviewSession)->int|None: # The row; -1 when it is of a sample tha
     last = self.review.undo()
     return None if last is None else self.place.get(last.key, -1)
 
-# %% ../nbs/03e_review.ipynb #566dd516
+# %% ../nbs/03e_review.ipynb #0cf5fdc2
 def _cell(value):
     "A value as a spreadsheet may see it"
     return "'" + value if isinstance(value, str) and value[:1] in tuple('=+-@\t\r') else value
@@ -397,7 +401,7 @@ def to_csv(self:ReviewSession, path:Path):
     for i in range(len(self)): out.writerow([_cell(self.before(i) if n == 'before' else self.value(i, n)) for n in names])
     write_atomic(Path(path), '\ufeff' + file.getvalue()) # the mark tells spreadsheets that it is UTF-8
 
-# %% ../nbs/03e_review.ipynb #5392a39c
+# %% ../nbs/03e_review.ipynb #1e50dd56
 def _result(text:str)->list: return [dict(from_name='transcription', to_name='image', type='textarea', value=dict(text=[text]))]
 
 def _task(session:ReviewSession, i:int, image:str)->dict:
