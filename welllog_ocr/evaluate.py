@@ -203,6 +203,7 @@ def main(args):
     print(comparison(rows, args.by), confusion_table(rows[args.model]), sep='\n\n')
     if args.output:
         write_report(args.output, rows, args.by)
+        write_json(Path(args.output)/'evaluation.json', dict(model=args.model, data=str(Path(args.data).resolve()) if Path(args.data).exists() else args.data)) # the inspector looks for the images there
         print(f'\nrows, figures and table are in {args.output}')
 
 if ARGS: run_command(partial(main, ARGS), ARGS.debug)

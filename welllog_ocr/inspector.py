@@ -6,7 +6,7 @@
 __all__ = ['ARGS', 'eval_rows', 'finder', 'Opened', 'open_run', 'sharp_picture', 'parse_filter', 'Inspector', 'inspect',
            'summary', 'main']
 
-# %% ../nbs/13_inspector.ipynb #a3519587
+# %% ../nbs/13_inspector.ipynb #aedbdc80
 from .core import is_command
 
 import argparse
@@ -26,7 +26,7 @@ def _arguments(argv=None):
 
 ARGS = _arguments() if is_command(globals()) else None # before anything slow is imported, so that --help answers at once
 
-# %% ../nbs/13_inspector.ipynb #ee6c6a50
+# %% ../nbs/13_inspector.ipynb #9bc6501f
 import io, json, re
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ from .page import MARKS, STYLE, diff_html, facts_html, state_html, strip_html, t
 from .review import STATES, Review, ReviewSession
 from .sources import Finder
 
-# %% ../nbs/13_inspector.ipynb #9ff61f1c
+# %% ../nbs/13_inspector.ipynb #3cd5a651
 def eval_rows(
     folder:Path,        # Of a run, or of an evaluation
     step:int|None=None, # Of a run; `None`: the newest
@@ -81,7 +81,7 @@ def finder(
     if data is None: raise DataError(f'{folder}: does not say where its images are; name the data set (data, or --data)')
     return Finder(data)
 
-# %% ../nbs/13_inspector.ipynb #b8f3a8f5
+# %% ../nbs/13_inspector.ipynb #a9816e0d
 @dataclass
 class Opened:
     "An evaluation with its review"
@@ -120,7 +120,7 @@ def notes(self:Opened)->list[str]:
     strange = [f'{self.session.review.path} holds {others} marks of other samples; they stay there' + (', and none of these here: is it the right file?' if others == len(marks) else '')] if others else []
     return self.session.review.complaints + strange + ([self.trouble] if self.trouble else [])
 
-# %% ../nbs/13_inspector.ipynb #0b96b37d
+# %% ../nbs/13_inspector.ipynb #49f54b3a
 _LARGE = 1_500_000 # pixels; above, a PNG takes too long to write
 
 def sharp_picture(
@@ -146,7 +146,7 @@ def _list_row(session:ReviewSession, i:int)->list[str]:
     row, state, number = session.rows[i], session.mark_of(i).state, lambda v, form: '∞' if v is None else format(v, form)
     return [MARKS[state], state, visible(str(row['id']))[-60:], number(row.get('loss'), '.2f') if 'loss' in row else '', number(row.get('cer'), '.0%') if 'cer' in row else '', visible(session.text(i))[:90]]
 
-# %% ../nbs/13_inspector.ipynb #0b748b16
+# %% ../nbs/13_inspector.ipynb #28fb8d5b
 def parse_filter(
     text:str,     # What someone typed
 )->tuple[dict, list[str]]: # Conditions by column, as `ReviewSession.view` takes them; words
@@ -158,7 +158,7 @@ def parse_filter(
         else: words.append(part.strip('"'))
     return where, words
 
-# %% ../nbs/13_inspector.ipynb #c593aced
+# %% ../nbs/13_inspector.ipynb #77cf4727
 _OWN_STYLE = '''
 .inspector {border: 1px solid #9aa4ae; border-radius: 5px; padding: .5em .6em; outline: none} .inspector:focus, .inspector:focus-within {border-color: #0b4f8a; box-shadow: 0 0 0 2px #0b4f8a}
 .inspector .line {display: flex; flex-wrap: wrap; gap: .4em .7em; align-items: center} .inspector .top {margin-bottom: .5em} .inspector output {margin-left: auto; font-weight: 600}
@@ -171,7 +171,7 @@ _OWN_STYLE = '''
 .inspector button, .inspector select, .inspector input, .inspector textarea {font: inherit; color: inherit; background: #fff; border: 1px solid #7c8792; border-radius: 3px; padding: .15em .5em} .inspector button {background: #f2f5f7; cursor: pointer} .inspector button:hover {background: #e3e9ee}
 .inspector :is(button, select, input, textarea, .list, .frame):focus-visible {outline: 2px solid #0b4f8a; outline-offset: 1px} .inspector kbd {border: 1px solid #9aa4ae; border-radius: 3px; padding: 0 .3em; font: 12px ui-monospace, monospace; background: #fff; color: #1b2127}
 .inspector .edit {display: grid; gap: .35em; margin: .6em 0} .inspector .edit label {display: flex; gap: .7em; align-items: baseline; font-weight: 600; color: #47525d} .inspector .edit textarea, .inspector .edit input {flex: 1; min-width: 0; color: #1b2127; font-weight: 400} .inspector .edit textarea {font: 15px/1.5 ui-monospace, Consolas, monospace; resize: vertical}
-.inspector .unsaved {font-weight: 600; color: #8a5a00} .inspector .say {min-height: 1.5em; margin: .4em 0 0} .inspector .say.bad {color: #7a0f18; font-weight: 600} .inspector .help {columns: 2; display: block} .inspector .help[hidden], .inspector [hidden] {display: none !important} .inspector .help div {break-inside: avoid} .inspector .help dt {min-width: 5em}
+.inspector .unsaved {font-weight: 600; color: #8a5a00} .inspector .say {min-height: 1.5em; margin: .4em 0 0} .inspector .say.bad {color: #7a0f18; font-weight: 600} .inspector .help {columns: 2; display: block} .inspector .help[hidden], .inspector [hidden] {display: none !important} .inspector .help div {break-inside: avoid} .inspector .help dt {min-width: 5em} .wl.inspector .help dd {font-weight: 400}
 @media (max-width: 700px) {.inspector .both {grid-template-columns: 1fr} .inspector .list {height: 9rem}}
 '''
 _WINDOW, _CACHED = 60, 24 # rows of the list that are sent; pictures that are kept
@@ -190,7 +190,7 @@ class Inspector(anywidget.AnyWidget):
         self.on_msg(self.hear)
         self.restore()
 
-# %% ../nbs/13_inspector.ipynb #bd5f9e89
+# %% ../nbs/13_inspector.ipynb #9798c2b0
 @patch
 def arrange(self:Inspector):
     "Order and filter anew; the sample that is shown stays if it can"
@@ -227,7 +227,7 @@ def show(self:Inspector, i:int|None=None, first:int|None=None):
                          filter=self.filter, which=self.which, columns=self.session.columns, states=[('all', len(self.session)), *self.session.counts.items()])
         self.item, self.picture = self._item(self.shown) if self.shown is not None else ({}, b'')
 
-# %% ../nbs/13_inspector.ipynb #f6ca5231
+# %% ../nbs/13_inspector.ipynb #acd7a3b5
 @patch
 def go(self:Inspector, by:int): return self.jump(self.at + by)
 
@@ -299,7 +299,7 @@ def again(self:Inspector)->str:
     self.arrange()
     return f'{len(self.order)} of {len(self.session)} samples fit'
 
-# %% ../nbs/13_inspector.ipynb #eb587cee
+# %% ../nbs/13_inspector.ipynb #1579dea5
 _MOVES = {'go', 'at', 'filter', 'sort', 'again', 'undo', 'accept', 'take', 'fix', 'drop', 'unsure'}
 
 @patch
@@ -327,7 +327,7 @@ def look_ahead(self:Inspector):
     "Have the next picture ready"
     if self.at + 1 < len(self.order): self.image_of(self.order[self.at + 1])
 
-# %% ../nbs/13_inspector.ipynb #02ad7c75
+# %% ../nbs/13_inspector.ipynb #c880de96
 @patch(as_prop=True)
 def place_file(self:Inspector)->Path: return self.session.review.path.with_suffix('.place.json')
 
@@ -354,7 +354,7 @@ def _read_place(path:Path)->dict:
     except (OSError, ValueError): return {}
     return found if isinstance(found, dict) else {}
 
-# %% ../nbs/13_inspector.ipynb #b62f0fae
+# %% ../nbs/13_inspector.ipynb #8e344c95
 def inspect(
     run:Path,               # Folder of a run, or of an evaluation
     step:int|None=None,     # Of a run; `None`: the newest evaluation
@@ -367,7 +367,7 @@ def inspect(
     for note in opened.notes(): print(f'note: {visible(note)}')
     return Inspector(opened)
 
-# %% ../nbs/13_inspector.ipynb #a53505e3
+# %% ../nbs/13_inspector.ipynb #e8fc7355
 def summary(
     opened:Opened,
     n:int=10, # Samples listed

@@ -6,7 +6,7 @@
 __all__ = ['MARKS', 'STYLE', 'diff_words', 'text_html', 'diff_html', 'strip_html', 'small_picture', 'picture_html', 'facts_html',
            'state_html', 'card_html', 'page_html', 'write_page']
 
-# %% ../nbs/11a_page.ipynb #ee00b8d8
+# %% ../nbs/11a_page.ipynb #d3383f96
 import base64, hashlib, io, math, unicodedata
 from collections import Counter
 from pathlib import Path
@@ -16,7 +16,7 @@ from PIL import Image, features
 from .core import esc, write_atomic
 from .metrics import align, normalise
 
-# %% ../nbs/11a_page.ipynb #d83f9806
+# %% ../nbs/11a_page.ipynb #55c96a5e
 def _name(text:str)->str:
     "A piece of text in words"
     if len(text) == 1 and (text.isspace() or unicodedata.category(text)[0] == 'C'): return {' ': 'space', '\n': 'line break', '\t': 'tab'}.get(text) or f'U+{ord(text):04X}'
@@ -34,7 +34,7 @@ def diff_words(
     forgiven = ' (equal by the ocr convention)' if normalise(label) == normalise(read) else ''
     return '; '.join(parts) + (f'; and {len(found) - 8} more' if len(found) > 8 else '') + forgiven
 
-# %% ../nbs/11a_page.ipynb #2e148155
+# %% ../nbs/11a_page.ipynb #6685e4b1
 _LONG = 100_000 # characters of a text that are shown; a header has a few thousand
 
 def text_html(text:str)->str:
@@ -59,7 +59,7 @@ def diff_html(
     return (f'<div class="diff"><div><b>label</b><code>{"".join(above)}</code></div><div><b>read</b><code>{"".join(below)}</code></div>'
             f'<p class="words">{esc(diff_words(label, read))}</p></div>')
 
-# %% ../nbs/11a_page.ipynb #a03d3b60
+# %% ../nbs/11a_page.ipynb #63b02abb
 _TOKENS = 200 # shown at most
 
 def _strip(pieces:list, losses:list, what:str)->str:
@@ -80,7 +80,7 @@ def strip_html(
     if scores and len(scores) == len(row['prediction']): return _strip(list(row['prediction']), [-math.log(max(p, 1e-9)) for p in scores], 'least sure (loss of what was read)')
     return ''
 
-# %% ../nbs/11a_page.ipynb #fcd95100
+# %% ../nbs/11a_page.ipynb #1813ce50
 _MOST_BYTES = 30_000 # of a picture
 
 def small_picture(
@@ -108,7 +108,7 @@ def picture_html(
     except Exception as e: return f'<p class="lost">no picture: {esc(e, 300)}</p>' # whatever a decoder raises, the rest is still worth seeing
     return f'<img alt="{esc(alt, 300)}" width="{round(w*min(3, max(1, 64/h)))}" src="data:{kind};base64,{base64.b64encode(data).decode()}">' # a low line is shown larger'
 
-# %% ../nbs/11a_page.ipynb #b36e1246
+# %% ../nbs/11a_page.ipynb #12e5babd
 _FIGURES = dict(loss='loss', cer='CER', wer='WER', confidence='confidence', length_ratio='length ratio', repetition='repetition')
 
 def _figure(name:str, value)->str:
@@ -148,10 +148,10 @@ def card_html(
     return (f'<article id="s{n}" tabindex="-1" aria-label="{n}: {name}" data-n="{n}"{_keys(row)}><h2><span class="rank">{n}</span> {name}</h2>'
             f'{picture_html(lambda: load(row), "scan of " + str(row["id"]))}{why}{diff_html(row["reference"], row["prediction"])}{strip_html(row)}{facts_html(row)}{state_html(mark)}</article>')
 
-# %% ../nbs/11a_page.ipynb #3604aec2
+# %% ../nbs/11a_page.ipynb #081dbaef
 STYLE = '''
 .wl {color-scheme: light; font: 15px/1.45 system-ui, sans-serif; color: #1b2127; background: #fff}
-.wl code {font: 15px/1.5 ui-monospace, Consolas, monospace; white-space: pre-wrap; word-break: break-all; background: none; color: inherit; padding: 0}
+.wl code, .wl .diff code {font: 15px/1.5 ui-monospace, Consolas, monospace; white-space: pre-wrap; word-break: break-all; background: none; color: inherit; padding: 0}
 .wl img {display: block; max-width: 100%; border: 1px solid #9aa4ae; background: #fff}
 .wl .diff {margin-top: .5em} .wl .diff > div {display: flex; gap: .7em; align-items: baseline} .wl .diff b {flex: 0 0 3.2em; font-weight: 600; color: #47525d}
 .wl del, .wl ins {font-weight: 700; border-radius: 2px} .wl del {color: #7a0f18; background: #fde4e6; text-decoration: underline double 1.5px; text-underline-offset: 3px}
@@ -162,11 +162,11 @@ STYLE = '''
 .wl .l1 i {height: 4px} .wl .l2 i {height: 7px} .wl .l3 i {height: 10px; background: #d59a3c} .wl .l4 i {height: 13px; background: #cf8420}
 .wl .l5 i {height: 16px; background: #c26a12} .wl .l6 i {height: 19px; background: #b34f0d} .wl .l7 i {height: 22px; background: #a33511} .wl .l8 i {height: 26px; background: #8f1117}
 .wl .l5, .wl .l6, .wl .l7, .wl .l8 {font-weight: 700}
-.wl dl {display: flex; flex-wrap: wrap; gap: .1em 1.1em; margin: .5em 0 0; font-size: .88em} .wl dl div {display: flex; gap: .35em} .wl dt {color: #5a6570} .wl dd {margin: 0; font-weight: 600; overflow-wrap: anywhere}
+.wl dl {display: flex; flex-wrap: wrap; gap: .1em 1.1em; margin: .5em 0 0; font-size: .88em} .wl dl div {display: flex; gap: .35em} .wl dl dt {float: none; width: auto; font-weight: 400; color: #5a6570} .wl dl dd {margin: 0; font-weight: 600; overflow-wrap: anywhere}
 .wl .state {border-left: 5px solid #51606f; padding-left: .6em} .wl .fixed {border-color: #0b4f8a} .wl .ok {border-color: #256b2b} .wl .dropped {border-color: #8f1117} .wl .unsure {border-color: #8a5a00; border-left-style: double} .wl .by {color: #5a6570; font-size: .85em}
 '''
 
-# %% ../nbs/11a_page.ipynb #dcbec12d
+# %% ../nbs/11a_page.ipynb #d40024f1
 _PAGE_STYLE = STYLE + '''
 body {margin: 0} main {max-width: 58rem; margin: 0 auto; padding: .5rem 1rem 3rem} h1 {font-size: 1.5rem; margin: .5em 0 .2em} article {border: 1px solid #c3ccd4; border-radius: 5px; padding: .6em .9em .8em; margin: .9em 0; scroll-margin-top: 4.5em; break-inside: avoid}
 article:focus {outline: 3px solid #0b4f8a; outline-offset: 1px} article h2 {font-size: 1rem; margin: 0 0 .5em; overflow-wrap: anywhere} .rank {display: inline-block; min-width: 1.6em; padding: 0 .3em; border: 1px solid #47525d; border-radius: 3px; text-align: center}
@@ -204,7 +204,7 @@ arrange();
 _hash = lambda text: "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 _POLICY = f"default-src 'none'; img-src data:; style-src {_hash(_PAGE_STYLE)}; script-src {_hash(_SCRIPT)}; base-uri 'none'; form-action 'none'"
 
-# %% ../nbs/11a_page.ipynb #fddbe473
+# %% ../nbs/11a_page.ipynb #6fb02350
 def _controls(rows:list)->str:
     options = ''.join(f'<option value="{k}">{esc(title)}, highest first</option>' for k, title in _FIGURES.items() if any(k in r for r in rows))
     return (f'<form aria-label="Order and filter"><label>Order <select id="sort"><option value="n">as written</option>{options}</select></label>'

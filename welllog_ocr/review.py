@@ -7,7 +7,7 @@ __all__ = ['STATES', 'Mark', 'Review', 'new_digest', 'Changes', 'apply_review', 
            'ReviewSession']
 
 # %% ../nbs/03e_review.ipynb #f54e0e3e
-import csv, getpass, io, json, operator, os, re, secrets
+import csv, errno, getpass, io, json, operator, os, re, secrets
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
@@ -118,9 +118,10 @@ def _take(self:Review, line:bytes, size:int):
 @patch
 def _learn(self:Review, row):
     if isinstance(row, dict) and 'undo' in row:
-        if row['undo'] not in self._all: raise DataError(f"takes back a line '{row['undo']!s:.40}' that is not there")
-        self._undone.add(row['undo'])
-        return self._settle(self._all[row['undo']].key)
+        line = str(row['undo'])
+        if line not in self._all: raise DataError(f"takes back a line '{line:.40}' that is not there")
+        self._undone.add(line)
+        return self._settle(self._all[line].key)
     mark = _checked(row)
     mark = mark if mark.line and mark.line not in self._all else replace(mark, line=f'line {len(self._all) + 1}')
     self._all[mark.line] = mark
@@ -169,10 +170,12 @@ def _append(self:Review, row:dict):
             self._pull(f)
             end = f.seek(0, os.SEEK_END)
             data = b'\n'*bool(end and os.pread(f.fileno(), 1, end - 1) != b'\n') + data # behind the half line of a crash
-            if f.write(data) < len(data):
-                f.truncate(end)
-                raise OSError(28, 'no space left')
-            os.fsync(f.fileno())
+            try:
+                if f.write(data) < len(data): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(f.fileno())
+            except OSError:
+                f.truncate(end) # what is said not to be recorded is not recorded
+                raise
             self._pull(f)
         if new: fsync_dir(self.path.parent)
     except OSError as e:

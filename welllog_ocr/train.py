@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ARGS', 'AHEAD', 'Guest', 'tell', 'sure_step', 'Diverged', 'fit', 'restore', 'Log', 'eval_file', 'Evaluate',
            'save_model', 'save_whole', 'save_final', 'Study', 'StopOnLoss', 'StopEarly', 'Spikes', 'Progress', 'Tidy',
-           'Curves', 'Save', 'find_start', 'go_on', 'report', 'train']
+           'Curves', 'HighLoss', 'Save', 'find_start', 'go_on', 'report', 'train']
 
 # %% ../nbs/12_train.ipynb #cd78bfa0
 import sys
@@ -39,8 +39,10 @@ from .core import ConfigError, SetupError, WelllogError, fsync_dir, read_jsonl, 
 from .early_stopping import EarlyStopping, LossThreshold
 from .epochs import RunData, language_texts
 from .evaluate import changed_lines, comparison, evaluate, summarise, verdict
+from .figures import high_loss
 from .identity import begin, data_rows
 from .models.core import ADAPTER_CONFIG, Recogniser, is_out_of_memory, release_memory
+from .page import write_page
 from .preflight import OK, Preflight, check_device, load_model, look, look_at_data, preflight, refuse_links, same_run, summary
 from .processes import Team, as_pieces, first_goes, full, in_pieces, put_together
 from .signals import SignalWatch
@@ -368,6 +370,19 @@ class Curves(Guest):
     def after_step(self, run):
         if run.step in run.evals: learning_curves(read_jsonl(run.folder/'metrics.jsonl')).savefig(run.folder/'curves.png', dpi=110)
 
+# %% ../nbs/12_train.ipynb #14d019f2
+class HighLoss(Guest):
+    "Keeps high_loss.html up to date"
+    def before_run(self, run): self.after_step(run)
+
+    def after_step(self, run):
+        cfg = run.cfg
+        if not cfg.log_high_loss_samples or run.step not in run.evals: return
+        rows, samples = read_jsonl(eval_file(run, run.step)), {s.id: s for s in run.data.eval}
+        worst = high_loss(rows, cfg.high_loss_threshold, cfg.high_loss_samples_to_log)
+        facts = [f'{len(worst)} of {len(rows)} eval samples: the worst {cfg.high_loss_samples_to_log}, and all with a mean loss above {cfg.high_loss_threshold:g}.', f"To correct labels, in a notebook: from welllog_ocr.inspector import inspect; inspect('{run.folder}')"]
+        write_page(run.folder/'high_loss.html', worst, lambda r: samples[r['id']].image, f'High loss: {cfg.experiment_name}, step {run.step}', facts)
+
 # %% ../nbs/12_train.ipynb #b7b12804
 class Save(Guest):
     "Saves checkpoints, and keeps the state of the last boundary at hand"
@@ -491,7 +506,7 @@ def train(
         for facts in took_over: run.event('took_over', **facts)
         saver = Saver(cfg.run_dir/cfg.checkpoint_dir, run_id, cfg.max_checkpoints, metric=cfg.metric_for_best_model, tell=run.event, before=lambda: sync(run.journal))
         spikes, judge = Spikes(), Evaluate()
-        run.guests = [Log(), StopOnLoss(cfg), judge, Study(), StopEarly(cfg), spikes, Curves(), Progress(), Tidy(), *guests, save := Save(saver, spikes)]
+        run.guests = [Log(), StopOnLoss(cfg), judge, Study(), StopEarly(cfg), spikes, Curves(), HighLoss(), Progress(), Tidy(), *guests, save := Save(saver, spikes)]
         with first_goes(team): go_on(run, start)
         _announce(run, ready, notes)
         return _guarded(run, judge, save)
@@ -526,6 +541,7 @@ def _ready(cfg:TrainingConfig)->Preflight:
 def _announce(run:Run, ready:Preflight, notes:list):
     print(summary(run.cfg, run.rec, run.data, ready.machine, ready.rehearsal, run.total, run.step))
     notes = notes + [str(c) for c in ready.checks if c.verdict != OK and c.name != 'run'] # what is to be said of the run is in the notes already
+    notes += [run.data.reviewed] if run.data.reviewed else []
     for w in notes: print(f'note: {w}')
     run.event('start', total_steps=run.total, train=len(run.data.train), synth_per_epoch=run.data.synth, eval=len(run.data.eval), notes=notes, skipped=[s._asdict() for s in run.data.skips],
               rehearsal=asdict(ready.rehearsal) if ready.rehearsal else None)
@@ -580,7 +596,7 @@ def _finish(run:Run, judge:Evaluate)->Path:
     write_atomic(run.folder/'report.md', text + '\n')
     run.event('end', best_step=judge.best_step, best=judge.best, no_update=run.skipped, stop=run.stop)
     if run.stop: print(f'stopped at step {run.step}: {run.stop}')
-    print(f'\n{text}\n\n{run.folder}: best/ and final/ are models, report.md is this table, curves.png the course, eval/ every line')
+    print(f'\n{text}\n\n{run.folder}: best/ and final/ are models, report.md is this table, curves.png the course, eval/ every line, high_loss.html the worst of them')
     return run.folder
 
 # %% ../nbs/12_train.ipynb #f37ca0de
