@@ -131,13 +131,13 @@ def saved(cfg, step): return (cfg.run_dir/'checkpoints'/f'step-{step:08}').is_di
 def test_a_real_training_killed_frozen_and_stopped(home):
     "SIGKILL, SIGSTOP, then SIGTERM to the supervisor; the same command goes on, and ends with the bytes of a run that was left alone"
     cfg = tiny(home, max_steps=60, eval_steps=60)
-    p = begin(cfg, '--hang_s', '3')
+    p = begin(cfg, '--hang_s', '20')
     until(lambda: saved(cfg, 6), p)
     os.kill(worker_of(cfg), signal.SIGKILL)
     until(lambda: saved(cfg, 14), p)
     os.kill(worker_of(cfg), signal.SIGSTOP)
     until(lambda: saved(cfg, 26), p)
-    second = subprocess.run([*p.args, '--hang_s', '3'], env=ENV, capture_output=True, text=True)
+    second = subprocess.run(p.args, env=ENV, capture_output=True, text=True)
     assert second.returncode == 3 and 'a supervisor is at work' in second.stderr
     p.terminate()
     assert p.wait(60) == 143
