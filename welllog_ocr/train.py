@@ -40,7 +40,7 @@ from .early_stopping import EarlyStopping, LossThreshold
 from .epochs import RunData, language_texts
 from .evaluate import changed_lines, comparison, evaluate, summarise, verdict
 from .figures import high_loss
-from .identity import begin, data_rows
+from .identity import begin, data_rows, refuse_crash_loop
 from .models.core import ADAPTER_CONFIG, Recogniser, is_out_of_memory, release_memory
 from .page import write_page
 from .preflight import OK, Preflight, check_device, load_model, look, look_at_data, preflight, refuse_links, same_run, summary
@@ -425,7 +425,7 @@ def find_start(
     if not (folder/'run.json').exists(): return _begin(cfg, data, rows, named)
     papers, notes = same_run(cfg, data)
     named = named and papers.get('forked_from') != cfg.resume_from_checkpoint # the command that made a fork, started again, goes on with it
-    if not named: _refuse_a_crash_loop(folder)
+    if not named: refuse_crash_loop(folder)
     sweep(root)
     if named: return papers['run_id'], _named(cfg, root, papers['run_id']), notes
     found, bad = latest_valid(root, papers['run_id'])
@@ -438,13 +438,6 @@ def _before_the_first_save(cfg, papers:dict)->Snapshot|None:
     if events.exists() and any(e['event'] == 'saved' for e in read_jsonl(events)):
         raise CheckpointError(f'{cfg.run_dir}: events.jsonl tells of saved checkpoints, and {cfg.checkpoint_dir}/ holds none, so they were deleted or moved; put them back, or start anew under another experiment_name')
     return _forked(load(Path(papers['forked_from']))) if 'forked_from' in papers else None
-
-def _refuse_a_crash_loop(folder:Path):
-    "A pod that starts a run again and again after the same crash burns money for nothing"
-    crashes = [e for e in read_jsonl(folder/'events.jsonl') if e['event'] in ('crashed', 'end')][-3:] if (folder/'events.jsonl').exists() else []
-    if len(crashes) == 3 and len({(e['event'], e['step'], e.get('why')) for e in crashes}) == 1 and crashes[0]['event'] == 'crashed':
-        raise SetupError(f'{folder} has crashed three times at step {crashes[0]["step"]} with the same error ({crashes[0]["why"]}), so starting it once more would crash once more; '
-                         'mend the cause, then name a checkpoint with --resume FOLDER to go on')
 
 def _begin(cfg, data, rows, named):
     if any((cfg.run_dir/cfg.checkpoint_dir).glob('step-*')):
