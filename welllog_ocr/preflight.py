@@ -421,6 +421,7 @@ def data_checks(
     out = [Check('data', asked, seen)]
     if data.skips: out.append(Check('data', asked, skip_report(data.skips), WARNING, 'mend them, or see that they may be missing'))
     if data.leaks: out.append(Check('data', asked, f'{len(data.leaks)} groups are in train and in eval, so the figures will be too good: {first_few(data.leaks, sep=", ")}', WARNING, 'keep each group in one split'))
+    if data.reviewed: out.append(Check('data', 'which labels were corrected?', data.reviewed))
     return out
 
 def doctor_checks(

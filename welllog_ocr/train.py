@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ARGS', 'AHEAD', 'Guest', 'tell', 'sure_step', 'Diverged', 'fit', 'restore', 'Log', 'eval_file', 'Evaluate',
            'save_model', 'save_whole', 'save_final', 'Study', 'StopOnLoss', 'StopEarly', 'Spikes', 'Progress', 'Tidy',
-           'Curves', 'Save', 'Spend', 'Pictures', 'find_start', 'go_on', 'report', 'train']
+           'Curves', 'HighLoss', 'Save', 'Spend', 'Pictures', 'find_start', 'go_on', 'report', 'train']
 
 # %% ../nbs/12_train.ipynb #cd78bfa0
 import sys
@@ -41,10 +41,11 @@ from .early_stopping import EarlyStopping, LossThreshold
 from .epochs import RunData, language_texts
 from .evaluate import changed_lines, comparison, evaluate, summarise, verdict
 from .figures import high_loss
-from .identity import begin, data_rows
+from .identity import begin, data_rows, refuse_crash_loop
 from .mirror import HIGH_LOSS, Sender, lay_out
 from .models.core import ADAPTER_CONFIG, Recogniser, is_out_of_memory, release_memory
 from .notify import Notifier, notify_address
+from .page import write_page
 from .preflight import OK, Preflight, check_device, load_model, look, look_at_data, preflight, refuse_links, same_run, summary
 from .processes import Team, as_pieces, first_goes, full, in_pieces, put_together
 from .signals import SignalWatch
@@ -384,6 +385,19 @@ class Curves(Guest):
     def after_step(self, run):
         if run.step in run.evals: learning_curves(read_jsonl(run.folder/'metrics.jsonl')).savefig(run.folder/'curves.png', dpi=110)
 
+# %% ../nbs/12_train.ipynb #14d019f2
+class HighLoss(Guest):
+    "Keeps high_loss.html up to date"
+    def before_run(self, run): self.after_step(run)
+
+    def after_step(self, run):
+        cfg = run.cfg
+        if not cfg.log_high_loss_samples or run.step not in run.evals: return
+        rows, samples = read_jsonl(eval_file(run, run.step)), {s.id: s for s in run.data.eval}
+        worst = high_loss(rows, cfg.high_loss_threshold, cfg.high_loss_samples_to_log)
+        facts = [f'{len(worst)} of {len(rows)} eval samples: the worst {cfg.high_loss_samples_to_log}, and all with a mean loss above {cfg.high_loss_threshold:g}.', f"To correct labels, in a notebook: from welllog_ocr.inspector import inspect; inspect('{run.folder}')"]
+        write_page(run.folder/'high_loss.html', worst, lambda r: samples[r['id']].image, f'High loss: {cfg.experiment_name}, step {run.step}', facts)
+
 # %% ../nbs/12_train.ipynb #b7b12804
 class Save(Guest):
     "Saves checkpoints, and keeps the state of the last boundary at hand"
@@ -463,7 +477,7 @@ def find_start(
     if not (folder/'run.json').exists(): return _begin(cfg, data, rows, named)
     papers, notes = same_run(cfg, data)
     named = named and papers.get('forked_from') != cfg.resume_from_checkpoint # the command that made a fork, started again, goes on with it
-    if not named: _refuse_a_crash_loop(folder)
+    if not named: refuse_crash_loop(folder)
     sweep(root)
     if named: return papers['run_id'], _named(cfg, root, papers['run_id']), notes
     found, bad = latest_valid(root, papers['run_id'])
@@ -476,13 +490,6 @@ def _before_the_first_save(cfg, papers:dict)->Snapshot|None:
     if events.exists() and any(e['event'] == 'saved' for e in read_jsonl(events)):
         raise CheckpointError(f'{cfg.run_dir}: events.jsonl tells of saved checkpoints, and {cfg.checkpoint_dir}/ holds none, so they were deleted or moved; put them back, or start anew under another experiment_name')
     return _forked(load(Path(papers['forked_from']))) if 'forked_from' in papers else None
-
-def _refuse_a_crash_loop(folder:Path):
-    "A pod that starts a run again and again after the same crash burns money for nothing"
-    crashes = [e for e in read_jsonl(folder/'events.jsonl') if e['event'] in ('crashed', 'end')][-3:] if (folder/'events.jsonl').exists() else []
-    if len(crashes) == 3 and len({(e['event'], e['step'], e.get('why')) for e in crashes}) == 1 and crashes[0]['event'] == 'crashed':
-        raise SetupError(f'{folder} has crashed three times at step {crashes[0]["step"]} with the same error ({crashes[0]["why"]}), so starting it once more would crash once more; '
-                         'mend the cause, then name a checkpoint with --resume FOLDER to go on')
 
 def _begin(cfg, data, rows, named):
     if any((cfg.run_dir/cfg.checkpoint_dir).glob('step-*')):
@@ -554,7 +561,7 @@ def _train(cfg:TrainingConfig, guests, team:Team, note:Notifier)->Path:
         budget = Budget(ledger, cfg.budget_cap, *((ready.rehearsal.eval_s, ready.rehearsal.save_s) if ready.rehearsal else ()), tell=partial(_warn, run, note))
         saver = Saver(cfg.run_dir/cfg.checkpoint_dir, run_id, cfg.max_checkpoints, metric=cfg.metric_for_best_model, tell=partial(_saved, run, budget), before=lambda: sync(run.journal))
         spikes, judge = Spikes(), Evaluate(budget.insist if cfg.budget_cap and team.n == 1 else None)
-        run.guests = [Log(), StopOnLoss(cfg), judge, *([Pictures()] if cfg.use_wandb and cfg.log_high_loss_samples else []), Study(), StopEarly(cfg), spikes, Curves(), Progress(), Tidy(), *guests, save := Save(saver, spikes), Spend(budget, save)]
+        run.guests = [Log(), StopOnLoss(cfg), judge, *([Pictures()] if cfg.use_wandb and cfg.log_high_loss_samples else []), Study(), StopEarly(cfg), spikes, Curves(), HighLoss(), Progress(), Tidy(), *guests, save := Save(saver, spikes), Spend(budget, save)]
         with first_goes(team): go_on(run, start)
         run.journal.ledger, ledger.price.tell, note.tell = ledger, run.event, run.event
         _announce(run, ready, notes)
@@ -607,6 +614,7 @@ def _ready(cfg:TrainingConfig)->Preflight:
 def _announce(run:Run, ready:Preflight, notes:list):
     print(summary(run.cfg, run.rec, run.data, ready.machine, ready.rehearsal, run.total, run.step))
     notes = notes + [str(c) for c in ready.checks if c.verdict != OK and c.name != 'run'] # what is to be said of the run is in the notes already
+    notes += [run.data.reviewed] if run.data.reviewed else []
     for w in notes: print(f'note: {w}')
     run.event('start', total_steps=run.total, train=len(run.data.train), synth_per_epoch=run.data.synth, eval=len(run.data.eval), notes=notes, skipped=[s._asdict() for s in run.data.skips],
               rehearsal=asdict(ready.rehearsal) if ready.rehearsal else None)
@@ -675,7 +683,7 @@ def _finish(run:Run, judge:Evaluate, note:Notifier)->Path:
     write_atomic(run.folder/'report.md', text + '\n')
     run.event('end', best_step=judge.best_step, best=judge.best, no_update=run.skipped, stop=run.stop)
     if run.stop: print(f'stopped at step {run.step}: {run.stop}')
-    print(f'\n{text}\n\n{run.folder}: best/ and final/ are models, report.md is this table, curves.png the course, eval/ every line')
+    print(f'\n{text}\n\n{run.folder}: best/ and final/ are models, report.md is this table, curves.png the course, eval/ every line, high_loss.html the worst of them')
     note.send(f'{run.cfg.experiment_name}: done at step {run.step}. {text.splitlines()[0]}' + (f' Cost ${run.journal.ledger.total:.2f}.' if run.journal.ledger.price.now else ''))
     return run.folder
 
