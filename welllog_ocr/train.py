@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ARGS', 'AHEAD', 'Guest', 'tell', 'sure_step', 'Diverged', 'fit', 'restore', 'Log', 'eval_file', 'Evaluate',
            'save_model', 'save_whole', 'save_final', 'Study', 'StopOnLoss', 'StopEarly', 'Spikes', 'Progress', 'Tidy',
-           'Curves', 'HighLoss', 'Save', 'find_start', 'go_on', 'report', 'train']
+           'Curves', 'HighLoss', 'Save', 'Spend', 'Pictures', 'find_start', 'go_on', 'report', 'train']
 
 # %% ../nbs/12_train.ipynb #cd78bfa0
 import sys
@@ -23,7 +23,7 @@ if is_command(globals()): run_command(lambda: ARGS.extend(_arguments()), debug='
 if ARGS and ARGS[1].print_config: raise SystemExit(0)
 
 # %% ../nbs/12_train.ipynb #8d9c7028
-import errno, math, os, re, shutil, signal, statistics, time
+import errno, math, os, re, shutil, signal, statistics, threading, time
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -35,13 +35,16 @@ from tqdm.auto import tqdm
 
 from .checkpoint import CheckpointError, Saver, set_aside, Snapshot, checkpoints, latest_valid, load, own, rng_state, set_rng_state, sweep, weights_sum
 from .config import TrainingConfig
+from .cost import Budget, BudgetReached, open_ledger
 from .core import ConfigError, SetupError, WelllogError, fsync_dir, read_jsonl, writable_dir, write_atomic, write_jsonl
 from .early_stopping import EarlyStopping, LossThreshold
 from .epochs import RunData, language_texts
 from .evaluate import changed_lines, comparison, evaluate, summarise, verdict
 from .figures import high_loss
 from .identity import begin, data_rows, refuse_crash_loop
+from .mirror import HIGH_LOSS, Sender, lay_out
 from .models.core import ADAPTER_CONFIG, Recogniser, is_out_of_memory, release_memory
+from .notify import Notifier, notify_address
 from .page import write_page
 from .preflight import OK, Preflight, check_device, load_model, look, look_at_data, preflight, refuse_links, same_run, summary
 from .processes import Team, as_pieces, first_goes, full, in_pieces, put_together
@@ -201,7 +204,10 @@ def eval_file(run:Run, step:int)->Path: return run.folder/'eval'/f'step-{step:08
 
 class Evaluate(Guest):
     "Judges the model, keeps every row, and the best model in best/"
-    def __init__(self): self.best, self.best_step = None, None
+    def __init__(
+        self,
+        beat=None, # Called again and again while the model reads; what it raises ends the evaluation
+    ): self.best, self.best_step, self.beat = None, None, beat
 
     def before_run(self, run):
         if 0 not in run.evals and run.step == 0: self.judge(run)
@@ -212,7 +218,7 @@ class Evaluate(Guest):
     def judge(self, run):
         if run.step in run.evals: return
         with run.average.applied():
-            with put_together(run.rec): rows = self.rows(run)
+            with put_together(run.rec), _beating(run.rec, self.beat): rows = self.rows(run)
             run.evals[run.step] = figures = summarise(rows)
             if run.team.first: self.write(run, rows)
             run.journal.metric(run.step, run.epoch, 'eval', **figures)
@@ -244,6 +250,14 @@ class Evaluate(Guest):
     def load_state_dict(self, state): self.best, self.best_step = state['best'], state['best_step']
 
 # %% ../nbs/12_train.ipynb #ea876596
+@contextmanager
+def _beating(rec:Recogniser, beat):
+    "Within the context, `beat` is called whenever a part of the model begins to compute"
+    hooks = [m.register_forward_pre_hook(lambda *_: beat()) for m in rec.children()] if beat else []
+    try: yield
+    finally:
+        for h in hooks: h.remove()
+
 def save_model(
     rec:Recogniser,
     folder:Path, # Replaced as a whole
@@ -348,7 +362,8 @@ class Progress(Guest):
 
     def line(self, run):
         spent = (time.monotonic() - self.started)/(run.step - self.first) # seconds a step
-        return f'step {run.step}/{run.total}  loss {run.loss:.3f}  lr {run.schedule.get_last_lr()[0]:.1e}  {spent:.2f} s a step  about {(run.total - run.step)*spent:.0f} s left'
+        cost = f'  ${run.journal.ledger.total:.2f} so far' if run.journal.ledger and run.journal.ledger.price.now else ''
+        return f'step {run.step}/{run.total}  loss {run.loss:.3f}  lr {run.schedule.get_last_lr()[0]:.1e}  {spent:.2f} s a step  about {(run.total - run.step)*spent:.0f} s left{cost}'
 
     def evals(self, run):
         for step in run.evals.keys() - self.shown:
@@ -413,6 +428,43 @@ class Save(Guest):
         if self.shadow is None or self.shadow.step == 0: return None
         self.saver.submit(self.shadow, wait=True)
         return self.saver.saved
+
+# %% ../nbs/12_train.ipynb #76a7e4d2
+class Spend(Guest):
+    "Ends the run before it costs more than `budget_cap`; stands behind `Save`"
+    def __init__(
+        self,
+        budget:Budget|None, # `None` in the processes that do as the first one does
+        save:Save,
+    ): self.budget, self.save = budget, save
+
+    def after_step(self, run):
+        if self.budget: self.count(run)
+        if run.cfg.budget_cap and run.step < run.total and not run.stop and run.team.say(bool(self.budget and self.budget.too_little(self.evaluates(run, run.step + 1), (run.step + 1) % run.cfg.save_steps == 0))):
+            self.save.copy(run)
+            raise BudgetReached(self.budget.why() if self.budget else 'the first process said so')
+
+    def evaluates(self, run, step:int)->bool: return step == run.total or step % run.cfg.eval_steps == 0
+
+    def count(self, run):
+        self.budget.stepped(run.step in run.evals)
+        every, ledger = run.cfg.eval_steps, run.journal.ledger
+        evals = run.total//every - run.step//every + (run.total % every > 0 and run.step < run.total)
+        ledger.facts |= dict(step=run.step, total_steps=run.total, forecast_usd=round(self.budget.forecast(run.total - run.step, evals), 4))
+        ledger.keep()
+
+# %% ../nbs/12_train.ipynb #16446c54
+class Pictures(Guest):
+    "Lays out the worst samples of each evaluation for a mirror; stands behind `Evaluate`"
+    def before_run(self, run):
+        (run.folder/HIGH_LOSS).mkdir(exist_ok=True)
+        self.after_step(run)
+
+    def after_step(self, run):
+        if run.step not in run.evals or (run.folder/HIGH_LOSS/f'step-{run.step:08}.jsonl').exists(): return
+        n = run.cfg.high_loss_samples_to_log
+        worst, samples = high_loss(read_jsonl(eval_file(run, run.step)), run.cfg.high_loss_threshold, n)[:n], {s.id: s for s in run.data.eval}
+        threading.Thread(target=lay_out, args=(run.folder, run.step, worst, samples), name='pictures', daemon=True).start()
 
 # %% ../nbs/12_train.ipynb #aa9790b4
 def find_start(
@@ -489,6 +541,15 @@ def train(
     refuse_links(cfg)
     team = Team()
     if not team.first: return _follow(cfg, team)
+    note = Notifier(notify_address(cfg.notify_url))
+    try: return _train(cfg, guests, team, note)
+    except Exception as e:
+        note.send(f'{cfg.experiment_name}: {type(e).__name__}: {e}')
+        raise
+    finally: note.wait()
+
+def _train(cfg:TrainingConfig, guests, team:Team, note:Notifier)->Path:
+    ledger = open_ledger(cfg.run_dir, cfg.gpu_hourly_rate, cfg.budget_cap)
     with _disk_speaks(cfg.run_dir), first_goes(team):
         ready = _ready(cfg)
         writable_dir(cfg.run_dir)
@@ -497,14 +558,33 @@ def train(
         with first_goes(team): run_id, start, notes = find_start(cfg, ready.data)
         run = Run(cfg, ready.rec, ready.data)
         for facts in took_over: run.event('took_over', **facts)
-        saver = Saver(cfg.run_dir/cfg.checkpoint_dir, run_id, cfg.max_checkpoints, metric=cfg.metric_for_best_model, tell=run.event, before=lambda: sync(run.journal))
-        spikes, judge = Spikes(), Evaluate()
-        run.guests = [Log(), StopOnLoss(cfg), judge, Study(), StopEarly(cfg), spikes, Curves(), HighLoss(), Progress(), Tidy(), *guests, save := Save(saver, spikes)]
+        budget = Budget(ledger, cfg.budget_cap, *((ready.rehearsal.eval_s, ready.rehearsal.save_s) if ready.rehearsal else ()), tell=partial(_warn, run, note))
+        saver = Saver(cfg.run_dir/cfg.checkpoint_dir, run_id, cfg.max_checkpoints, metric=cfg.metric_for_best_model, tell=partial(_saved, run, budget), before=lambda: sync(run.journal))
+        spikes, judge = Spikes(), Evaluate(budget.insist if cfg.budget_cap and team.n == 1 else None)
+        run.guests = [Log(), StopOnLoss(cfg), judge, *([Pictures()] if cfg.use_wandb and cfg.log_high_loss_samples else []), Study(), StopEarly(cfg), spikes, Curves(), HighLoss(), Progress(), Tidy(), *guests, save := Save(saver, spikes), Spend(budget, save)]
         with first_goes(team): go_on(run, start)
+        run.journal.ledger, ledger.price.tell, note.tell = ledger, run.event, run.event
         _announce(run, ready, notes)
-        return _guarded(run, judge, save)
+        with _mirrored(run): return _guarded(run, judge, save, note)
 
 # %% ../nbs/12_train.ipynb #0f97f480
+def _saved(run:Run, budget:Budget, what:str, **facts):
+    "What a `Saver` tells is an event, and says how long a save takes"
+    if what == 'saved': budget.save_s = max(budget.save_s, facts['seconds'])
+    run.event(what, **facts)
+
+def _warn(run:Run, note:Notifier, what:str, **facts):
+    run.event(what, **facts)
+    note.send(f'{run.cfg.experiment_name}: {facts["why"]}')
+
+@contextmanager
+def _mirrored(run:Run):
+    "Within the context, the run is mirrored to W&B if that is wanted"
+    sender = Sender(run.folder, asdict(run.cfg), run.event) if run.cfg.use_wandb else None
+    try: yield
+    finally:
+        if sender: sender.close()
+
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.ENOTCONN, errno.ESTALE}
 
 @contextmanager
@@ -544,30 +624,40 @@ def _follow(cfg:TrainingConfig, team:Team)->Path:
     "What every process but the first does"
     with first_goes(team): ready = _ready(cfg.replace(preflight=False))
     with first_goes(team): _, start, _ = find_start(cfg.replace(resume_from_checkpoint='auto') if cfg.resume_from_checkpoint == 'never' else cfg, ready.data)
-    run = Run(cfg, ready.rec, ready.data, [Evaluate(), Study(), Save(None)])
+    run = Run(cfg, ready.rec, ready.data, [Evaluate(), Study(), save := Save(None), Spend(None, save)])
     with first_goes(team): go_on(run, start)
-    with SignalWatch(_wait_and_leave, _deadly()): fit(run)
+    try:
+        with SignalWatch(_wait_and_leave, _deadly()): fit(run)
+    except BudgetReached: _wait_and_leave(status=BudgetReached.exit_code)
     save_final(run)
     return run.folder
 
-def _wait_and_leave(number:int):
+def _wait_and_leave(number:int=0, status:int|None=None):
     time.sleep(10) # one process that is gone would end the others in the middle of their save
-    os._exit(128 + number)
+    os._exit(128 + number if status is None else status)
 
 # %% ../nbs/12_train.ipynb #3e743914
-def _guarded(run:Run, judge:Evaluate, save:Save)->Path:
+def _guarded(run:Run, judge:Evaluate, save:Save, note:Notifier)->Path:
     "Train so that an interrupt leaves a checkpoint"
     try:
-        with SignalWatch(partial(_leave, run, save), _deadly()): fit(run)
+        with SignalWatch(partial(_leave, run, save, note), _deadly()): fit(run)
     except KeyboardInterrupt:
         print(f'\ninterrupted at step {run.step}; {_safe(run, save, "KeyboardInterrupt")}')
         return run.folder
+    except BudgetReached as e: raise _spent(run, save, e)
     except Exception as e:
         run.event('crashed', why=f'{type(e).__name__}: {e}')
         if isinstance(e, WelllogError): _safe(run, save, type(e).__name__)
         save.saver.wait() # one that is under way becomes whole
         raise
-    return _finish(run, judge)
+    return _finish(run, judge, note)
+
+def _spent(run:Run, save:Save, e:BudgetReached)->BudgetReached:
+    "Leave a checkpoint, and remember the cap: the same command with the same cap would only cost more"
+    step = save.last_words()
+    run.journal.ledger.facts['stopped_at'] = run.cfg.budget_cap
+    run.event('budget_reached', why=str(e), saved=step)
+    return BudgetReached(f'{e}; {f"step {step} is saved" if step else "no step is saved yet"}')
 
 def _deadly()->tuple:
     "In a notebook, Ctrl-C is the notebook's"
@@ -578,18 +668,23 @@ def _safe(run:Run, save:Save, why:str)->str:
     run.event('stopped', why=why, saved=step)
     return f'step {step} is saved, and the same command goes on from there' if step else 'no step is saved, and the same command begins anew'
 
-def _leave(run:Run, save:Save, number:int):
+def _leave(run:Run, save:Save, note:Notifier, number:int):
     "What the thread that hears a signal does: save, say so, and end the process, whatever the main thread is doing"
-    try: print(f'\n{signal.Signals(number).name}: {_safe(run, save, signal.Signals(number).name)}', flush=True)
+    try:
+        said = f'{signal.Signals(number).name}: {_safe(run, save, signal.Signals(number).name)}'
+        print(f'\n{said}', flush=True)
+        note.send(f'{run.cfg.experiment_name}: {said}')
+        note.wait(2)
     finally: os._exit(128 + number)
 
-def _finish(run:Run, judge:Evaluate)->Path:
+def _finish(run:Run, judge:Evaluate, note:Notifier)->Path:
     save_final(run)
     text = report(run, judge.best_step)
     write_atomic(run.folder/'report.md', text + '\n')
     run.event('end', best_step=judge.best_step, best=judge.best, no_update=run.skipped, stop=run.stop)
     if run.stop: print(f'stopped at step {run.step}: {run.stop}')
     print(f'\n{text}\n\n{run.folder}: best/ and final/ are models, report.md is this table, curves.png the course, eval/ every line, high_loss.html the worst of them')
+    note.send(f'{run.cfg.experiment_name}: done at step {run.step}. {text.splitlines()[0]}' + (f' Cost ${run.journal.ledger.total:.2f}.' if run.journal.ledger.price.now else ''))
     return run.folder
 
 # %% ../nbs/12_train.ipynb #f37ca0de
