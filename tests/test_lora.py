@@ -104,7 +104,7 @@ def test_a_quantised_tower_is_refused(vlm, monkeypatch):
     monkeypatch.setitem(chat.ARCHITECTURES, 'qwen3_vl', row)
     assert chat.count_4bit(load_recogniser(str(vlm/'model'), load_in_4bit=True).core, row.eye)['model.visual'] == 0
 
-@pytest.mark.parametrize('arch', chat.ARCHITECTURES)
+@pytest.mark.parametrize('arch', [a if a in ('qwen3_vl', 'paddleocr_vl') else pytest.param(a, marks=pytest.mark.soak) for a in chat.ARCHITECTURES]) # the tower of PaddleOCR-VL has layers called q_proj too
 def test_every_architecture(tmp_path, arch):
     "What is in 4 bits is what gets an adapter, each adapter gets a gradient, and the loss is the same with and without gradient checkpointing"
     if arch == 'smolvlm': pytest.importorskip('num2words', reason='the processor of SmolVLM asks for it')
