@@ -39,7 +39,8 @@ def main():
         cfg = TrainingConfig(output_dir=d, per_device_train_batch_size=16, gradient_accumulation_steps=-(-len(lines)//16), max_batch_cost=-1, learning_rate=args.lr, warmup_steps=20, max_steps=args.steps, ema_decay=0., weight_decay=0., augment=0., seed=args.seed)
         run = Run(cfg, rec, RunData(lines, lines, 0, 'learn', [], []))
         start = time.perf_counter()
-        print('step   loss     CER  seconds')
+        cpu = time.process_time()
+        print('step   loss     CER  seconds   of a core')
         while run.step < args.steps:
             samples, plan = run.batches(run.epoch)
             for whole, micro in loaded(run, samples, plan):
@@ -48,7 +49,7 @@ def main():
             run.epoch += 1
             if run.step % args.every == 0 or run.step == args.steps:
                 cer = summarise(evaluate(rec, lines, args.lines))['cer']
-                print(f'{run.step:4} {run.loss:6.3f} {cer:7.2%} {time.perf_counter() - start:8.1f}', flush=True)
+                print(f'{run.step:4} {run.loss:6.3f} {cer:7.2%} {time.perf_counter() - start:8.1f} {time.process_time() - cpu:11.1f}', flush=True)
                 if cer == 0: break
         turned = [replace(s, load=t.load, size=t.size) for s, t in zip(lines, lines[1:] + lines[:1])]
         print(f"images exchanged: CER {summarise(evaluate(rec, turned, args.lines))['cer']:.2%}")

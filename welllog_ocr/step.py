@@ -126,7 +126,7 @@ def cuts(
     costs = [max(run.rec.cost(samples[i]) for i in whole) for whole in plan]
     room = run.cfg.max_batch_cost if run.cfg.max_batch_cost > 0 else math.inf
     size = lambda n: max(1, int(n)//run.split) if n < math.inf else math.inf
-    return [[(part, cost) for part in parts(whole, size(run.cfg.per_device_train_batch_size), size(max(1, room//cost)))] for whole, cost in zip(plan, costs)]
+    return [[(part, cost) for part in parts(whole, size(run.cfg.per_device_train_batch_size), size(max(1, room/cost)))] for whole, cost in zip(plan, costs)]
 
 def loaded(
     run:Run,
