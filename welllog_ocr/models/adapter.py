@@ -254,6 +254,7 @@ def check_adapter(
     wrong = [n for n, p in mine.items() if not torch.equal(p.detach().cpu(), theirs[n].to(p.dtype))]
     if wrong: raise SetupError(f"'{name}': {len(wrong)} of its weights are not in the model as the file has them, such as {wrong[0]}; load it anew into its base")
 
+# %% ../../nbs/06b_adapter.ipynb #c6507ca1
 def load_adapter(
     model:nn.Module, # The base, full or in 4 bits; changed in place
     name:str,        # Folder or hub name of the adapter
