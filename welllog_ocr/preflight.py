@@ -699,7 +699,8 @@ class Preflight:
 
     def _repr_markdown_(self)->str:
         cells = [[f'**{c.verdict}**' if c.verdict != OK else OK, esc_md(c.name), esc_md(c.asked), esc_md(c.seen), esc_md(c.advice)] for c in self.checks]
-        return '\n'.join('| ' + ' | '.join(row) + ' |' for row in [['verdict', 'what', 'asked', 'seen', 'what to do'], ['---']*5, *cells])
+        table = '\n'.join('| ' + ' | '.join(row) + ' |' for row in [['verdict', 'what', 'asked', 'seen', 'what to do'], ['---']*5, *cells])
+        return '\n\n'.join([table, *([self.rec.audit()] if self.rec is not None and self.rec.audit() else [])])
 
 # %% ../nbs/11_preflight.ipynb #bc8b7f6b
 def preflight(
