@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ARGS', 'SIZES', 'LEDGER', 'CARD', 'OWN', 'Paper', 'pack', 'parts_of', 'on_paper', 'longest', 'batch_of', 'Memory',
-           'cache_bytes', 'estimate', 'note_peak', 'corrected', 'verdict_of', 'memory_table', 'main']
+           'cache_bytes', 'estimate', 'note_peak', 'corrected', 'learn_peak', 'verdict_of', 'memory_table', 'main']
 
-# %% ../nbs/10c_memory.ipynb #aa856e2f
+# %% ../nbs/10c_memory.ipynb #e59c1f82
 import sys
 
 from .config import config_from_args
@@ -15,7 +15,7 @@ from .core import is_command, run_command
 ARGS = [] # the config and the other options of a command; parsed before torch is imported, so that --help answers at once
 if is_command(globals()): run_command(lambda: ARGS.extend(config_from_args(prog='python -m welllog_ocr.memory', description='How much memory a training needs, from its config alone: nothing is downloaded.')), debug='--debug' in sys.argv, leave=False)
 
-# %% ../nbs/10c_memory.ipynb #5ec07dd8
+# %% ../nbs/10c_memory.ipynb #845385fe
 import math, statistics, weakref
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,7 +38,7 @@ from .models.adapter import add_lora, check_keep, inside, save_memory
 from .models.core import FAMILIES, Recogniser, autocast
 from .step import Average
 
-# %% ../nbs/10c_memory.ipynb #7a672eb4
+# %% ../nbs/10c_memory.ipynb #5fa7ae7e
 class Paper(TorchDispatchMode):
     "Within the context, tensors of decimal numbers have no content, and the bytes of all tensors are counted: those there are `now`, and the most there were (`peak`)"
     def __init__(self):
@@ -89,7 +89,7 @@ def _apply(self, fn, recurse=True):
                 if v is not None and (new.dtype, new.device) != (v.dtype, v.device): store[k] = nn.Parameter(new, v.requires_grad) if isinstance(v, nn.Parameter) else new
     return self
 
-# %% ../nbs/10c_memory.ipynb #aba023d1
+# %% ../nbs/10c_memory.ipynb #1dea2704
 class _Unpack(torch.autograd.Function):
     "A product with a matrix that is unpacked for the moment"
     @staticmethod
@@ -123,7 +123,7 @@ def pack(
         for k, child in list(m.named_children()):
             if type(child) is nn.Linear and not inside(f'{name}.{k}'.lstrip('.'), keep): setattr(m, k, _Packed(child))
 
-# %% ../nbs/10c_memory.ipynb #ac847d8c
+# %% ../nbs/10c_memory.ipynb #70fbaa96
 def _trocr(width:int, layers:int, heads:int, d:int, writer:int, vocab:int, kind:str='vit', **more)->dict:
     encoder = dict(model_type=kind, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=4*width, image_size=384, patch_size=16)
     return dict(encoder=encoder, decoder=dict(model_type='trocr', d_model=d, decoder_layers=writer, decoder_attention_heads=d//64 if d > 256 else 8, decoder_ffn_dim=4*d, vocab_size=vocab, max_position_embeddings=512, cross_attention_hidden_size=width, **more))
@@ -145,7 +145,7 @@ SIZES = { # name on the hub -> (model_type, what its config.json says of sizes)
         decoder=dict(model_type='mbart', d_model=1024, decoder_layers=4, vocab_size=57525, max_position_embeddings=1536, add_final_layer_norm=True, scale_embedding=True, is_encoder_decoder=False))),
 }
 
-# %% ../nbs/10c_memory.ipynb #44a44619
+# %% ../nbs/10c_memory.ipynb #9d8049c3
 def _like(config:dict, tiny, own:tuple=('pad_token_id', 'eos_token_id', 'bos_token_id'))->dict:
     "The sizes of a config, with the token numbers of a tiny one, whose processor is used"
     top = {k: v for k, v in tiny.to_dict().items() if k.endswith('_token_id')}
@@ -170,15 +170,15 @@ def parts_of(
 )->tuple: # Config, processor, and the type of the weights as they are saved
     "What a model on paper is made from. Raises `SetupError` when its sizes are not known here"
     from transformers import AutoConfig, AutoProcessor
-    if name in SIZES:
+    try: config, processor = AutoConfig.from_pretrained(name, trust_remote_code=False, local_files_only=True), AutoProcessor.from_pretrained(name, trust_remote_code=False, local_files_only=True)
+    except Exception as e: # transformers and the hub raise a dozen kinds; all mean: not here
+        if name not in SIZES:
+            raise SetupError(f"'{name}' is neither a folder nor downloaded ({type(e).__name__}), and its sizes are not in the table of the memory chapter, so nothing can be said of its memory before the download; known are {', '.join(SIZES)}") from e
         kind, sizes = SIZES[name]
         return *(_published_seq2seq(sizes) if kind == 'vision-encoder-decoder' else _published_chat(kind, sizes)), torch.bfloat16
-    try: config, processor = AutoConfig.from_pretrained(name, trust_remote_code=False), AutoProcessor.from_pretrained(name, trust_remote_code=False)
-    except Exception as e: # transformers and the hub raise a dozen kinds; all mean: not here
-        raise SetupError(f"'{name}' is neither a folder nor downloaded ({type(e).__name__}), and its sizes are not in the table of the memory chapter, so nothing can be said of its memory before the download; known are {', '.join(SIZES)}") from e
     return config, processor, getattr(config, 'dtype', None) or torch.float32
 
-# %% ../nbs/10c_memory.ipynb #ded83091
+# %% ../nbs/10c_memory.ipynb #62b98fc3
 def on_paper(
     cfg:TrainingConfig,
     paper:Paper,        # What it is made on
@@ -213,7 +213,7 @@ def _chat(cfg, model, processor):
     if cfg.gradient_checkpointing: save_memory(model)
     return ChatRecogniser(model, processor, Habits(cfg.instruction, cfg.min_pixels, cfg.max_pixels, cfg.max_seq_length, cfg.max_new_tokens), cfg.model_name)
 
-# %% ../nbs/10c_memory.ipynb #922b5303
+# %% ../nbs/10c_memory.ipynb #8697dd6e
 def longest(
     cfg:TrainingConfig,
     rec:Recogniser,
@@ -237,7 +237,7 @@ def batch_of(
     cut = parts(whole, cfg.per_device_train_batch_size, max(1, room))
     return len(cut[0]), len(cut) > 1
 
-# %% ../nbs/10c_memory.ipynb #79abc45c
+# %% ../nbs/10c_memory.ipynb #26609946
 class _Adam8bit:
     "What AdamW of bitsandbytes keeps"
     def __init__(self, params): self.params, self.kept = params, []
@@ -268,7 +268,7 @@ def _left(paper:Paper, act)->float:
     act()
     return paper.now - before
 
-# %% ../nbs/10c_memory.ipynb #08481ab1
+# %% ../nbs/10c_memory.ipynb #8067410f
 @dataclass(frozen=True)
 class Memory:
     "Bytes that a training needs"
@@ -289,7 +289,10 @@ class Memory:
     def fixed(self)->float: return sum(self.weights.values()) + self.moments + self.average
 
     @property
-    def total(self)->float: return self.factor*(self.fixed + max(self.batch + self.step, self.gradients + self.update, self.reading))
+    def training(self)->float: return self.fixed + max(self.batch + self.step, self.gradients + self.update)
+
+    @property
+    def total(self)->float: return self.factor*max(self.training, self.fixed + self.reading)
 
 def _weights(rec:Recogniser)->dict:
     packed = {id(m.weight) for m in rec.modules() if isinstance(m, _Packed)}
@@ -300,7 +303,7 @@ def _weights(rec:Recogniser)->dict:
         seen.add(key)
     return found
 
-# %% ../nbs/10c_memory.ipynb #134c89c4
+# %% ../nbs/10c_memory.ipynb #e6c49635
 def cache_bytes(
     cfg:TrainingConfig,
     rec:Recogniser,
@@ -315,18 +318,20 @@ def cache_bytes(
     wide = c.num_key_value_heads*(getattr(c, 'head_dim', None) or c.hidden_size//c.num_attention_heads)
     return 2*c.num_hidden_layers*wide*(image + words + (cfg.max_new_tokens or answer))*size
 
-# %% ../nbs/10c_memory.ipynb #b8961270
+# %% ../nbs/10c_memory.ipynb #0707e8b3
 def estimate(
     cfg:TrainingConfig,
     card:bool=True,      # For a graphics card
     tokens:int=0,        # Of the longest answer; 0: as many as the config allows
     sample:Sample|None=None, # The largest; `None`: of `longest`
+    samples:int=0,       # Of it at a time; 0: as many as the config allows
 )->Memory:
     "How much memory the training of a config needs. Raises `SetupError` when that cannot be known, `ConfigError` when the config contradicts itself"
     paper = Paper()
     rec = on_paper(cfg, paper)
     sample = sample or longest(cfg, rec, tokens)
     n, more = batch_of(cfg, rec.cost(sample))
+    n = samples or n
     batch, held = rec.collate([sample]*n), rec.collate([sample]*cfg.per_device_eval_batch_size)
     for t in _tensors((batch, held)): paper.count(t) # they are real, and lie in memory before the step begins
     with paper:
@@ -359,10 +364,11 @@ def _look(cfg, rec, batch, card):
     rec.eval()
     with _halved(cfg, card): rec.losses(batch)
 
-# %% ../nbs/10c_memory.ipynb #003f9103
+# %% ../nbs/10c_memory.ipynb #67874090
 LEDGER = 'memory.jsonl' # in output_dir
 
 def _key(cfg:TrainingConfig, m:Memory, device:str)->dict:
+    "What an estimate is corrected for"
     return dict(architecture=m.architecture, device=device, **{k: getattr(cfg, k) for k in ('bf16', 'load_in_4bit', 'optim', 'gradient_checkpointing')}, adapter=cfg.r > 0)
 
 def note_peak(
@@ -373,7 +379,7 @@ def note_peak(
 ):
     "Write a measured peak into the ledger"
     Path(cfg.output_dir).mkdir(parents=True, exist_ok=True)
-    append_jsonl(Path(cfg.output_dir)/LEDGER, dict(_key(cfg, m, device), samples=m.samples, cost=m.cost, estimate=round(m.total/m.factor), measured=round(measured)))
+    append_jsonl(Path(cfg.output_dir)/LEDGER, dict(_key(cfg, m, device), samples=m.samples, cost=m.cost, estimate=round(m.training), measured=round(measured)))
 
 def corrected(
     cfg:TrainingConfig,
@@ -381,11 +387,27 @@ def corrected(
     device:str, # Name of the card, or `cpu`
 )->Memory:
     "The estimate, multiplied by what peaks have been to estimates so far"
-    path, key = Path(cfg.output_dir)/LEDGER, _key(cfg, m, device)
-    rows = [r for r in read_jsonl(path) if {k: r.get(k) for k in key} == key][-5:] if path.exists() else []
+    rows = _rows(cfg, _key(cfg, m, device))[-5:]
     return replace(m, factor=statistics.median(r['measured']/r['estimate'] for r in rows)) if rows else m
 
-# %% ../nbs/10c_memory.ipynb #ddfa6818
+def _rows(cfg, key:dict)->list[dict]:
+    path = Path(cfg.output_dir)/LEDGER
+    return [r for r in read_jsonl(path) if {k: r.get(k) for k in key} == key] if path.exists() else []
+
+def learn_peak(
+    cfg:TrainingConfig,
+    rec:Recogniser,  # As it was trained
+    sample:Sample,   # The largest of the batch
+    samples:int,     # In the batch
+    device:str,      # Name of the card
+    measured:float,  # Bytes at the peak of the step, weights included
+):
+    "Estimate a step that was done for real, and write both figures into the ledger, unless there are enough"
+    if rec.model.config.model_type not in FAMILIES or FAMILIES[rec.model.config.model_type][0] == 'ctc': return
+    m = estimate(cfg, sample=sample, samples=samples)
+    if len(_rows(cfg, _key(cfg, m, device))) < 5: note_peak(cfg, m, device, measured)
+
+# %% ../nbs/10c_memory.ipynb #3a73b11f
 CARD, OWN = 24*2**30, .8e9 # Bytes of the usual card; of it, what is not ours
 
 def verdict_of(
@@ -406,7 +428,7 @@ def memory_table(
     learned = f', {m.factor:.2f} times the step on paper, as measured before' if m.factor != 1 else ''
     return '\n'.join([*lines, f'{"at most at one time" + learned:66} {m.total/1e9:8.2f} GB', f'{f"a card of {card/2**30:.0f} GB: it " + verdict_of(m, card):66} {(card - OWN)/1e9:8.2f} GB'])
 
-# %% ../nbs/10c_memory.ipynb #58be324f
+# %% ../nbs/10c_memory.ipynb #41277230
 def main(
     cfg:TrainingConfig,
 ):
