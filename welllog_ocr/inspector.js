@@ -193,7 +193,7 @@ export default {
 
 function build() {
   const ui = {id: 'wl' + Math.random().toString(36).slice(2) + '-', buttons: {}};
-  const button = (key, text) => (ui.buttons[key] = el('button', {type: 'button', 'aria-keyshortcuts': key}, text + ' ', el('kbd', {textContent: key, 'aria-hidden': 'true'})));
+  const button = (key, text, name = text) => (ui.buttons[key] = el('button', {type: 'button', 'aria-keyshortcuts': key, 'aria-label': name}, text + ' ', el('kbd', {textContent: key, 'aria-hidden': 'true'})));
   ui.sort = el('select', {}); ui.up = el('button', {type: 'button'}); ui.which = el('select', {}); ui.count = el('output', {});
   ui.filter = el('input', {type: 'search', placeholder: 'KB  made:typed  loss>2', spellcheck: false});
   ui.rows = el('div', {className: 'rows'}); ui.tall = el('div', {className: 'tall'}, ui.rows);
@@ -208,7 +208,7 @@ function build() {
   ui.helpButton = el('button', {type: 'button', 'aria-expanded': 'false', 'aria-keyshortcuts': '?'}, 'Keys ', el('kbd', {textContent: '?', 'aria-hidden': 'true'}));
   const label = (text, node) => el('label', {}, text + ' ', node);
   ui.detail = el('section', {className: 'detail', 'aria-label': 'Sample'},
-    el('div', {className: 'head'}, ui.place, ui.name, ui.state, el('span', {className: 'tools'}, button('-', '−'), ui.zoom, button('+', '+'), button('0', 'fit'))),
+    el('div', {className: 'head'}, ui.place, ui.name, ui.state, el('span', {className: 'tools'}, button('-', '−', 'zoom out'), ui.zoom, button('+', '+', 'zoom in'), button('0', 'fit', 'fit the picture'))),
     ui.frame, ui.html,
     el('div', {className: 'edit'}, label('Label', ui.text), el('div', {className: 'line'}, ui.keep, ui.hint, ui.unsaved), label('Note', ui.note)),
     el('div', {className: 'line acts'}, button('k', 'Previous'), button('j', 'Next'), button('a', 'Accept'), button('p', 'Take prediction'), button('e', 'Edit'), button('d', 'Drop'), button('m', 'Unsure'), button('u', 'Undo'), ui.helpButton), ui.help);
