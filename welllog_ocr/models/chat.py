@@ -323,6 +323,8 @@ def save_pretrained(
 HABITS = 'welllog.json'
 
 # %% ../../nbs/06c_chat.ipynb #cd93d576
+def _first_line(e:Exception)->str: return next(iter(str(e).splitlines()), '')
+
 def _base(
     name:str, # A folder, or a hub name
     **how,    # Handed on to transformers; float32 unless it says otherwise
@@ -331,7 +333,7 @@ def _base(
     from transformers import AutoModelForImageTextToText
     how = dict(dtype=torch.float32) | how
     try: model, report = AutoModelForImageTextToText.from_pretrained(name, trust_remote_code=False, use_safetensors=True, output_loading_info=True, **how)
-    except Exception as e: raise SetupError(f"'{name}': its weights cannot be loaded ({type(e).__name__}: {str(e).splitlines()[0]}); take a folder that was saved whole") from e
+    except Exception as e: raise SetupError(f"'{name}': its weights cannot be loaded ({type(e).__name__}: {_first_line(e)}); take a folder that was saved whole") from e
     if report['missing_keys']: raise SetupError(f"'{name}': lacks {len(report['missing_keys'])} weights, such as {sorted(report['missing_keys'])[0]}; take a folder that was saved whole")
     return model
 
@@ -339,7 +341,7 @@ def _processor(name:str):
     "Its processor. Raises `SetupError` when it is not there or takes no images"
     from transformers import AutoProcessor
     try: proc = AutoProcessor.from_pretrained(name, trust_remote_code=False)
-    except Exception as e: raise SetupError(f"'{name}': its processor cannot be loaded ({type(e).__name__}: {str(e).splitlines()[0]}); copy the processor and tokenizer files of the model it was made from into it") from e
+    except Exception as e: raise SetupError(f"'{name}': its processor cannot be loaded ({type(e).__name__}: {_first_line(e)}); copy the processor and tokenizer files of the model it was made from into it") from e
     if not getattr(proc, 'image_token', None) or not hasattr(proc, 'image_processor'): raise SetupError(f"'{name}': its processor ({type(proc).__name__}) knows no image token, so the model would not see any image; take a vision-language model")
     return proc
 
