@@ -231,6 +231,8 @@ def _png(img:Image.Image)->str:
     img.save(buffer, 'PNG')
     return f'data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}'
 
+def _lines(text:str)->str: return '<br>'.join(esc(line, len(text)) for line in text.split('\n')) # whole: the end of an answer is what one wants to see
+
 @patch
 def batch_html(
     self:ChatRecogniser,
@@ -243,7 +245,7 @@ def batch_html(
         text = self.tok.decode(asked)
         n, text = text.count(token), text.replace(token, '\0', 1).replace(token, '').replace('\0', token)
         img = _laid(s.image, self.canvas(s.image.size)).resize(self.seen(s.image.size))
-        parts.append(f'<p><img src="{_png(img)}" style="max-width:100%"><br><code style="color:#777">{esc(text)}</code><code style="background:#cfc;color:#000">{esc(self.tok.decode(learned))}</code>'
+        parts.append(f'<p><img src="{_png(img)}" style="max-width:100%"><br><code style="color:#777">{_lines(text)}</code><code style="background:#cfc;color:#000">{_lines(self.tok.decode(learned))}</code>'
                      f'<br><small>{n} image tokens, {len(asked) - n} of the question, {len(learned)} learned; {sum(mask)} of {self.habits.max_seq_length}</small></p>')
     return ''.join(parts)
 
