@@ -2,7 +2,7 @@
 
 Choose it where speed counts: less than half the size of Qwen3-VL-2B, so it reads and trains faster, and it knows documents and tables from the start. It is small enough to stay in 16 bits.
 
-On a card of 24 GB: about ESTIMATE_PADDLE GB at most.
+On a card of 24 GB: about 2.9 GB at most.
 """
 from pathlib import Path
 

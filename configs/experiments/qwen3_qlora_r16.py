@@ -2,9 +2,9 @@
 
 Choose it first of the experiments on whole pages: it fits any card from 12 GB on, and rank 16 is enough to learn how headers are laid out and written down.
 
-On a card of 24 GB: about ESTIMATE_R16 GB at most, by `python -m welllog_ocr.memory --config configs/experiments/qwen3_qlora_r16.py`.
+On a card of 24 GB: about 5.7 GB at most, by `python -m welllog_ocr.memory --config configs/experiments/qwen3_qlora_r16.py`.
 
-Without --data_path it learns from drawn pages. `max_seq_length` is 4,096, since a page is about 1,000 tokens of image and 1,000 to 2,000 of markdown, and what is longer is left out and listed, never cut.
+`gpu_hourly_rate` is an example: set what your machine costs, or the budget means nothing. Without --data_path it learns from drawn pages. `max_seq_length` is 4,096, since a page is about 1,000 tokens of image and 1,000 to 2,000 of markdown, and what is longer is left out and listed, never cut.
 """
 from pathlib import Path
 
@@ -17,4 +17,4 @@ config = base.replace(
     learning_rate=2e-4, per_device_train_batch_size=2, gradient_accumulation_steps=4, per_device_eval_batch_size=4, warmup_steps=5,
     optim='adamw_8bit', weight_decay=0.01, lr_scheduler_type='linear', max_steps=500, ema_decay=0., seed=3407,
     logging_steps=1, eval_steps=50, save_steps=50, early_stopping_patience=3, early_stopping_min_delta=0.001, early_stopping_min_evals=2, train_loss_threshold=0.,
-    gpu_hourly_rate=0.7, budget_cap=10., volume='')
+    gpu_hourly_rate=0.7, budget_cap=10.)
