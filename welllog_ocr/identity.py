@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CLASSES', 'CLASS_OF', 'PACKAGES', 'config_changes', 'changes_text', 'data_rows', 'data_changes', 'versions', 'begin',
-           'check_same']
+           'check_same', 'refuse_crash_loop']
 
 # %% ../nbs/10a_identity.ipynb #1dc2da86
 import platform, secrets
@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .config import TrainingConfig
-from .core import ConfigError, DataError, first_few, read_json, read_jsonl, write_json, write_jsonl
+from .core import ConfigError, DataError, SetupError, first_few, read_json, read_jsonl, write_json, write_jsonl
 
 # %% ../nbs/10a_identity.ipynb #46dd4b27
 CLASSES = dict(
@@ -58,7 +58,7 @@ def data_changes(
     return '; '.join(parts) or ('the same rows in another order' if old != new else '')
 
 # %% ../nbs/10a_identity.ipynb #37230221
-PACKAGES = ('welllog_ocr', 'torch', 'transformers', 'accelerate', 'numpy', 'pillow', 'opencv-python-headless', 'rapidocr')
+PACKAGES = ('welllog_ocr', 'torch', 'transformers', 'accelerate', 'peft', 'bitsandbytes', 'numpy', 'pillow', 'opencv-python-headless', 'rapidocr')
 
 def versions()->dict:
     "Versions that the bits of a result depend on; `None` for what is not installed as a package"
@@ -101,3 +101,13 @@ def check_same(
     other = {k: (papers['versions'].get(k), v) for k, v in versions().items() if papers['versions'].get(k) != v}
     if other: notes.append(f'versions differ, so results may differ in their last bits: {changes_text(other)}')
     return papers, notes
+
+# %% ../nbs/10a_identity.ipynb #ece4bf98
+def refuse_crash_loop(
+    folder:Path, # Of a run
+):
+    "Raises `SetupError` when the last three ends of a run were the same crash"
+    ends = [e for e in read_jsonl(folder/'events.jsonl') if e['event'] in ('crashed', 'end')][-3:] if (folder/'events.jsonl').exists() else []
+    if len(ends) == 3 and len({(e['event'], e['step'], e.get('why')) for e in ends}) == 1 and ends[0]['event'] == 'crashed':
+        raise SetupError(f'{folder} has crashed three times at step {ends[0]["step"]} with the same error ({ends[0]["why"]}), so starting it once more would crash once more; '
+                         'mend the cause, then name a checkpoint with --resume FOLDER to go on')

@@ -8,7 +8,7 @@ __all__ = ['ARGS', 'OK', 'WARNING', 'FAILURE', 'PASS_ON', 'Check', 'ask', 'size_
            'check_room', 'mounted', 'check_volume', 'check_workers', 'counting_kept', 'memory_need', 'check_memory',
            'check_sigterm', 'load_model', 'model_text', 'data_checks', 'doctor_checks', 'look_at_data', 'same_run',
            'is_taken', 'check_run', 'steps_done', 'Rehearsal', 'put_back', 'TooLarge', 'rehearse', 'forecast',
-           'time_lines', 'summary', 'PreflightError', 'Preflight', 'preflight', 'main']
+           'time_lines', 'summary', 'is_here', 'check_estimate', 'PreflightError', 'Preflight', 'preflight', 'main']
 
 # %% ../nbs/11_preflight.ipynb #456f4627
 import sys
@@ -43,9 +43,11 @@ from .doctor import quick
 from .epochs import RunData, run_data
 from .identity import check_same, data_rows
 from .loader import batches
-from .models.core import Recogniser, autocast, default_device, family, freeze, has_bf16, load_recogniser, release_memory, to_device
+from .models.adapter import weight_count
+from .memory import corrected, estimate, learn_peak, verdict_of
+from .models.core import EMBEDDED, Recogniser, autocast, default_device, family, freeze, has_bf16, is_out_of_memory, load_recogniser, release_memory, to_device
 from .sources import locate
-from .step import Run, capture, cuts, is_out_of_memory, total_steps, train_step
+from .step import Run, capture, cuts, total_steps, train_step
 
 # %% ../nbs/11_preflight.ipynb #7f17521c
 OK, WARNING, FAILURE = 'ok', 'warning', 'failure'
@@ -245,7 +247,12 @@ def state_sizes(
 )->dict: # file -> bytes
     "How large the files of a checkpoint are: what is trained; and two moments and perhaps an average of it"
     trained = sum(p.numel()*p.element_size() for p in rec.trainable().values())
-    return dict(model=trained, optimizer=trained*(3 if cfg.ema_decay else 2))
+    return {rec.saved_as: trained, 'optimizer': _moments(cfg, rec) + (trained if cfg.ema_decay else 0)}
+
+def _moments(cfg, rec)->int:
+    "Bytes of the two moments of each weight; in 8 bits a block of 256 has a scale beside it, and tensors below 4096 stay as they are"
+    small = lambda p: cfg.optim == 'adamw_8bit' and p.numel() >= 4096
+    return sum(2*(p.numel() + p.numel()//64 if small(p) else p.numel()*p.element_size()) for p in rec.trainable().values())
 
 def check_room(
     cfg:TrainingConfig,
@@ -332,7 +339,7 @@ def memory_need(
     "What a step needs beside what the forward pass keeps"
     sizes = state_sizes(cfg, rec)
     weights = sum(t.numel()*t.element_size() for t in rec.state_dict().values()) if device != 'cpu' else 0
-    return dict(weights=weights, gradients=sizes['model'], moments=2*sizes['model'], average=sizes['optimizer'] - 2*sizes['model'])
+    return dict(weights=weights, gradients=sizes[rec.saved_as], moments=_moments(cfg, rec), average=sizes['optimizer'] - _moments(cfg, rec))
 
 def check_memory(
     machine:Machine,
@@ -402,7 +409,7 @@ def load_model(
 def model_text(
     cfg:TrainingConfig,
     rec:Recogniser,
-)->str: return f'{cfg.model_name}: {sum(p.numel() for p in rec.parameters())/1e6:.2f} M weights, {sum(p.numel() for p in rec.trainable().values())/1e6:.2f} M trained'
+)->str: return f'{cfg.model_name}: {sum(map(weight_count, rec.parameters()))/1e6:.2f} M weights, {sum(map(weight_count, rec.trainable().values()))/1e6:.2f} M trained'
 
 # %% ../nbs/11_preflight.ipynb #0c470744
 def data_checks(
@@ -493,11 +500,12 @@ def put_back(
     rec:Recogniser,
 ):
     "After the context, weights, mode and random generators are as they were"
-    kept, state, mode = cpu_copy(rec.state_dict()), rng_state(), rec.training
+    changing = {**rec.trainable(), **dict(rec.named_buffers())}
+    kept, state, mode = cpu_copy(changing), rng_state(), rec.training
     try: yield
     finally:
         with torch.no_grad():
-            for name, t in rec.state_dict().items(): t.copy_(kept[name])
+            for name, t in changing.items(): t.copy_(kept[name])
         rec.zero_grad(set_to_none=True)
         rec.train(mode)
         set_rng_state(*state)
@@ -556,7 +564,9 @@ def _largest(run:Run, samples:list, todo:list, machine:Machine)->dict: # `kept`,
         try: _timed_step(run, [batch])
         except Exception as e:
             if not is_out_of_memory(e): raise
-        else: return dict(facts, peak=peak())
+        else:
+            if run.device.type == 'cuda': learn_peak(run.cfg, run.rec, samples[part[0]], len(part), machine.name, torch.cuda.max_memory_allocated())
+            return dict(facts, peak=peak())
         if len(part) == 1: raise TooLarge(_hopeless(check))
         batch, part = None, part[:len(part)//2]
         run.optimizer.zero_grad(); release_memory()
@@ -609,7 +619,7 @@ def rehearse(
     "A few real steps, a batch of the evaluation, and a save. Raises `SetupError`: as `TooLarge` when the memory is too small"
     lost = []
     with put_back(rec):
-        run = Run(cfg, rec, data)
+        run = Run(cfg, rec, data, alone=True) # the others wait meanwhile
         run.event = lambda what, **facts: lost.append(f'{what}: {facts.get("id", "")} {facts.get("why", "")}')
         samples, plan = run.batches(0)
         todo = cuts(run, samples, plan)
@@ -662,6 +672,28 @@ def summary(
         *(time_lines(cfg, r, at) if r else []),
         f'folder    {cfg.run_dir}' + (f', going on from step {at}' if at else '')])
 
+# %% ../nbs/11_preflight.ipynb #172d7143
+def is_here(
+    name:str, # Of a model
+)->bool:
+    "Does a model lie on this machine: in a folder, in a package, or downloaded?"
+    from huggingface_hub import try_to_load_from_cache
+    if name == EMBEDDED or Path(name).exists() or name.count('/') != 1: return True # what is no name of the hub, is not downloaded either
+    return any(isinstance(try_to_load_from_cache(name, file), str) for file in ('config.json', 'adapter_config.json'))
+
+def check_estimate(
+    cfg:TrainingConfig,
+    machine:Machine,
+)->Check:
+    "Will the training fit, by an estimate?"
+    asked, say = 'will it fit, by an estimate from the config alone?', size_text
+    try: m = corrected(cfg, estimate(cfg, machine.device != 'cpu'), machine.name or machine.device)
+    except WelllogError as e: return Check('estimate', asked, f'nothing can be said before the download: {e}', WARNING)
+    seen = (f'about {say(m.total)} at most: {say(m.fixed)} of weights, moments and average, {say(m.batch + m.step)} in a step of {m.samples} x {m.cost} tokens and patches, {say(m.reading)} in an evaluation; '
+            f'{say(machine.free)} are free, and a training on a card of 24 GB {verdict_of(m)}')
+    if m.total > machine.free: return Check('estimate', asked, seen, FAILURE, 'take a smaller max_batch_cost, max_seq_length or per_device_eval_batch_size, gradient_checkpointing=True, or load_in_4bit=True with an r; or start it on a larger card')
+    return Check('estimate', asked, seen)
+
 # %% ../nbs/11_preflight.ipynb #56cf994a
 class PreflightError(SetupError):
     "Something is wrong that would end the run"
@@ -687,11 +719,13 @@ class Preflight:
     def __str__(self)->str:
         rows = [f'{c.verdict.upper() if c.verdict != OK else OK:8} {c.name:9} {c.asked}\n{"":19}{c.seen}' + (f'\n{"":16}-> {c.advice}' if c.advice else '') for c in self.checks]
         ready = self.rec is not None and self.data is not None and self.rehearsal
-        return '\n'.join(rows) + ('\n\n' + summary(self.cfg, self.rec, self.data, self.machine, self.rehearsal, at=steps_done(self.cfg)) if ready else '')
+        audit = self.rec.audit() if self.rec is not None else ''
+        return '\n'.join(rows) + (f'\n\n{audit}' if audit else '') + ('\n\n' + summary(self.cfg, self.rec, self.data, self.machine, self.rehearsal, at=steps_done(self.cfg)) if ready else '')
 
     def _repr_markdown_(self)->str:
         cells = [[f'**{c.verdict}**' if c.verdict != OK else OK, esc_md(c.name), esc_md(c.asked), esc_md(c.seen), esc_md(c.advice)] for c in self.checks]
-        return '\n'.join('| ' + ' | '.join(row) + ' |' for row in [['verdict', 'what', 'asked', 'seen', 'what to do'], ['---']*5, *cells])
+        table = '\n'.join('| ' + ' | '.join(row) + ' |' for row in [['verdict', 'what', 'asked', 'seen', 'what to do'], ['---']*5, *cells])
+        return '\n\n'.join([table, *([self.rec.audit()] if self.rec is not None and self.rec.audit() else [])])
 
 # %% ../nbs/11_preflight.ipynb #bc8b7f6b
 def preflight(
@@ -704,22 +738,30 @@ def preflight(
     "Ask everything that can be asked before a run. Nothing is left behind, and a run folder that exists is not touched"
     f = Preflight(cfg)
     add = f.checks.append
-    f.rec = ask(f.checks, 'model', 'is it there, does it load, can it be trained?', partial(load_model, cfg))
-    if f.rec is not None: add(Check('model', 'is it there, does it load, can it be trained?', model_text(cfg, f.rec)))
+    f.machine = machine or look(env)
+    _ask_model(f)
     state = rng_state()
     f.data, said = ask(f.checks, 'data', 'can the data be read?', partial(look_at, cfg, f.rec)) or (None, [])
     f.checks += said
     new = ask(f.checks, 'run', _RUN, partial(check_run, cfg, f.data)) if f.data is not None else None
     if new: add(new)
-    f.machine = machine or look(env)
     add(check_device(f.machine, cfg.bf16, env))
     _ask_disk(f, env)
     add(check_sigterm(proc))
     if f.rec is not None and f.data is not None and not is_taken(cfg.run_dir): _ask_rehearsal(f)
+    if f.rec is None: add(Check('untried', 'what could not be looked at?', 'without the model: which samples suit it, a step, an evaluation and a save', WARNING, 'ask again once the model is there'))
     set_rng_state(*state)
     return f
 
 # %% ../nbs/11_preflight.ipynb #1ccd7afe
+def _ask_model(f:Preflight):
+    asked = 'is it there, does it load, can it be trained?'
+    if not is_here(f.cfg.model_name):
+        f.checks.append(check_estimate(f.cfg, f.machine))
+        if f.checks[-1].verdict == FAILURE: return f.checks.append(Check('model', asked, f'{f.cfg.model_name} is not here, and was not downloaded, since its training would not fit', WARNING))
+    f.rec = ask(f.checks, 'model', asked, partial(load_model, f.cfg))
+    if f.rec is not None: f.checks.append(Check('model', asked, model_text(f.cfg, f.rec)))
+
 def _ask_disk(f:Preflight, env):
     volume = check_volume(f.cfg, env)
     f.checks.append(volume)
@@ -729,7 +771,8 @@ def _ask_disk(f:Preflight, env):
     if output is None: return
     check, f.speed = output
     f.checks.append(check)
-    if f.rec is not None: f.checks.append(check_room(f.cfg, sum(sizes.values()), sum(t.numel()*t.element_size() for t in f.rec.state_dict().values())))
+    saved = f.rec.trainable() if f.rec is not None and f.rec.saved_as == 'adapter' else f.rec.state_dict() if f.rec is not None else {}
+    if f.rec is not None: f.checks.append(check_room(f.cfg, sum(sizes.values()), sum(t.numel()*t.element_size() for t in saved.values())))
 
 def _ask_rehearsal(f:Preflight):
     asked = 'does a step work, on the largest batch there is, and a save?'
