@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .config import TrainingConfig
-from .core import ConfigError, DataError, SetupError, first_few, read_json, read_jsonl, write_json, write_jsonl
+from .core import ConfigError, DataError, SetupError, first_few, read_json, read_jsonl, redact_all, write_json, write_jsonl
 
 # %% ../nbs/10a_identity.ipynb #46dd4b27
 CLASSES = dict(
@@ -76,9 +76,9 @@ def begin(
     **more,             # Such as `forked_from`
 )->dict: # What went into run.json
     "Write the papers of a new run; run.json comes last, and makes it one"
-    write_json(folder/'config.json', asdict(cfg))
+    write_json(folder/'config.json', redact_all(asdict(cfg))) # a path can hold a token
     write_jsonl(folder/'data.jsonl', rows)
-    papers = dict(run_id=secrets.token_hex(6), config_hash=cfg.hash, data_fingerprint=fingerprint, versions=versions(), **more)
+    papers = redact_all(dict(run_id=secrets.token_hex(6), config_hash=cfg.hash, data_fingerprint=fingerprint, versions=versions(), **more))
     write_json(folder/'run.json', papers)
     return papers
 
@@ -91,7 +91,7 @@ def check_same(
 )->tuple[dict, list[str]]: # Content of run.json; what is different and allowed
     "May the run go on? Raises `ConfigError` or `DataError` when it would not be the same run"
     papers, old = read_json(folder/'run.json'), read_json(folder/'config.json')
-    recorded, refused = config_changes(old, asdict(cfg))
+    recorded, refused = config_changes(old, redact_all(asdict(cfg)))
     if refused: raise ConfigError(f'{folder} was started with other settings ({changes_text(refused)}), and its figures would mix two experiments; '
                                   'restore them, or give the new settings an experiment_name of their own (--resume FOLDER then starts from a checkpoint)')
     if papers['data_fingerprint'] != fingerprint:

@@ -278,15 +278,15 @@ class Sender:
         folder:Path,          # Run folder, with run.json in it
         config:dict,          # Settings of the run
         tell,                 # Called with what happened, and facts, from a thread
-        linger:float=LINGER,  # Seconds that W&B gets at the end
+        linger:float|None=None, # Seconds that W&B gets at the end; `None`: `LINGER`
     ):
-        self.folder, self.tell, self.linger = Path(folder), tell, linger
+        self.folder, self.tell, self.linger = Path(folder), tell, LINGER if linger is None else linger
         path = os.pathsep.join([str(Path(find_spec('welllog_ocr').origin).parents[1]), *filter(None, [os.environ.get('PYTHONPATH')])])
         env = {**os.environ, 'PYTHONPATH': path, 'WANDB_ERROR_REPORTING': 'false', 'WANDB_SILENT': 'true', 'WANDB_DATA_DIR': str(self.folder.resolve()/'wandb'/'data'), 'WANDB_CACHE_DIR': str(self.folder.resolve()/'wandb'/'cache')} # on the volume of the run, and not in a home that a pod loses
         self.process = subprocess.Popen([sys.executable, '-m', 'welllog_ocr.mirror', str(self.folder), '--child'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True, env=env)
         self.thread = threading.Thread(target=self._listen, name='mirror', daemon=True)
         self.thread.start()
-        try: self.process.stdin.write(json.dumps(_job(self.folder, config, pid=os.getpid(), linger=linger)).encode() + b'\n'); self.process.stdin.flush()
+        try: self.process.stdin.write(json.dumps(_job(self.folder, config, pid=os.getpid(), linger=self.linger)).encode() + b'\n'); self.process.stdin.flush()
         except BrokenPipeError: pass # it died at once; `close` says so
 
     def _listen(self):
