@@ -189,6 +189,7 @@ class Watch:
     def __str__(self): return headline(state(self.run))
     def close(self): self.end.set()
 
+# %% ../nbs/16_runpod.ipynb #b1be83b5
 _WATCHES = {} # one view of a run at a time: run the cell again, and the old thread ends
 
 def watch(
