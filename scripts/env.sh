@@ -1,4 +1,5 @@
-# Sourced by the other scripts. `ensure_env [EXTRA]` makes .venv with everything that is needed, and does nothing when it is there already.
+# shellcheck shell=bash
+# Sourced by the other scripts. `ensure_env run|EXTRA` makes .venv with everything that is needed, and does nothing when it is there already.
 # A torch that the machine brings along (a GPU pod does) is kept; otherwise the tested versions of constraints.txt are installed.
 
 find_python() {
@@ -11,8 +12,8 @@ find_python() {
 }
 
 ensure_env() {
-    local extra="${1:-}" python stamp site=() pins=constraints.txt
-    stamp=".venv/.ready-${extra:-run}-$(cat settings.ini setup.py constraints.txt | cksum | cut -d' ' -f1)"
+    local extra="${1#run}" python stamp site=() pins=constraints.txt
+    stamp=".venv/.ready-$1-$(cat settings.ini setup.py constraints.txt | cksum | cut -d' ' -f1)"
     [ -f "$stamp" ] && return
     if [ ! -x .venv/bin/python ]; then
         python=$(find_python) || return 2

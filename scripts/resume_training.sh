@@ -10,17 +10,17 @@ case "${1:-}" in -h|--help) sed -n '2,3s/^# //p' "$0"; exit 0;; esac
 what=""
 if [ $# -gt 0 ] && [ "${1#--}" = "$1" ]; then what="$1"; shift; fi
 if [ -z "$what" ]; then
-    what=$(ls -td runs/*/run.json 2>/dev/null | head -1 | xargs -r dirname)
+    for run in runs/*/run.json; do [ -f "$run" ] && { [ -z "$what" ] || [ "$run" -nt "$what/run.json" ]; } && what=$(dirname "$run"); done
     [ -n "$what" ] || { echo "There is no run in runs/; start one with scripts/quickstart.sh, or name its folder: $0 RUN" >&2; exit 2; }
 fi
 [ -e "$what" ] || { echo "$what does not exist; name a run folder (it holds run.json) or one of its checkpoints (step-...)" >&2; exit 2; }
 
-ensure_env
-run="$what" resume=auto
+ensure_env run
+run="$what" resume=auto only=()
 if [ -f "$what/manifest.json" ] || [[ "$(basename "$what")" == step-* ]]; then
-    resume="$what" run=$(dirname "$(dirname "$what")")
+    resume="$what" run=$(dirname "$(dirname "$what")") only=(--checkpoint "$what")
 fi
 [ -f "$run/run.json" ] || { echo "$run holds no run.json, so it is not a run; name a run folder or one of its checkpoints" >&2; exit 2; }
 
-.venv/bin/python -m welllog_ocr.checkpoint "$run" $([ "$resume" = auto ] || echo --checkpoint "$resume")
+.venv/bin/python -m welllog_ocr.checkpoint "$run" "${only[@]}"
 exec .venv/bin/python -m welllog_ocr.train --config "$run/config.json" --output_dir "$(dirname "$run")" --experiment_name "$(basename "$run")" --resume "$resume" "$@"

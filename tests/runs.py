@@ -1,4 +1,4 @@
-"""Tiny trainings that take a second, what is left of them, and the script that kills them: python tests/runs.py KILLS"""
+"""Tiny trainings that take a second, what is left of them, and the script that kills them: python tests/runs.py KILLS [KIND]"""
 import hashlib, json, os, random, shutil, signal, sys, tempfile, time
 from pathlib import Path
 
@@ -21,6 +21,18 @@ def tiny(folder, **changes):
 def make_model(folder):
     from welllog_ocr.models.ctc import tiny_ctc
     tiny_ctc(ALL).save_pretrained(folder/'model')
+
+def adapted(folder, **changes):
+    "The same for a vision-language model with LoRA; its moments are in 8 bits, those of the smaller tensors in 32"
+    return tiny(folder, **{**dict(extra_characters='', language_weight=0., max_new_tokens=4, min_pixels=1024, max_pixels=16384, synth_lines=16, max_steps=8, eval_steps=4, r=64, lora_dropout=.1, optim='adamw_8bit', gradient_checkpointing=True), **changes})
+
+def quantised(folder, **changes): return adapted(folder, load_in_4bit=True, bf16=True, **changes)
+
+def make_vlm(folder):
+    from welllog_ocr.models.chat import tiny_chat
+    tiny_chat(width=64, depth=1).save_pretrained(folder/'model')
+
+KINDS = dict(ctc=(make_model, tiny), lora=(make_vlm, adapted), qlora=(make_vlm, quantised))
 
 def outcome(run):
     "All that a run left, clocks aside: state, metrics, evaluations, models"
@@ -50,10 +62,11 @@ def in_child(work, kill_after=None):
         status = os.waitpid(pid, 0)[1]
     return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
-def kill(n:int, seed:int=0)->dict:
+def kill(n:int, kind:str='ctc', seed:int=0)->dict:
     "Kill trainings at random times and start them again until they are done, `n` kills in all; compare with one that was left alone"
     folder, rng = Path(tempfile.mkdtemp(prefix='kills-')), random.Random(seed)
-    in_child(lambda: make_model(folder))
+    make, tiny = KINDS[kind]
+    in_child(lambda: make(folder))
     start = time.monotonic()
     assert in_child(lambda: train(tiny(folder, experiment_name='alone'))) == 0
     whole = time.monotonic() - start
@@ -79,13 +92,17 @@ def kill(n:int, seed:int=0)->dict:
     shutil.rmtree(folder)
     return dict(kills=kills, runs=runs, bit_equal=equal)
 
-def import_ahead():
+def import_ahead(kind='ctc'):
     "What a training imports late, so that each child has it from the start"
     import datasets, matplotlib.backends.backend_agg, matplotlib.figure
     from transformers import AutoConfig, AutoImageProcessor, AutoModelForTextRecognition, PPOCRV6SmallRecForTextRecognition, PPOCRV6SmallRecImageProcessor
     from welllog_ocr.models.ctc import CTCRecogniser
+    if kind != 'ctc':
+        import bitsandbytes, peft
+        from transformers import AutoModelForImageTextToText, AutoProcessor, Qwen3VLForConditionalGeneration, Qwen3VLProcessor
+        from welllog_ocr.models.chat import ChatRecogniser
 
 if __name__ == '__main__':
     torch.set_num_threads(1)
-    import_ahead()
-    print(json.dumps(kill(int(sys.argv[1]))))
+    import_ahead(*sys.argv[2:])
+    print(json.dumps(kill(int(sys.argv[1]), *sys.argv[2:])))

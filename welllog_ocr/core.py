@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['WelllogError', 'ConfigError', 'DataError', 'ImageError', 'EmptyLabel', 'SetupError', 'did_you_mean', 'first_few',
            'fsync_dir', 'write_atomic', 'write_json', 'read_json', 'append_jsonl', 'write_jsonl', 'read_jsonl',
-           'writable_dir', 'sha256_file', 'stable_hash', 'rng_for', 'seed_all', 'redact', 'visible', 'esc', 'esc_md',
-           'is_command', 'run_command']
+           'writable_dir', 'sha256_file', 'stable_hash', 'rng_for', 'seed_all', 'redact', 'redact_all', 'visible',
+           'esc', 'esc_md', 'is_command', 'run_command']
 
 # %% ../nbs/00_core.ipynb #6ac1905f
 import errno, hashlib, html, json, os, random, re, sys, tempfile, traceback, unicodedata
@@ -198,7 +198,7 @@ def seed_all(
     torch.manual_seed(seed)
 
 # %% ../nbs/00_core.ipynb #042bd53a
-_SECRET_NAME  = re.compile(r'TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIAL', re.I)
+_SECRET_NAME  = re.compile(r'TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIAL|WEBHOOK|NOTIFY_URL', re.I) # whoever knows such an address may post to it
 _SECRET_SHAPE = re.compile(r'\bhf_[A-Za-z0-9]{20,}|\bwandb_v1_\w{20,}|\bsk-[\w-]{20,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)')
 
 def redact(
@@ -208,6 +208,14 @@ def redact(
     values = {v for k, v in os.environ.items() if _SECRET_NAME.search(k) and len(v) >= 8}
     for v in sorted(values, key=len, reverse=True): text = text.replace(v, '***')
     return _SECRET_SHAPE.sub('***', text)
+
+def redact_all(
+    obj, # Anything JSON can hold
+):
+    "`obj` with every text in it redacted"
+    if isinstance(obj, str): return redact(obj)
+    if isinstance(obj, dict): return {redact_all(k): redact_all(v) for k, v in obj.items()}
+    return [redact_all(v) for v in obj] if isinstance(obj, (list, tuple)) else obj
 
 # %% ../nbs/00_core.ipynb #54b66be5
 _INVISIBLE = {'Cc', 'Cf', 'Co', 'Cs'} # controls, formats (bidi, zero width), private use, lone surrogates

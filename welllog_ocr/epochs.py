@@ -16,6 +16,7 @@ from .headers import SynthCrops
 from .models.core import Recogniser
 from .pages import SynthPages
 from .pen import degrade
+from .review import apply_review, open_review, review_text
 from .sources import load_data
 from .synth import SynthLines
 
@@ -30,6 +31,7 @@ class RunData:
     skips:list        # `Skip`s
     leaks:list        # Groups that stand in both splits
     origin:str=''     # Folder, or name and commit of a data set of the hub
+    reviewed:str=''   # What a review changed in it, in a sentence
 
 def _learnable(rec:Recogniser, samples:list)->tuple[list, list]:
     why = [rec.refuses(s) for s in samples]
@@ -45,6 +47,16 @@ def drawn_lines(
     "Drawn lines of both sorts, as `Sample`s"
     crops = round(n*share)
     return [*SynthCrops(crops, series, epoch*crops), *SynthLines(n - crops, series, epoch*(n - crops))]
+
+# %% ../nbs/08a_epochs.ipynb #13e5f942
+def _reviewed(cfg:TrainingConfig, found)->tuple:
+    "The splits after the review, and what it changed"
+    if not cfg.review: return found, ''
+    if found is None: raise DataError(f'review={cfg.review}: drawn lines need no corrections, their labels are what was drawn; set data_path to the reviewed data, or leave review empty')
+    review = open_review(cfg.review)
+    (train, a), (held, b) = (apply_review(s, review) for s in (found.train, found.eval))
+    another = f'; {b.fixed} of the corrected and {b.dropped} of the dropped are in eval, so its figures do not compare with those of runs before' if b.fixed or b.dropped else ''
+    return found._replace(train=train, eval=held), review_text(review, a + b) + another
 
 # %% ../nbs/08a_epochs.ipynb #c3f6e161
 def drawn(
@@ -67,9 +79,10 @@ def run_data(
     "The data that a config asks for. Raises `DataError` when a split is empty"
     if cfg.data_path is None or cfg.synth_share: _check_kind(cfg, rec)
     if cfg.data_path is None:
+        _reviewed(cfg, None)
         held = drawn(cfg, cfg.synth_eval_lines, f'{cfg.seed}-eval')
         return RunData([], subset(held, cfg.eval_subset), cfg.synth_lines, stable_hash(['synth', cfg.seed, cfg.synth_lines, cfg.crop_share, fingerprint(held)]), [], [])
-    found = load_data(cfg.data_path, cfg.eval_share, cfg.seed, cfg.set_upright, cfg.deskew, cfg.data_revision)
+    found, reviewed = _reviewed(cfg, load_data(cfg.data_path, cfg.eval_share, cfg.seed, cfg.set_upright, cfg.deskew, cfg.data_revision))
     (train, skips1), (held, skips2) = (of_kind(s, rec.kinds) for s in (found.train, found.eval))
     train, skips3 = _learnable(rec, train)
     train, held, skips = subset(train, cfg.train_subset), subset(held, cfg.eval_subset), [*found.skips, *skips1, *skips2, *skips3]
@@ -77,7 +90,7 @@ def run_data(
         if not samples: raise DataError(f'{cfg.data_path}: no sample of the {name} split can be used; {skip_report(skips)}')
     n_synth = round(len(train)*cfg.synth_share/(1 - cfg.synth_share))
     fonts = '' if not n_synth else fingerprint(SynthPages(1, cfg.seed)) if cfg.synth_kind == 'page' else fingerprint([*SynthLines(1, cfg.seed), *SynthCrops(1, cfg.seed)])
-    return RunData(train, held, n_synth, stable_hash([fingerprint(train), fingerprint(held), n_synth, cfg.crop_share, fonts]), skips, found.leaks, found.origin)
+    return RunData(train, held, n_synth, stable_hash([fingerprint(train), fingerprint(held), n_synth, cfg.crop_share, fonts]), skips, found.leaks, found.origin, reviewed)
 
 # %% ../nbs/08a_epochs.ipynb #40b0383a
 def language_texts(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CLASSES', 'CLASS_OF', 'PACKAGES', 'config_changes', 'changes_text', 'data_rows', 'data_changes', 'versions', 'begin',
-           'check_same']
+           'check_same', 'refuse_crash_loop']
 
 # %% ../nbs/10a_identity.ipynb #1dc2da86
 import platform, secrets
@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .config import TrainingConfig
-from .core import ConfigError, DataError, first_few, read_json, read_jsonl, write_json, write_jsonl
+from .core import ConfigError, DataError, SetupError, first_few, read_json, read_jsonl, redact_all, write_json, write_jsonl
 
 # %% ../nbs/10a_identity.ipynb #46dd4b27
 CLASSES = dict(
@@ -76,9 +76,9 @@ def begin(
     **more,             # Such as `forked_from`
 )->dict: # What went into run.json
     "Write the papers of a new run; run.json comes last, and makes it one"
-    write_json(folder/'config.json', asdict(cfg))
+    write_json(folder/'config.json', redact_all(asdict(cfg))) # a path can hold a token
     write_jsonl(folder/'data.jsonl', rows)
-    papers = dict(run_id=secrets.token_hex(6), config_hash=cfg.hash, data_fingerprint=fingerprint, versions=versions(), **more)
+    papers = redact_all(dict(run_id=secrets.token_hex(6), config_hash=cfg.hash, data_fingerprint=fingerprint, versions=versions(), **more))
     write_json(folder/'run.json', papers)
     return papers
 
@@ -91,7 +91,7 @@ def check_same(
 )->tuple[dict, list[str]]: # Content of run.json; what is different and allowed
     "May the run go on? Raises `ConfigError` or `DataError` when it would not be the same run"
     papers, old = read_json(folder/'run.json'), read_json(folder/'config.json')
-    recorded, refused = config_changes(old, asdict(cfg))
+    recorded, refused = config_changes(old, redact_all(asdict(cfg)))
     if refused: raise ConfigError(f'{folder} was started with other settings ({changes_text(refused)}), and its figures would mix two experiments; '
                                   'restore them, or give the new settings an experiment_name of their own (--resume FOLDER then starts from a checkpoint)')
     if papers['data_fingerprint'] != fingerprint:
@@ -101,3 +101,13 @@ def check_same(
     other = {k: (papers['versions'].get(k), v) for k, v in versions().items() if papers['versions'].get(k) != v}
     if other: notes.append(f'versions differ, so results may differ in their last bits: {changes_text(other)}')
     return papers, notes
+
+# %% ../nbs/10a_identity.ipynb #ece4bf98
+def refuse_crash_loop(
+    folder:Path, # Of a run
+):
+    "Raises `SetupError` when the last three ends of a run were the same crash"
+    ends = [e for e in read_jsonl(folder/'events.jsonl') if e['event'] in ('crashed', 'end')][-3:] if (folder/'events.jsonl').exists() else []
+    if len(ends) == 3 and len({(e['event'], e['step'], e.get('why')) for e in ends}) == 1 and ends[0]['event'] == 'crashed':
+        raise SetupError(f'{folder} has crashed three times at step {ends[0]["step"]} with the same error ({ends[0]["why"]}), so starting it once more would crash once more; '
+                         'mend the cause, then name a checkpoint with --resume FOLDER to go on')

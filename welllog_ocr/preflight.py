@@ -8,7 +8,8 @@ __all__ = ['ARGS', 'OK', 'WARNING', 'FAILURE', 'PASS_ON', 'Check', 'ask', 'size_
            'check_room', 'mounted', 'check_volume', 'check_workers', 'counting_kept', 'memory_need', 'check_memory',
            'check_sigterm', 'load_model', 'model_text', 'data_checks', 'doctor_checks', 'look_at_data', 'same_run',
            'is_taken', 'check_run', 'steps_done', 'Rehearsal', 'put_back', 'TooLarge', 'rehearse', 'forecast',
-           'time_lines', 'summary', 'is_here', 'check_estimate', 'PreflightError', 'Preflight', 'preflight', 'main']
+           'time_lines', 'check_budget', 'check_wandb', 'summary', 'is_here', 'check_estimate', 'PreflightError',
+           'Preflight', 'preflight', 'main']
 
 # %% ../nbs/11_preflight.ipynb #456f4627
 import sys
@@ -38,16 +39,18 @@ import torch
 from .checkpoint import checkpoints, cpu_copy, rng_state, save, set_rng_state
 from .config import TrainingConfig
 from .core import ConfigError, SetupError, WelllogError, esc_md, first_few, seed_all
+from .cost import legs, refuse_spent
 from .dataset import skip_report, sorted_batches
 from .doctor import quick
 from .epochs import RunData, run_data
 from .identity import check_same, data_rows
 from .loader import batches
+from .mirror import wandb_mode
 from .models.adapter import weight_count
 from .memory import corrected, estimate, learn_peak, verdict_of
-from .models.core import EMBEDDED, Recogniser, autocast, default_device, family, freeze, has_bf16, load_recogniser, release_memory, to_device
+from .models.core import EMBEDDED, Recogniser, autocast, default_device, family, freeze, has_bf16, is_out_of_memory, load_recogniser, release_memory, to_device
 from .sources import locate
-from .step import Run, capture, cuts, is_out_of_memory, total_steps, train_step
+from .step import Run, capture, cuts, total_steps, train_step
 
 # %% ../nbs/11_preflight.ipynb #7f17521c
 OK, WARNING, FAILURE = 'ok', 'warning', 'failure'
@@ -422,6 +425,7 @@ def data_checks(
     out = [Check('data', asked, seen)]
     if data.skips: out.append(Check('data', asked, skip_report(data.skips), WARNING, 'mend them, or see that they may be missing'))
     if data.leaks: out.append(Check('data', asked, f'{len(data.leaks)} groups are in train and in eval, so the figures will be too good: {first_few(data.leaks, sep=", ")}', WARNING, 'keep each group in one split'))
+    if data.reviewed: out.append(Check('data', 'which labels were corrected?', data.reviewed))
     return out
 
 def doctor_checks(
@@ -618,7 +622,7 @@ def rehearse(
     "A few real steps, a batch of the evaluation, and a save. Raises `SetupError`: as `TooLarge` when the memory is too small"
     lost = []
     with put_back(rec):
-        run = Run(cfg, rec, data)
+        run = Run(cfg, rec, data, alone=True) # the others wait meanwhile
         run.event = lambda what, **facts: lost.append(f'{what}: {facts.get("id", "")} {facts.get("why", "")}')
         samples, plan = run.batches(0)
         todo = cuts(run, samples, plan)
@@ -651,6 +655,37 @@ def time_lines(
     out = [f'time      {"at most " if stops else ""}about {span_text(n["seconds"])}: {n["steps"]} steps of {span_text(r.step_s)}, {n["evals"]} evaluations of {span_text(r.eval_s)}, {n["saves"]} saves of {span_text(r.save_s)}']
     return out + [f'cost      {"at most " if stops else ""}about ${n["seconds"]/3600*cfg.gpu_hourly_rate:.2f} at ${cfg.gpu_hourly_rate:g} an hour'] if cfg.gpu_hourly_rate else out
 
+# %% ../nbs/11_preflight.ipynb #af75b141
+def check_budget(
+    cfg:TrainingConfig,
+    r:Rehearsal|None,   # `None`: there was none
+    at:int=0,           # Steps that are done
+)->Check:
+    "Is the money enough?"
+    asked = 'is budget_cap enough for the run?'
+    try: refuse_spent(cfg.run_dir, cfg.budget_cap)
+    except WelllogError as e: return Check('budget', asked, str(e), FAILURE, error=e)
+    spent = sum(max(0., row['usd']) for row in legs(cfg.run_dir))
+    if r is None: return Check('budget', asked, f'${spent:.2f} of ${cfg.budget_cap:g} are spent; what is to come was not rehearsed')
+    n = forecast(cfg, r, at)
+    need = n['seconds']/3600*cfg.gpu_hourly_rate
+    seen = f'about ${need:.2f} are to come' + (f', beside ${spent:.2f} that are spent' if spent else '') + f'; the cap is ${cfg.budget_cap:g}'
+    if spent + need <= cfg.budget_cap: return Check('budget', asked, seen)
+    reach = at + int(n['steps']*max(0., cfg.budget_cap - spent)/need)
+    return Check('budget', asked, f'{seen}: the run will stop near step {reach} of {r.total}', WARNING, f'raise budget_cap to ${spent + 1.1*need:.2f}, or lower max_steps')
+
+def check_wandb(
+    env=os.environ,
+)->Check:
+    "Where will the run be seen?"
+    asked, (mode, why) = 'will the run be mirrored to W&B?', wandb_mode(env)
+    if mode == 'disabled': return Check('wandb', asked, f'no: {why}', WARNING, 'leave use_wandb out, or take WANDB_MODE away')
+    if mode == 'offline': return Check('wandb', asked, f'offline: {why}; the run writes files for `wandb sync`')
+    key = env.get('WANDB_API_KEY', '')
+    if key and len(key.split('-')[-1]) < 40: return Check('wandb', asked, f'online: {why}, and it is shorter than keys are ({len(key)} characters)', WARNING, 'copy it again; with a wrong key nothing is lost, and it can be sent later')
+    return Check('wandb', asked, f'online: {why}')
+
+# %% ../nbs/11_preflight.ipynb #fdba759e
 def summary(
     cfg:TrainingConfig,
     rec:Recogniser,
@@ -723,7 +758,8 @@ class Preflight:
 
     def _repr_markdown_(self)->str:
         cells = [[f'**{c.verdict}**' if c.verdict != OK else OK, esc_md(c.name), esc_md(c.asked), esc_md(c.seen), esc_md(c.advice)] for c in self.checks]
-        return '\n'.join('| ' + ' | '.join(row) + ' |' for row in [['verdict', 'what', 'asked', 'seen', 'what to do'], ['---']*5, *cells])
+        table = '\n'.join('| ' + ' | '.join(row) + ' |' for row in [['verdict', 'what', 'asked', 'seen', 'what to do'], ['---']*5, *cells])
+        return '\n\n'.join([table, *([self.rec.audit()] if self.rec is not None and self.rec.audit() else [])])
 
 # %% ../nbs/11_preflight.ipynb #bc8b7f6b
 def preflight(
@@ -746,8 +782,10 @@ def preflight(
     add(check_device(f.machine, cfg.bf16, env))
     _ask_disk(f, env)
     add(check_sigterm(proc))
+    if cfg.use_wandb: add(check_wandb(env))
     if f.rec is not None and f.data is not None and not is_taken(cfg.run_dir): _ask_rehearsal(f)
     if f.rec is None: add(Check('untried', 'what could not be looked at?', 'without the model: which samples suit it, a step, an evaluation and a save', WARNING, 'ask again once the model is there'))
+    if cfg.budget_cap: add(check_budget(cfg, f.rehearsal, steps_done(cfg)))
     set_rng_state(*state)
     return f
 

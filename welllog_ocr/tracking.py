@@ -10,7 +10,7 @@ import os, threading, time
 from pathlib import Path
 
 from .checkpoint import CheckpointError
-from .core import append_jsonl, read_jsonl, write_atomic
+from .core import append_jsonl, read_jsonl, redact_all, write_atomic
 
 # %% ../nbs/10_tracking.ipynb #e95fef24
 class Journal:
@@ -22,7 +22,7 @@ class Journal:
         rows:int=0,         # Rows of metrics.jsonl that are there
     ):
         self.folder, self.started, self.rows, self.lock = Path(folder), time.monotonic() - spent, rows, threading.Lock()
-        self.metrics, self.events = self.folder/'metrics.jsonl', self.folder/'events.jsonl'
+        self.metrics, self.events, self.ledger = self.folder/'metrics.jsonl', self.folder/'events.jsonl', None # a `Ledger`, where cost is counted
 
     @property
     def elapsed(self)->float:
@@ -31,15 +31,18 @@ class Journal:
 
     def metric(self, step:int, epoch:int, split:str, **figures):
         "Add a row to metrics.jsonl"
-        append_jsonl(self.metrics, dict(step=step, epoch=epoch, split=split, **figures, elapsed_s=round(self.elapsed, 3)))
+        cost = dict(cost_usd=round(self.ledger.total, 4)) if self.ledger and self.ledger.price.now else {}
+        append_jsonl(self.metrics, dict(step=step, epoch=epoch, split=split, **figures, **cost, elapsed_s=round(self.elapsed, 3)))
         self.rows += 1
+        if self.ledger: self.ledger.keep()
 
     def event(self, what:str, step:int|None=None, **facts):
         "Add a row to events.jsonl; from any thread. A disk that is full must not end the run that it reports on"
-        row = dict(event=what, step=step, elapsed_s=round(self.elapsed, 3), **facts)
+        row = redact_all(dict(event=what, step=step, elapsed_s=round(self.elapsed, 3), **facts))
         with self.lock:
             try: append_jsonl(self.events, row)
             except OSError as e: print(f'events.jsonl could not be written ({e}): {row}', flush=True)
+        if self.ledger: self.ledger.write()
 
 # %% ../nbs/10_tracking.ipynb #d098626e
 def sync(

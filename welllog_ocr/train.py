@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ARGS', 'AHEAD', 'Guest', 'tell', 'sure_step', 'Diverged', 'fit', 'restore', 'Log', 'eval_file', 'Evaluate',
-           'save_model', 'Study', 'StopOnLoss', 'StopEarly', 'Spikes', 'Progress', 'Tidy', 'Curves', 'Save',
-           'find_start', 'go_on', 'report', 'train']
+           'save_model', 'save_whole', 'save_final', 'Study', 'StopOnLoss', 'StopEarly', 'Spikes', 'Progress', 'Tidy',
+           'Curves', 'HighLoss', 'Save', 'Spend', 'Pictures', 'find_start', 'go_on', 'report', 'train']
 
 # %% ../nbs/12_train.ipynb #cd78bfa0
 import sys
@@ -23,7 +23,7 @@ if is_command(globals()): run_command(lambda: ARGS.extend(_arguments()), debug='
 if ARGS and ARGS[1].print_config: raise SystemExit(0)
 
 # %% ../nbs/12_train.ipynb #8d9c7028
-import errno, math, os, re, shutil, signal, statistics, time
+import errno, math, os, re, shutil, signal, statistics, threading, time
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -35,15 +35,21 @@ from tqdm.auto import tqdm
 
 from .checkpoint import CheckpointError, Saver, set_aside, Snapshot, checkpoints, latest_valid, load, own, rng_state, set_rng_state, sweep, weights_sum
 from .config import TrainingConfig
+from .cost import Budget, BudgetReached, open_ledger
 from .core import ConfigError, SetupError, WelllogError, fsync_dir, read_jsonl, writable_dir, write_atomic, write_jsonl
 from .early_stopping import EarlyStopping, LossThreshold
 from .epochs import RunData, language_texts
 from .evaluate import changed_lines, comparison, evaluate, summarise, verdict
-from .identity import begin, data_rows
-from .models.core import ADAPTER_CONFIG, Recogniser, release_memory
+from .figures import high_loss
+from .identity import begin, data_rows, refuse_crash_loop
+from .mirror import HIGH_LOSS, Sender, lay_out
+from .models.core import ADAPTER_CONFIG, Recogniser, is_out_of_memory, release_memory
+from .notify import Notifier, notify_address
+from .page import write_page
 from .preflight import OK, Preflight, check_device, load_model, look, look_at_data, preflight, refuse_links, same_run, summary
+from .processes import Team, as_pieces, first_goes, full, in_pieces, put_together
 from .signals import SignalWatch
-from .step import Run, capture, cuts, frozen_hash, is_out_of_memory, loaded, train_step
+from .step import Run, capture, cuts, frozen_hash, loaded, train_step
 from .tracking import Journal, cut_back, learning_curves, sync
 
 # %% ../nbs/12_train.ipynb #2636bb4a
@@ -84,6 +90,9 @@ def sure_step(
         run.optimizer.zero_grad()
         release_memory()
         if torch.cuda.is_available(): torch.cuda.empty_cache()
+        if run.team.n > 1: # the others wait in the middle of their step, and cannot be told to take it again
+            raise SetupError(f'step {run.step + 1}: the memory of process {run.team.rank} is too small ({why}), and with several processes a step cannot be cut smaller while it is under way; '
+                             f'lower max_batch_cost below {run.cfg.max_batch_cost} and start again: the run goes on from its last checkpoint, with the same result')
         if max(len(part) for part, _ in cuts(run, samples, [whole])[0]) == 1:
             raise SetupError(f'step {run.step + 1}: the memory is too small for a single sample ({why}); use a smaller model, or leave out the largest samples')
         run.split *= 2
@@ -116,6 +125,7 @@ def _pass(run:Run, samples:list, plan:list):
         _count_update(run, sure_step(run, samples, whole, micro))
         run.step, run.at, run.seen = run.step + 1, run.at + 1, run.seen + len(whole)
         tell(run, 'after_step')
+        run.stop = run.team.say(run.stop)
         if run.step == run.total or run.stop or run.split != split: return
 
 def _count_update(run:Run, updated:bool):
@@ -134,26 +144,26 @@ def restore(
     _check_model(run, s)
     params = run.rec.trainable()
     with torch.no_grad():
-        for name, p in params.items(): p.copy_(s.model[name])
-        for name, m in zip(params, run.average.mean): m.copy_(s.optimizer[f'average|{name}'])
+        for name, p in params.items(): p.copy_(as_pieces(s.model[name], p))
+        for name, m in zip(params, run.average.mean): m.copy_(as_pieces(s.optimizer[f'average|{name}'], m))
     moments = {name: {} for name in params}
     for key, v in {**s.optimizer, **s.state['moments']}.items():
         name, _, what = key.rpartition('|')
         if name in params: moments[name][what] = _placed(v, params[name])
     for name, p in params.items(): run.optimizer.state[p] = moments[name]
-    if s.sha256 and weights_sum(params) != s.sha256: raise CheckpointError(f'step {s.step}: the weights in the model are not those of the checkpoint, bit by bit, although each has its place; the model is loaded in another precision than that of the run')
+    if s.sha256 and weights_sum({n: full(p) for n, p in params.items()}) != s.sha256: raise CheckpointError(f'step {s.step}: the weights in the model are not those of the checkpoint, bit by bit, although each has its place; the model is loaded in another precision than that of the run')
     _restore_counts(run, s.state)
     set_rng_state(s.state['rng'], s.optimizer)
 
 def _placed(v, p):
     "A moment lies where its weight is; a step counter stays on the CPU"
     if not isinstance(v, torch.Tensor): return v
-    return v.to(p.device, copy=True) if v.ndim else v.clone()
+    return as_pieces(v.clone(), p) if v.ndim else v.clone()
 
 def _restore_counts(run:Run, state:dict):
     for name in ('step', 'epoch', 'at', 'seen', 'split', 'skipped', 'skipped_in_a_row', 'stop'): setattr(run, name, state[name])
     _restore_schedule(run, state['schedule'])
-    run.average.steps, run.journal = state['average_steps'], Journal(run.folder, state['elapsed_s'], state['metrics_rows'])
+    run.average.steps, run.journal = state['average_steps'], type(run.journal)(run.folder, state['elapsed_s'], state['metrics_rows'])
     for guest in run.guests: guest.load_state_dict(state['guests'].get(type(guest).__name__, {}) or guest.state_dict())
 
 def _restore_schedule(run:Run, steps:int):
@@ -194,29 +204,41 @@ def eval_file(run:Run, step:int)->Path: return run.folder/'eval'/f'step-{step:08
 
 class Evaluate(Guest):
     "Judges the model, keeps every row, and the best model in best/"
-    def __init__(self): self.best, self.best_step = None, None
+    def __init__(
+        self,
+        beat=None, # Called again and again while the model reads; what it raises ends the evaluation
+    ): self.best, self.best_step, self.beat = None, None, beat
 
     def before_run(self, run):
         if 0 not in run.evals and run.step == 0: self.judge(run)
 
     def after_step(self, run):
-        if run.step % run.cfg.eval_steps == 0 or run.step == run.total or run.stop: self.judge(run)
+        if run.team.say(run.step % run.cfg.eval_steps == 0 or run.step == run.total or bool(run.stop)): self.judge(run)
 
     def judge(self, run):
         if run.step in run.evals: return
         with run.average.applied():
-            rows = evaluate(run.rec, run.data.eval, run.cfg.per_device_eval_batch_size, run.cfg.bf16, run.cfg.dataloader_num_workers, tell=run.event)
+            with put_together(run.rec), _beating(run.rec, self.beat): rows = self.rows(run)
             run.evals[run.step] = figures = summarise(rows)
-            (run.folder/'eval').mkdir(exist_ok=True)
-            write_jsonl(eval_file(run, run.step), rows)
+            if run.team.first: self.write(run, rows)
             run.journal.metric(run.step, run.epoch, 'eval', **figures)
             value = figures[run.cfg.metric_for_best_model]
             if self.best_step is not None and not _is_model(run.folder/'best'): self.lose(run)
             if self.best_step is None or (value is not None and (self.best is None or value < self.best)): self.keep(run, value)
 
+    def rows(self, run)->list[dict]:
+        "Each process reads its share"
+        mine = run.team.share(run.data.eval)
+        found = run.team.collect(evaluate(run.rec, mine, run.cfg.per_device_eval_batch_size, run.cfg.bf16, run.cfg.dataloader_num_workers, tell=run.event) if mine else [])
+        return [found[i % run.team.n][i//run.team.n] for i in range(len(run.data.eval))]
+
+    def write(self, run, rows):
+        (run.folder/'eval').mkdir(exist_ok=True)
+        write_jsonl(eval_file(run, run.step), rows)
+
     def keep(self, run, value):
         run.event('best', metric=run.cfg.metric_for_best_model, value=value, before=self.best)
-        save_model(run.rec, run.folder/'best')
+        save_whole(run, run.folder/'best')
         self.best, self.best_step = value, run.step
 
     def lose(self, run):
@@ -228,6 +250,14 @@ class Evaluate(Guest):
     def load_state_dict(self, state): self.best, self.best_step = state['best'], state['best_step']
 
 # %% ../nbs/12_train.ipynb #ea876596
+@contextmanager
+def _beating(rec:Recogniser, beat):
+    "Within the context, `beat` is called whenever a part of the model begins to compute"
+    hooks = [m.register_forward_pre_hook(lambda *_: beat()) for m in rec.children()] if beat else []
+    try: yield
+    finally:
+        for h in hooks: h.remove()
+
 def save_model(
     rec:Recogniser,
     folder:Path, # Replaced as a whole
@@ -241,6 +271,23 @@ def save_model(
     new.rename(folder)
     fsync_dir(folder.parent)
     _clear(old)
+
+def save_whole(
+    run:Run,
+    folder:Path,
+):
+    "Save the model of a run as it is now; when each process has a piece of it, it is put together in a fresh one"
+    if not in_pieces(run.rec): return save_model(run.rec, folder) if run.team.first else None
+    weights = {n: full(p).detach().cpu() for n, p in run.rec.trainable().items()}
+    if not run.team.first: return
+    rec = load_model(run.cfg)
+    with torch.no_grad():
+        for n, p in rec.trainable().items(): p.copy_(weights[n])
+    if run.cfg.language_weight: rec.study(language_texts(run.cfg, run.data), run.cfg.language_weight)
+    save_model(rec, folder)
+
+def save_final(run:Run):
+    with run.average.applied(): save_whole(run, run.folder/'final')
 
 def _clear(path:Path):
     "Remove what is ours; of a link only the link"
@@ -315,7 +362,8 @@ class Progress(Guest):
 
     def line(self, run):
         spent = (time.monotonic() - self.started)/(run.step - self.first) # seconds a step
-        return f'step {run.step}/{run.total}  loss {run.loss:.3f}  lr {run.schedule.get_last_lr()[0]:.1e}  {spent:.2f} s a step  about {(run.total - run.step)*spent:.0f} s left'
+        cost = f'  ${run.journal.ledger.total:.2f} so far' if run.journal.ledger and run.journal.ledger.price.now else ''
+        return f'step {run.step}/{run.total}  loss {run.loss:.3f}  lr {run.schedule.get_last_lr()[0]:.1e}  {spent:.2f} s a step  about {(run.total - run.step)*spent:.0f} s left{cost}'
 
     def evals(self, run):
         for step in run.evals.keys() - self.shown:
@@ -337,6 +385,19 @@ class Curves(Guest):
     def after_step(self, run):
         if run.step in run.evals: learning_curves(read_jsonl(run.folder/'metrics.jsonl')).savefig(run.folder/'curves.png', dpi=110)
 
+# %% ../nbs/12_train.ipynb #14d019f2
+class HighLoss(Guest):
+    "Keeps high_loss.html up to date"
+    def before_run(self, run): self.after_step(run)
+
+    def after_step(self, run):
+        cfg = run.cfg
+        if not cfg.log_high_loss_samples or run.step not in run.evals: return
+        rows, samples = read_jsonl(eval_file(run, run.step)), {s.id: s for s in run.data.eval}
+        worst = high_loss(rows, cfg.high_loss_threshold, cfg.high_loss_samples_to_log)
+        facts = [f'{len(worst)} of {len(rows)} eval samples: the worst {cfg.high_loss_samples_to_log}, and all with a mean loss above {cfg.high_loss_threshold:g}.', f"To correct labels, call inspect('{run.folder}') of welllog_ocr.inspector in a notebook."]
+        write_page(run.folder/'high_loss.html', worst, lambda r: samples[r['id']].image, f'High loss: {cfg.experiment_name}, step {run.step}', facts)
+
 # %% ../nbs/12_train.ipynb #b7b12804
 class Save(Guest):
     "Saves checkpoints, and keeps the state of the last boundary at hand"
@@ -349,13 +410,14 @@ class Save(Guest):
     def before_run(self, run): self.copy(run)
 
     def after_step(self, run):
-        due = run.step % run.cfg.save_steps == 0 or run.step == run.total or bool(run.stop)
-        if due or self.cost < .05 or time.monotonic() - self.copied > 50*self.cost: self.copy(run)
-        if due:
+        due = run.team.say(run.step % run.cfg.save_steps == 0 or run.step == run.total or bool(run.stop))
+        if due or not in_pieces(run.rec) and (self.cost < .05 or time.monotonic() - self.copied > 50*self.cost): self.copy(run)
+        if due and self.saver:
             self.saver.pinned = set(self.spikes.pinned) if self.spikes else set()
             self.saver.submit(self.shadow, wait=run.step == run.total or bool(run.stop))
 
     def copy(self, run):
+        if not self.saver and not in_pieces(run.rec): return
         start = time.monotonic()
         self.shadow = capture(run)
         self.copied = time.monotonic()
@@ -366,6 +428,43 @@ class Save(Guest):
         if self.shadow is None or self.shadow.step == 0: return None
         self.saver.submit(self.shadow, wait=True)
         return self.saver.saved
+
+# %% ../nbs/12_train.ipynb #76a7e4d2
+class Spend(Guest):
+    "Ends the run before it costs more than `budget_cap`; stands behind `Save`"
+    def __init__(
+        self,
+        budget:Budget|None, # `None` in the processes that do as the first one does
+        save:Save,
+    ): self.budget, self.save = budget, save
+
+    def after_step(self, run):
+        if self.budget: self.count(run)
+        if run.cfg.budget_cap and run.step < run.total and not run.stop and run.team.say(bool(self.budget and self.budget.too_little(self.evaluates(run, run.step + 1), (run.step + 1) % run.cfg.save_steps == 0))):
+            self.save.copy(run)
+            raise BudgetReached(self.budget.why() if self.budget else 'the first process said so')
+
+    def evaluates(self, run, step:int)->bool: return step == run.total or step % run.cfg.eval_steps == 0
+
+    def count(self, run):
+        self.budget.stepped(run.step in run.evals)
+        every, ledger = run.cfg.eval_steps, run.journal.ledger
+        evals = run.total//every - run.step//every + (run.total % every > 0 and run.step < run.total)
+        ledger.facts |= dict(step=run.step, total_steps=run.total, forecast_usd=round(self.budget.forecast(run.total - run.step, evals), 4))
+        ledger.keep()
+
+# %% ../nbs/12_train.ipynb #16446c54
+class Pictures(Guest):
+    "Lays out the worst samples of each evaluation for a mirror; stands behind `Evaluate`"
+    def before_run(self, run):
+        (run.folder/HIGH_LOSS).mkdir(exist_ok=True)
+        self.after_step(run)
+
+    def after_step(self, run):
+        if run.step not in run.evals or (run.folder/HIGH_LOSS/f'step-{run.step:08}.jsonl').exists(): return
+        n = run.cfg.high_loss_samples_to_log
+        worst, samples = high_loss(read_jsonl(eval_file(run, run.step)), run.cfg.high_loss_threshold, n)[:n], {s.id: s for s in run.data.eval}
+        threading.Thread(target=lay_out, args=(run.folder, run.step, worst, samples), name='pictures', daemon=True).start()
 
 # %% ../nbs/12_train.ipynb #aa9790b4
 def find_start(
@@ -378,7 +477,7 @@ def find_start(
     if not (folder/'run.json').exists(): return _begin(cfg, data, rows, named)
     papers, notes = same_run(cfg, data)
     named = named and papers.get('forked_from') != cfg.resume_from_checkpoint # the command that made a fork, started again, goes on with it
-    if not named: _refuse_a_crash_loop(folder)
+    if not named: refuse_crash_loop(folder)
     sweep(root)
     if named: return papers['run_id'], _named(cfg, root, papers['run_id']), notes
     found, bad = latest_valid(root, papers['run_id'])
@@ -391,13 +490,6 @@ def _before_the_first_save(cfg, papers:dict)->Snapshot|None:
     if events.exists() and any(e['event'] == 'saved' for e in read_jsonl(events)):
         raise CheckpointError(f'{cfg.run_dir}: events.jsonl tells of saved checkpoints, and {cfg.checkpoint_dir}/ holds none, so they were deleted or moved; put them back, or start anew under another experiment_name')
     return _forked(load(Path(papers['forked_from']))) if 'forked_from' in papers else None
-
-def _refuse_a_crash_loop(folder:Path):
-    "A pod that starts a run again and again after the same crash burns money for nothing"
-    crashes = [e for e in read_jsonl(folder/'events.jsonl') if e['event'] in ('crashed', 'end')][-3:] if (folder/'events.jsonl').exists() else []
-    if len(crashes) == 3 and len({(e['event'], e['step'], e.get('why')) for e in crashes}) == 1 and crashes[0]['event'] == 'crashed':
-        raise SetupError(f'{folder} has crashed three times at step {crashes[0]["step"]} with the same error ({crashes[0]["why"]}), so starting it once more would crash once more; '
-                         'mend the cause, then name a checkpoint with --resume FOLDER to go on')
 
 def _begin(cfg, data, rows, named):
     if any((cfg.run_dir/cfg.checkpoint_dir).glob('step-*')):
@@ -447,22 +539,52 @@ def train(
 )->Path: # The run folder
     "Fine-tune as the config says, or go on with it. Raises `ConfigError`, `DataError`, `SetupError` or `CheckpointError` before the first step when it cannot work"
     refuse_links(cfg)
-    with _disk_speaks(cfg.run_dir):
+    team = Team()
+    if not team.first: return _follow(cfg, team)
+    note = Notifier(notify_address(cfg.notify_url))
+    try: return _train(cfg, guests, team, note)
+    except Exception as e:
+        note.send(f'{cfg.experiment_name}: {type(e).__name__}: {e}')
+        raise
+    finally: note.wait()
+
+def _train(cfg:TrainingConfig, guests, team:Team, note:Notifier)->Path:
+    ledger = open_ledger(cfg.run_dir, cfg.gpu_hourly_rate, cfg.budget_cap)
+    with _disk_speaks(cfg.run_dir), first_goes(team):
         ready = _ready(cfg)
         writable_dir(cfg.run_dir)
     took_over = []
     with _disk_speaks(cfg.run_dir), own(cfg.run_dir, tell=lambda what, **facts: took_over.append(facts)):
-        run_id, start, notes = find_start(cfg, ready.data)
+        with first_goes(team): run_id, start, notes = find_start(cfg, ready.data)
         run = Run(cfg, ready.rec, ready.data)
         for facts in took_over: run.event('took_over', **facts)
-        saver = Saver(cfg.run_dir/cfg.checkpoint_dir, run_id, cfg.max_checkpoints, metric=cfg.metric_for_best_model, tell=run.event, before=lambda: sync(run.journal))
-        spikes, judge = Spikes(), Evaluate()
-        run.guests = [Log(), StopOnLoss(cfg), judge, Study(), StopEarly(cfg), spikes, Curves(), Progress(), Tidy(), *guests, save := Save(saver, spikes)]
-        go_on(run, start)
+        budget = Budget(ledger, cfg.budget_cap, *((ready.rehearsal.eval_s, ready.rehearsal.save_s) if ready.rehearsal else ()), tell=partial(_warn, run, note))
+        saver = Saver(cfg.run_dir/cfg.checkpoint_dir, run_id, cfg.max_checkpoints, metric=cfg.metric_for_best_model, tell=partial(_saved, run, budget), before=lambda: sync(run.journal))
+        spikes, judge = Spikes(), Evaluate(budget.insist if cfg.budget_cap and team.n == 1 else None)
+        run.guests = [Log(), StopOnLoss(cfg), judge, *([Pictures()] if cfg.use_wandb and cfg.log_high_loss_samples else []), Study(), StopEarly(cfg), spikes, Curves(), HighLoss(), Progress(), Tidy(), *guests, save := Save(saver, spikes), Spend(budget, save)]
+        with first_goes(team): go_on(run, start)
+        run.journal.ledger, ledger.price.tell, note.tell = ledger, run.event, run.event
         _announce(run, ready, notes)
-        return _guarded(run, judge, save)
+        with _mirrored(run): return _guarded(run, judge, save, note)
 
 # %% ../nbs/12_train.ipynb #0f97f480
+def _saved(run:Run, budget:Budget, what:str, **facts):
+    "What a `Saver` tells is an event, and says how long a save takes"
+    if what == 'saved': budget.save_s = max(budget.save_s, facts['seconds'])
+    run.event(what, **facts)
+
+def _warn(run:Run, note:Notifier, what:str, **facts):
+    run.event(what, **facts)
+    note.send(f'{run.cfg.experiment_name}: {facts["why"]}')
+
+@contextmanager
+def _mirrored(run:Run):
+    "Within the context, the run is mirrored to W&B if that is wanted"
+    sender = Sender(run.folder, asdict(run.cfg), run.event) if run.cfg.use_wandb else None
+    try: yield
+    finally:
+        if sender: sender.close()
+
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.ENOTCONN, errno.ESTALE}
 
 @contextmanager
@@ -492,24 +614,50 @@ def _ready(cfg:TrainingConfig)->Preflight:
 def _announce(run:Run, ready:Preflight, notes:list):
     print(summary(run.cfg, run.rec, run.data, ready.machine, ready.rehearsal, run.total, run.step))
     notes = notes + [str(c) for c in ready.checks if c.verdict != OK and c.name != 'run'] # what is to be said of the run is in the notes already
+    notes += [run.data.reviewed] if run.data.reviewed else []
     for w in notes: print(f'note: {w}')
     run.event('start', total_steps=run.total, train=len(run.data.train), synth_per_epoch=run.data.synth, eval=len(run.data.eval), notes=notes, skipped=[s._asdict() for s in run.data.skips],
               rehearsal=asdict(ready.rehearsal) if ready.rehearsal else None)
 
+# %% ../nbs/12_train.ipynb #7f3f2ffb
+def _follow(cfg:TrainingConfig, team:Team)->Path:
+    "What every process but the first does"
+    with first_goes(team): ready = _ready(cfg.replace(preflight=False))
+    with first_goes(team): _, start, _ = find_start(cfg.replace(resume_from_checkpoint='auto') if cfg.resume_from_checkpoint == 'never' else cfg, ready.data)
+    run = Run(cfg, ready.rec, ready.data, [Evaluate(), Study(), save := Save(None), Spend(None, save)])
+    with first_goes(team): go_on(run, start)
+    try:
+        with SignalWatch(_wait_and_leave, _deadly()): fit(run)
+    except BudgetReached: _wait_and_leave(status=BudgetReached.exit_code)
+    save_final(run)
+    return run.folder
+
+def _wait_and_leave(number:int=0, status:int|None=None):
+    time.sleep(10) # one process that is gone would end the others in the middle of their save
+    os._exit(128 + number if status is None else status)
+
 # %% ../nbs/12_train.ipynb #3e743914
-def _guarded(run:Run, judge:Evaluate, save:Save)->Path:
+def _guarded(run:Run, judge:Evaluate, save:Save, note:Notifier)->Path:
     "Train so that an interrupt leaves a checkpoint"
     try:
-        with SignalWatch(partial(_leave, run, save), _deadly()): fit(run)
+        with SignalWatch(partial(_leave, run, save, note), _deadly()): fit(run)
     except KeyboardInterrupt:
         print(f'\ninterrupted at step {run.step}; {_safe(run, save, "KeyboardInterrupt")}')
         return run.folder
+    except BudgetReached as e: raise _spent(run, save, e)
     except Exception as e:
         run.event('crashed', why=f'{type(e).__name__}: {e}')
         if isinstance(e, WelllogError): _safe(run, save, type(e).__name__)
         save.saver.wait() # one that is under way becomes whole
         raise
-    return _finish(run, judge)
+    return _finish(run, judge, note)
+
+def _spent(run:Run, save:Save, e:BudgetReached)->BudgetReached:
+    "Leave a checkpoint, and remember the cap: the same command with the same cap would only cost more"
+    step = save.last_words()
+    run.journal.ledger.facts['stopped_at'] = run.cfg.budget_cap
+    run.event('budget_reached', why=str(e), saved=step)
+    return BudgetReached(f'{e}; {f"step {step} is saved" if step else "no step is saved yet"}')
 
 def _deadly()->tuple:
     "In a notebook, Ctrl-C is the notebook's"
@@ -520,18 +668,23 @@ def _safe(run:Run, save:Save, why:str)->str:
     run.event('stopped', why=why, saved=step)
     return f'step {step} is saved, and the same command goes on from there' if step else 'no step is saved, and the same command begins anew'
 
-def _leave(run:Run, save:Save, number:int):
+def _leave(run:Run, save:Save, note:Notifier, number:int):
     "What the thread that hears a signal does: save, say so, and end the process, whatever the main thread is doing"
-    try: print(f'\n{signal.Signals(number).name}: {_safe(run, save, signal.Signals(number).name)}', flush=True)
+    try:
+        said = f'{signal.Signals(number).name}: {_safe(run, save, signal.Signals(number).name)}'
+        print(f'\n{said}', flush=True)
+        note.send(f'{run.cfg.experiment_name}: {said}')
+        note.wait(2)
     finally: os._exit(128 + number)
 
-def _finish(run:Run, judge:Evaluate)->Path:
-    with run.average.applied(): save_model(run.rec, run.folder/'final')
+def _finish(run:Run, judge:Evaluate, note:Notifier)->Path:
+    save_final(run)
     text = report(run, judge.best_step)
     write_atomic(run.folder/'report.md', text + '\n')
     run.event('end', best_step=judge.best_step, best=judge.best, no_update=run.skipped, stop=run.stop)
     if run.stop: print(f'stopped at step {run.step}: {run.stop}')
-    print(f'\n{text}\n\n{run.folder}: best/ and final/ are models, report.md is this table, curves.png the course, eval/ every line')
+    print(f'\n{text}\n\n{run.folder}: best/ and final/ are models, report.md is this table, curves.png the course, eval/ every line, high_loss.html the worst of them')
+    note.send(f'{run.cfg.experiment_name}: done at step {run.step}. {text.splitlines()[0]}' + (f' Cost ${run.journal.ledger.total:.2f}.' if run.journal.ledger.price.now else ''))
     return run.folder
 
 # %% ../nbs/12_train.ipynb #f37ca0de

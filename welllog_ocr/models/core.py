@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ADAPTER_CONFIG', 'EMBEDDED', 'FAMILIES', 'Prediction', 'Recogniser', 'freeze', 'default_device', 'has_bf16',
-           'autocast', 'to_device', 'release_memory', 'model_file', 'adapter_config', 'adapter_base', 'model_type',
-           'family', 'load_recogniser']
+           'autocast', 'to_device', 'release_memory', 'is_out_of_memory', 'model_file', 'adapter_config',
+           'adapter_base', 'model_type', 'family', 'load_recogniser']
 
 # %% ../../nbs/06_models.ipynb #1c49cd84
 import ctypes, importlib, os
@@ -26,6 +26,8 @@ class Prediction:
     text:str                 # The transcription
     confidence:float = 1.0   # Probability, by the model's own account, that the whole text is right: 0..1
     scores:tuple = ()        # Probability of each token of the text, in order
+    losses:tuple = ()        # Loss of each token of the label, in order, and of its end; only `read` knows a label, and not every family can tell
+    pieces:tuple = ()        # What each of `losses` stands for; empty when each is one character of the label, and then the end
 
 # %% ../../nbs/06_models.ipynb #d57249eb
 class Recogniser(nn.Module):
@@ -106,6 +108,14 @@ def release_memory():
     "Give free memory back to the system, where the C library can do that"
     trim = getattr(ctypes.CDLL(None), 'malloc_trim', None) if os.name == 'posix' else None
     if trim: trim(0)
+
+# %% ../../nbs/06_models.ipynb #f1953e05
+def is_out_of_memory(
+    e:Exception, # What a forward or a backward pass raised
+)->bool:
+    "Is it a lack of memory?"
+    signs = ("can't allocate memory", 'out of memory', 'ALLOC_FAILED')
+    return isinstance(e, (torch.OutOfMemoryError, MemoryError)) or (isinstance(e, RuntimeError) and any(sign in str(e) for sign in signs))
 
 # %% ../../nbs/06_models.ipynb #e3afe5a0
 ADAPTER_CONFIG = 'adapter_config.json' # as peft writes it

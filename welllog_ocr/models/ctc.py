@@ -7,6 +7,7 @@ __all__ = ['HEADER_CHARACTERS', 'HEIGHT', 'MAX_WIDTH', 'STEP', 'SURE', 'embedded
            'to_pixels', 'CTCRecogniser', 'decode', 'tiny_ctc']
 
 # %% ../../nbs/06a_ctc.ipynb #7d55eba8
+from dataclasses import replace
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
@@ -287,15 +288,46 @@ def transcribe(self:CTCRecogniser, batch:dict)->list[Prediction]:
     "What each line says"
     return self._by_group(batch, lambda lp, where: [self._say(l) for l in lp.cpu()])
 
+# %% ../../nbs/06a_ctc.ipynb #b3a07f85
+def _ways(emit:torch.Tensor, skip:torch.Tensor)->tuple[torch.Tensor, torch.Tensor]:
+    "log of the probability to be in each state after the last step (G, S), and that a state was ever entered from before it (G, S)"
+    none = emit.new_full((emit.shape[0], 1), -torch.inf)
+    now = F.pad(none.expand(-1, emit.shape[2] - 1), (1, 0)) # before the first step: nothing is written, for sure
+    ever = []
+    for step in emit.unbind(1):
+        one, two = torch.cat([none, now[:, :-1]], 1), torch.cat([none, none, now], 1)[:, :emit.shape[2]]
+        enter = torch.logaddexp(one, torch.where(skip, two, -torch.inf))
+        ever.append(enter + step)
+        now = torch.logaddexp(now, enter) + step
+    return now, torch.stack(ever).logsumexp(0)
+
+@torch.no_grad()
+def _label_losses(
+    log_probs:torch.Tensor, # (G, T, classes)
+    targets:list,           # Class numbers of each text
+)->list[tuple]: # For each text a loss for each character and one for the end, together its CTC loss; empty when there is no room for it
+    "CTC losses taken apart"
+    labels = nn.utils.rnn.pad_sequence(targets, batch_first=True).to(log_probs.device)
+    states = torch.stack([torch.zeros_like(labels), labels], 2).flatten(1)
+    states = F.pad(states, (0, 1)) # blanks between, before and behind
+    skip = (states != 0) & (states != F.pad(states, (2, 0))[:, :-2])
+    now, ever = _ways(log_probs.gather(2, states[:, None].expand(-1, log_probs.shape[1], -1)), skip)
+    found = []
+    for n, last, begins in zip([len(t) for t in targets], now.cpu(), ever[:, 1::2].cpu()):
+        whole = torch.logaddexp(last[2*n], last[2*n - 1]) if n else last[0]
+        logs = torch.cat([torch.zeros(1), begins[:n], whole[None]])
+        found.append(tuple((logs[:-1] - logs[1:]).tolist()) if whole > -torch.inf else ())
+    return found
+
 # %% ../../nbs/06a_ctc.ipynb #52317555
 @patch
 @torch.no_grad()
 def read(self:CTCRecogniser, batch:dict)->tuple[torch.Tensor, torch.Tensor, list[Prediction]]:
     "Losses, lengths and predictions from one forward pass"
-    def both(lp, where):
-        losses = _ctc_losses(lp, [batch['targets'][i] for i in where])
-        return [(l, self._say(p)) for l, p in zip(losses, lp.cpu())]
-    found = self._by_group(batch, both)
+    def all_of_it(lp, where):
+        targets = [batch['targets'][i] for i in where]
+        return [(l, replace(self._say(p), losses=each)) for l, each, p in zip(_ctc_losses(lp, targets), _label_losses(lp, targets), lp.cpu())]
+    found = self._by_group(batch, all_of_it)
     return *_finish(batch, [l for l, _ in found]), [p for _, p in found]
 
 # %% ../../nbs/06a_ctc.ipynb #da46fbdb

@@ -6,11 +6,11 @@
 __all__ = ['CHATML', 'PIXELS', 'QWEN', 'PADDLE', 'GLM', 'TILES', 'TINY', 'byte_tokenizer', 'qwen3_vl', 'qwen2_5_vl', 'qwen2_vl',
            'paddleocr_vl', 'glm_ocr', 'lighton_ocr', 'idefics3', 'smolvlm', 'tiny_parts']
 
-# %% ../../nbs/06b_tiny.ipynb #f59aae26
+# %% ../../nbs/06b_tiny.ipynb #32c6bbb4
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-# %% ../../nbs/06b_tiny.ipynb #5e7837ba
+# %% ../../nbs/06b_tiny.ipynb #6b72a249
 def byte_tokenizer(
     named:dict,       # Control words that the processor asks for by name: {'image_token': '<|image_pad|>'}
     others=(),        # More of them
@@ -25,16 +25,21 @@ def byte_tokenizer(
     tok.add_tokens(list(others), special_tokens=True)
     return tok
 
-# %% ../../nbs/06b_tiny.ipynb #36d4b2be
+# %% ../../nbs/06b_tiny.ipynb #45bdea27
 CHATML = ("{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}{% for c in m.content %}{% if c.type == 'image' %}{{ '<|vision_start|><|image_pad|><|vision_end|>' }}{% else %}{{ c.text }}{% endif %}{% endfor %}"
           "{{ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
 
-def _text(width, depth, tok, **more)->dict:
-    return dict(hidden_size=width, intermediate_size=2*width, num_hidden_layers=depth, num_attention_heads=width//16, num_key_value_heads=max(1, width//32), head_dim=16, vocab_size=len(tok),
-                pad_token_id=tok.pad_token_id, bos_token_id=None, eos_token_id=tok.eos_token_id, **more)
+def _head(width)->int: return 16 if width < 128 else 64 # width of an attention head; many narrow ones are slow on a processor
 
-def _rope(**more)->dict: return dict(rope_parameters=dict(rope_type='default', rope_theta=1e4, mrope_section=[4, 2, 2], **more)) # the sections share the 8 pairs of a head of 16
-def _eye(width, depth, **more)->dict: return dict(hidden_size=width, depth=depth, num_heads=width//16, **more)
+def _text(width, depth, tok, **more)->dict:
+    heads = width//_head(width)
+    return dict(hidden_size=width, intermediate_size=2*width, num_hidden_layers=depth, num_attention_heads=heads, num_key_value_heads=heads//2 if heads % 2 == 0 else heads,
+                head_dim=_head(width), vocab_size=len(tok), pad_token_id=tok.pad_token_id, bos_token_id=None, eos_token_id=tok.eos_token_id, **more)
+
+def _rope(width, **more)->dict: # positions in time, height and width share the pairs of a head
+    return dict(rope_parameters=dict(rope_type='default', rope_theta=1e4, mrope_section=[_head(width)//n for n in (4, 8, 8)], **more))
+
+def _eye(width, depth, **more)->dict: return dict(hidden_size=width, depth=depth, num_heads=width//_head(width), **more)
 def _ids(tok, **words)->dict: return {name: tok.convert_tokens_to_ids(word) for name, word in words.items()}
 
 PIXELS = dict(size=dict(shortest_edge=32*32, longest_edge=64*32*32), image_mean=[.5]*3, image_std=[.5]*3)
@@ -42,29 +47,29 @@ QWEN = dict(image_token_id='<|image_pad|>', video_token_id='<|video_pad|>', visi
 
 def _qwen_words(): return byte_tokenizer(dict(image_token='<|image_pad|>', video_token='<|video_pad|>'), ['<|im_start|>', '<|vision_start|>', '<|vision_end|>'], eos_token='<|im_end|>', pad_token='<|endoftext|>')
 
-# %% ../../nbs/06b_tiny.ipynb #21492f49
+# %% ../../nbs/06b_tiny.ipynb #c921feac
 def qwen3_vl(width, depth):
     from transformers import Qwen2VLImageProcessor, Qwen3VLConfig, Qwen3VLForConditionalGeneration, Qwen3VLProcessor, Qwen3VLVideoProcessor
     tok = _qwen_words()
     eye = _eye(width, depth, intermediate_size=2*width, out_hidden_size=width, patch_size=16, deepstack_visual_indexes=[0], num_position_embeddings=64)
-    cfg = Qwen3VLConfig(text_config=_text(width, depth, tok, **_rope(mrope_interleaved=True)), vision_config=eye, tie_word_embeddings=True, **_ids(tok, **QWEN))
+    cfg = Qwen3VLConfig(text_config=_text(width, depth, tok, **_rope(width, mrope_interleaved=True)), vision_config=eye, tie_word_embeddings=True, **_ids(tok, **QWEN))
     return Qwen3VLForConditionalGeneration(cfg), Qwen3VLProcessor(Qwen2VLImageProcessor(patch_size=16, **PIXELS), tok, Qwen3VLVideoProcessor(patch_size=16), chat_template=CHATML)
 
 def qwen2_5_vl(width, depth):
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor, Qwen2VLImageProcessor, Qwen2VLVideoProcessor
     tok = _qwen_words()
     eye = _eye(width, depth, intermediate_size=2*width, out_hidden_size=width, window_size=56, fullatt_block_indexes=[0])
-    cfg = Qwen2_5_VLConfig(text_config=_text(width, depth, tok, **_rope()), vision_config=eye, tie_word_embeddings=True, **_ids(tok, **QWEN))
+    cfg = Qwen2_5_VLConfig(text_config=_text(width, depth, tok, **_rope(width)), vision_config=eye, tie_word_embeddings=True, **_ids(tok, **QWEN))
     return Qwen2_5_VLForConditionalGeneration(cfg), Qwen2_5_VLProcessor(Qwen2VLImageProcessor(**PIXELS), tok, Qwen2VLVideoProcessor(), chat_template=CHATML)
 
 def qwen2_vl(width, depth):
     from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration, Qwen2VLImageProcessor, Qwen2VLProcessor, Qwen2VLVideoProcessor
     tok = _qwen_words()
     eye = _eye(width, depth, embed_dim=width, mlp_ratio=2)
-    cfg = Qwen2VLConfig(text_config=_text(width, depth, tok, **_rope()), vision_config=eye, tie_word_embeddings=True, **_ids(tok, **QWEN))
+    cfg = Qwen2VLConfig(text_config=_text(width, depth, tok, **_rope(width)), vision_config=eye, tie_word_embeddings=True, **_ids(tok, **QWEN))
     return Qwen2VLForConditionalGeneration(cfg), Qwen2VLProcessor(Qwen2VLImageProcessor(**PIXELS), tok, Qwen2VLVideoProcessor(), chat_template=CHATML)
 
-# %% ../../nbs/06b_tiny.ipynb #cc5d1b76
+# %% ../../nbs/06b_tiny.ipynb #69b5a9c8
 PADDLE = ("{{ '<|begin_of_sentence|>' }}{% for m in messages %}{% if m.role == 'user' %}{{ 'User: ' }}{% for c in m.content if c.type == 'image' %}{{ '<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>' }}{% endfor %}"
           "{% for c in m.content if c.type == 'text' %}{{ c.text }}{% endfor %}{{ '\n' }}{% else %}{{ 'Assistant: ' }}{% for c in m.content %}{{ c.text }}{% endfor %}{{ '</s>' }}{% endif %}{% endfor %}"
           "{% if add_generation_prompt %}{{ 'Assistant: ' }}{% endif %}")
@@ -72,8 +77,8 @@ PADDLE = ("{{ '<|begin_of_sentence|>' }}{% for m in messages %}{% if m.role == '
 def paddleocr_vl(width, depth):
     from transformers import PaddleOCRVLConfig, PaddleOCRVLForConditionalGeneration, PaddleOCRVLImageProcessor, PaddleOCRVLProcessor
     tok = byte_tokenizer(dict(image_token='<|IMAGE_PLACEHOLDER|>'), ['<|begin_of_sentence|>', '<|IMAGE_START|>', '<|IMAGE_END|>'], eos_token='</s>', pad_token='<unk>')
-    eye = dict(hidden_size=width, intermediate_size=2*width, num_hidden_layers=depth, num_attention_heads=width//16, image_size=112)
-    cfg = PaddleOCRVLConfig(text_config=_text(width, depth, tok, **_rope()), vision_config=eye, video_token_id=len(tok),
+    eye = dict(hidden_size=width, intermediate_size=2*width, num_hidden_layers=depth, num_attention_heads=width//_head(width), image_size=112)
+    cfg = PaddleOCRVLConfig(text_config=_text(width, depth, tok, **_rope(width)), vision_config=eye, video_token_id=len(tok),
                             **_ids(tok, image_token_id='<|IMAGE_PLACEHOLDER|>', vision_start_token_id='<|IMAGE_START|>', vision_end_token_id='<|IMAGE_END|>'))
     return PaddleOCRVLForConditionalGeneration(cfg), PaddleOCRVLProcessor(PaddleOCRVLImageProcessor(**PIXELS), tok, chat_template=PADDLE)
 
@@ -85,17 +90,17 @@ def glm_ocr(width, depth):
     words = ['[gMASK]', '<sop>', '<|user|>', '<|assistant|>', *(f'<|{which}_of_{what}|>' for which in ('begin', 'end') for what in ('image', 'video'))]
     tok = byte_tokenizer(dict(image_token='<|image|>', video_token='<|video|>'), words, eos_token='<|endoftext|>', pad_token='<|endoftext|>')
     eye = _eye(width, depth, intermediate_size=2*width, out_hidden_size=width, image_size=112)
-    cfg = GlmOcrConfig(text_config=_text(width, depth, tok, **_rope()), vision_config=eye,
+    cfg = GlmOcrConfig(text_config=_text(width, depth, tok, **_rope(width)), vision_config=eye,
                        **_ids(tok, image_token_id='<|image|>', video_token_id='<|video|>', image_start_token_id='<|begin_of_image|>', image_end_token_id='<|end_of_image|>',
                               video_start_token_id='<|begin_of_video|>', video_end_token_id='<|end_of_video|>'))
     pixels = PIXELS | dict(size={k: 2*v for k, v in PIXELS['size'].items()}) # it counts an image as two frames
     return GlmOcrForConditionalGeneration(cfg), Glm46VProcessor(Glm46VImageProcessor(**pixels), tok, Glm46VVideoProcessor(), chat_template=GLM)
 
-# %% ../../nbs/06b_tiny.ipynb #1bf02224
+# %% ../../nbs/06b_tiny.ipynb #85fbbb34
 def lighton_ocr(width, depth):
     from transformers import LightOnOcrConfig, LightOnOcrForConditionalGeneration, LightOnOcrProcessor, PixtralImageProcessor
     tok = byte_tokenizer(dict(image_token='<|image_pad|>', image_break_token='<|vision_pad|>', image_end_token='<|vision_end|>'), ['<|im_start|>'], eos_token='<|im_end|>', pad_token='<|endoftext|>')
-    eye = dict(model_type='pixtral', hidden_size=width, intermediate_size=2*width, num_hidden_layers=depth, num_attention_heads=width//16, head_dim=16, image_size=560, patch_size=14,
+    eye = dict(model_type='pixtral', hidden_size=width, intermediate_size=2*width, num_hidden_layers=depth, num_attention_heads=width//_head(width), head_dim=_head(width), image_size=560, patch_size=14,
                rope_parameters=dict(rope_type='default', rope_theta=1e4))
     cfg = LightOnOcrConfig(text_config=_text(width, depth, tok, model_type='qwen3'), vision_config=eye, **_ids(tok, image_token_id='<|image_pad|>'))
     pixels = PixtralImageProcessor(**PIXELS | dict(size=dict(longest_edge=256)), patch_size=dict(height=28, width=28))
@@ -109,7 +114,7 @@ def idefics3(width, depth, name:str='Idefics3', *more):
     part = lambda what: getattr(transformers, name + what)
     words = dict(image_token='<image>', fake_image_token='<fake_token_around_image>', global_image_token='<global-img>', end_of_utterance_token='<end_of_utterance>')
     tok = byte_tokenizer(words, ['<|im_start|>', *(f'<row_{r}_col_{c}>' for r in range(1, 9) for c in range(1, 9))], eos_token='<end_of_utterance>', pad_token='<|endoftext|>')
-    eye = dict(hidden_size=width, intermediate_size=2*width, num_hidden_layers=depth, num_attention_heads=width//16, image_size=64, patch_size=16)
+    eye = dict(hidden_size=width, intermediate_size=2*width, num_hidden_layers=depth, num_attention_heads=width//_head(width), image_size=64, patch_size=16)
     cfg = part('Config')(text_config=_text(width, depth, tok, model_type='llama'), vision_config=eye, scale_factor=2, tie_word_embeddings=True, **_ids(tok, image_token_id='<image>'))
     pixels = part('ImageProcessor')(**PIXELS | dict(size=dict(longest_edge=192)), max_image_size=dict(longest_edge=64))
     return part('ForConditionalGeneration')(cfg), part('Processor')(pixels, tok, *more, image_seq_len=4, chat_template=TILES)
@@ -118,13 +123,13 @@ def smolvlm(width, depth):
     from transformers import SmolVLMVideoProcessor
     return idefics3(width, depth, 'SmolVLM', SmolVLMVideoProcessor())
 
-# %% ../../nbs/06b_tiny.ipynb #1e4a3e8d
+# %% ../../nbs/06b_tiny.ipynb #2ce995bb
 TINY = {f.__name__: f for f in (qwen3_vl, qwen2_5_vl, qwen2_vl, paddleocr_vl, glm_ocr, lighton_ocr, idefics3, smolvlm)}
 
 def tiny_parts(
     model_type:str,  # One of `TINY`
     seed:int=0,      # Of the random weights
-    width:int=32,    # Of every layer; a multiple of 16
+    width:int=32,    # Of every layer; a multiple of 16, and from 128 of 64
     depth:int=2,     # Layers of the eye, and of the language model
 )->tuple: # (model, processor)
     "A random model of an architecture, and its processor"

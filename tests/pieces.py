@@ -1,0 +1,24 @@
+"Train with weights in pieces on processors: python -m torch.distributed.run ... tests/pieces.py CONFIG. Accelerate itself cuts weights up only on graphics cards"
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from torch.distributed.fsdp import fully_shard
+
+from welllog_ocr import step
+from welllog_ocr.config import load_config
+from welllog_ocr.processes import Team
+from welllog_ocr.train import train
+
+def prepare(team, model, optimizer):
+    "What accelerate does: cut the weights up, and let the optimizer change the pieces"
+    cfg = load_config(Path(sys.argv[1]))
+    for p in model.parameters(): p.data = p.data.contiguous()
+    fully_shard(model.model.model)
+    fully_shard(model)
+    return model, step._optimizer(cfg, model)
+
+Team.prepare = prepare
+Team.together = lambda team, model, now: model.set_requires_gradient_sync(now) or nullcontext()
+train(load_config(Path(sys.argv[1])))

@@ -1,0 +1,141 @@
+"""Evaluations: what the rows add up to, whatever the order, and that nothing ends a training from there."""
+import random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+
+from runs import tiny
+from welllog_ocr.core import read_jsonl
+from welllog_ocr.evaluate import ROW, evaluate, repetition
+from welllog_ocr.figures import changed_lines, comparison, confusion_table, difference, high_loss, interval, kinds_of_error, slices, summarise, worst_first
+from welllog_ocr.metrics import cer, score, wer
+from welllog_ocr.models.ctc import CTCRecogniser, tiny_ctc
+from welllog_ocr.synth import SynthLines
+from welllog_ocr.train import train
+
+def share(ci, full): return pytest.mark.parametrize('n', [ci, pytest.param(full, marks=pytest.mark.soak)])
+
+def events(run, what): return [e for e in read_jsonl(run/'events.jsonl') if e['event'] == what]
+
+@pytest.fixture(scope='module')
+def read():
+    "The embedded model, lines, and their rows in float32"
+    rec, lines = CTCRecogniser.from_pretrained(), list(SynthLines(32, 'rows'))
+    return rec, lines, evaluate(rec, lines, bf16=False)
+
+def test_losses_of_samples_add_up_to_the_loss_that_is_logged(home):
+    folder = train(tiny(home, synth_eval_lines=24))
+    logged = {r['step']: r for r in read_jsonl(folder/'metrics.jsonl') if r['split'] == 'eval'}
+    for step, figures in logged.items():
+        rows = read_jsonl(folder/'eval'/f'step-{step:08}.jsonl')
+        finite = [r for r in rows if r['loss'] is not None]
+        assert len(rows) == figures['n'] == 24 and len(finite) + figures['n_no_loss'] == 24
+        assert abs(sum(r['loss_sum'] for r in finite)/sum(r['n_tokens'] for r in finite) - figures['loss']) < 1e-5
+        assert all(r['loss_sum'] == pytest.approx(r['loss']*r['n_tokens'], abs=1e-9) for r in finite)
+        assert all(len(r['digest']) == 16 and set(r) <= set(ROW) for r in rows)
+
+def test_losses_are_those_of_the_model_one_sample_at_a_time(read):
+    rec, lines, rows = read
+    for s, r in zip(lines, rows):
+        with torch.no_grad(): (loss,), (n,) = rec.losses(rec.collate([s]))
+        assert r['loss_sum'] == pytest.approx(loss.item(), rel=1e-5, abs=1e-5) and r['n_tokens'] == n
+        assert sum(r['losses']) == pytest.approx(r['loss_sum'], abs=.001*len(r['losses'])) and len(r['losses']) == n + 1
+
+@pytest.mark.parametrize('seed', range(3))
+def test_the_order_of_samples_changes_nothing(read, seed):
+    rec, lines, rows = read
+    order = random.Random(seed).sample(range(len(lines)), len(lines))
+    mixed = evaluate(rec, [lines[i] for i in order], bs=3 + seed, bf16=False)
+    for i, m in zip(order, mixed):
+        assert {k: v for k, v in m.items() if not isinstance(v, (float, list))} == {k: v for k, v in rows[i].items() if not isinstance(v, (float, list))}
+        for k in ('loss', 'loss_sum', 'confidence', 'loss_max'): assert m[k] == pytest.approx(rows[i][k], rel=1e-4, abs=2e-3 if k == 'loss_max' else 1e-5)
+    again = [rows[i] for i in order] # equal rows, then, give equal figures, to the last bit
+    assert summarise(again) == summarise(rows) and interval(again) == interval(rows) and comparison(dict(a=again)) == comparison(dict(a=rows))
+    assert worst_first(again) == worst_first(rows) and confusion_table(again) == confusion_table(rows)
+    assert changed_lines(again, mixed) == changed_lines(rows, mixed)
+
+def test_a_language_changes_what_is_read_and_no_loss(read):
+    rec, lines, rows = read
+    try:
+        rec.study([s.text for s in SynthLines(300, 'language')], .5)
+        told = evaluate(rec, lines, bf16=False)
+    finally: rec.study([], 0.)
+    for key in ('loss', 'loss_sum', 'losses', 'loss_max'): assert [r[key] for r in told] == [r[key] for r in rows]
+    assert [r['id'] for r in worst_first(told)] == [r['id'] for r in worst_first(rows)]
+    assert [r['prediction'] for r in told] != [r['prediction'] for r in rows]
+
+# --- lack of memory
+
+@share(3, 50)
+def test_lack_of_memory_in_an_evaluation_never_ends_a_training(home, n, monkeypatch, reliability):
+    real, rng = CTCRecogniser.read, random.Random(n)
+    weights = lambda folder: (folder/'final'/'model.safetensors').read_bytes()
+    alone = weights(train(tiny(home, experiment_name='alone')))
+    for i in range(n):
+        room, calls, error = rng.choice([0, 1, 2, 3]), [0], rng.choice([torch.OutOfMemoryError('CUDA out of memory.'), MemoryError(), RuntimeError("can't allocate memory")])
+        def short(self, batch):
+            calls[0] += 1
+            if len(batch['targets']) > room or calls[0] % 3 == 2: raise error # too large, or bad luck
+            return real(self, batch)
+        monkeypatch.setattr(CTCRecogniser, 'read', short)
+        folder = train(tiny(home, experiment_name=f'short{i}'))
+        monkeypatch.setattr(CTCRecogniser, 'read', real)
+        assert events(folder, 'end') and events(folder, 'eval_out_of_memory') and weights(folder) == alone
+        rows = [r for p in sorted((folder/'eval').glob('*.jsonl')) for r in read_jsonl(p)]
+        unread = [r for r in rows if 'unread' in r]
+        assert len(rows) == 9 and all('memory' in r['unread'] and r['prediction'] == '' and r['loss'] is None for r in unread)
+        assert len(unread) == sum(e['samples'] == 1 for e in events(folder, 'eval_out_of_memory')) and (len(unread) == 9 if room == 0 else len(unread) < 9)
+    reliability('out of memory in an evaluation: smaller batches, then the sample counts as not read', n, n, 'training unchanged')
+
+def test_memory_that_suffices_for_halves_changes_no_figure(read, monkeypatch):
+    rec, lines, rows = read
+    real = CTCRecogniser.read
+    def short(self, batch):
+        if len(batch['targets']) > 5: raise torch.OutOfMemoryError('CUDA out of memory.')
+        return real(self, batch)
+    monkeypatch.setattr(CTCRecogniser, 'read', short)
+    told = []
+    halves = evaluate(rec, lines, bf16=False, workers=2, tell=lambda what, **facts: told.append(facts['samples']))
+    assert told == [16, 8] and [r['prediction'] for r in halves] == [r['prediction'] for r in rows]
+
+# --- figures
+
+text = st.text(st.sampled_from('AB01O8 .-'), max_size=10)
+
+def row(i, ref, pred, well, loss): return dict(id=f'{i}', reference=ref, prediction=pred, cer=cer(ref, pred), wer=wer(ref, pred), loss=loss, n_tokens=len(ref), group=well, made='', info={})
+
+rows_of = st.lists(st.tuples(text.filter(str.strip), text, st.sampled_from('ABCD'), st.one_of(st.none(), st.floats(0, 50))), min_size=1, max_size=12).map(
+    lambda found: [row(i, *f) for i, f in enumerate(found)])
+
+@settings(max_examples=100, deadline=None)
+@given(rows_of, st.randoms())
+def test_figures_of_any_rows(rows, rnd):
+    mixed = rnd.sample(rows, len(rows))
+    assert summarise(mixed) == summarise(rows) and interval(mixed, n=20) == interval(rows, n=20)
+    found = score([r['reference'] for r in rows], [r['prediction'] for r in rows])
+    assert sum(kinds_of_error(rows).values()) == found['edits']
+    worst = worst_first(rows)
+    assert worst == worst_first(mixed) and [r['loss'] for r in worst if r['loss'] is not None] == sorted((r['loss'] for r in rows if r['loss'] is not None), reverse=True)
+    for n in (0, 3, 100):
+        picked = high_loss(rows, 2., n)
+        assert picked == worst[:len(picked)] and len(picked) >= min(n, len(rows)) and all(r['loss'] is not None and r['loss'] <= 2 for r in worst[len(picked):])
+    if (both := difference(rows, mixed, n=20)): assert both == pytest.approx((0, 0, 0))
+    assert sorted(i for part in slices(rows, 'group').values() for i in part) == list(range(len(rows)))
+
+def test_an_interval_is_wider_where_wells_differ():
+    rng = np.random.default_rng(0)
+    alike  = [row(i, 'A'*20, 'B'*2 + 'A'*18, f'{i % 20}', 1.) for i in range(200)]
+    differ = [row(i, 'A'*20, 'B'*(4*(i % 20 < 10)) + 'A'*(20 - 4*(i % 20 < 10)), f'{i % 20}', 1.) for i in range(200)]
+    assert summarise(alike)['cer'] == summarise(differ)['cer'] == .1
+    assert np.diff(interval(alike)) < 1e-9 and .05 < np.diff(interval(differ)) < .12
+
+def by_hand(text):
+    "Every tail, every piece"
+    found = [len(text) - i - size for size in range(1, len(text) + 1) for i in range(len(text)) if len(text) - i >= max(4*size, 12) and all(text[j] == text[j - size] for j in range(i + size, len(text)))]
+    return max(found, default=0)
+
+@settings(max_examples=300, deadline=None)
+@given(st.text('ab', max_size=6), st.text('abc', min_size=1, max_size=4), st.integers(0, 8))
+def test_repetition(head, piece, times): assert repetition(head + piece*times) == by_hand(head + piece*times)
