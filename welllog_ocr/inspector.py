@@ -262,6 +262,7 @@ def _place(self:Inspector, key:str)->int:
 @patch
 def take(self:Inspector, key:str): return self.judge(key, 'fixed', self.session.rows[self._place(key)]['prediction'])
 
+# %% ../nbs/13_inspector.ipynb #08af5bdb
 @patch
 def write_note(self:Inspector, key:str, text:str)->str:
     self.session.note(self._place(key), text)
