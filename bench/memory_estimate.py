@@ -12,6 +12,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._pytree import tree_leaves
 
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.memory import batch_of, estimate, longest
@@ -37,7 +38,7 @@ def make(kind:str, folder:Path):
         from welllog_ocr.models.seq2seq import tiny_seq2seq
         return tiny_seq2seq(kind).save_pretrained(folder)
     from welllog_ocr.models.chat import tiny_chat
-    tiny_chat(kind, width=256, depth=4).save_pretrained(folder)
+    tiny_chat(kind, width=256, depth=2).save_pretrained(folder)
 
 def peak(act)->int:
     "Most bytes that PyTorch had allocated at one time during `act`, beside those before"
@@ -46,12 +47,12 @@ def peak(act)->int:
     for _, n in sorted((e.start_ns(), e.nbytes()) for e in p.profiler.kineto_results.events() if e.name() == '[memory]'): most = max(most, now := now + n)
     return most
 
-def storages(things)->int: return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in things if isinstance(t, torch.Tensor)}.values())
+def storages(things)->int: return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tree_leaves(things) if isinstance(t, torch.Tensor)}.values())
 
 def live()->int:
     "Bytes of all tensors that there are"
     gc.collect()
-    return storages(t for t in gc.get_objects() if isinstance(t, torch.Tensor))
+    return storages([t for t in gc.get_objects() if isinstance(t, torch.Tensor)])
 
 def measured(cfg)->tuple[float, float]: # Bytes in training and in evaluation
     before = live()
@@ -71,9 +72,9 @@ def measured(cfg)->tuple[float, float]: # Bytes in training and in evaluation
         rec.eval()
         with torch.no_grad(), average.applied(), autocast(torch.device('cpu'), cfg.bf16): rec.read(held)
     step()
-    fixed = live() - before - storages(v for v in held.values())
+    fixed = live() - before - storages(held)
     trained = fixed + peak(step)
-    return trained, fixed - storages(batch.values()) + storages(held.values()) + peak(read)
+    return trained, fixed - storages(batch) + storages(held) + peak(read)
 
 def main(names):
     folder = Path(tempfile.mkdtemp())

@@ -121,6 +121,8 @@ DISK = Disk()
 FORMAT, MANIFEST = 1, 'manifest.json'
 PARTS, WEIGHTS = {'optimizer.safetensors', 'state.json'}, ('model', 'adapter') # of the latter, one
 
+def _weights(m:dict)->list[str]: return [w for w in WEIGHTS if f'{w}.safetensors' in m['files']]
+
 def _canonical(obj:dict)->bytes: return (json.dumps(obj, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False) + '\n').encode()
 
 def _manifest(run_id:str, s:Snapshot, files:dict)->bytes:
@@ -176,8 +178,6 @@ def _complete(m:dict)->bool:
     plain = lambda name, f: Path(name).name == name and isinstance(f, dict) and type(f.get('size')) is int and isinstance(f.get('sha256'), str)
     kinds = dict(run_id=str, step=int, facts=dict, files=dict)
     return all(type(m.get(k)) is kind for k, kind in kinds.items()) and PARTS <= m['files'].keys() and len(_weights(m)) == 1 and all(plain(*f) for f in m['files'].items())
-
-def _weights(m:dict)->list[str]: return [w for w in WEIGHTS if f'{w}.safetensors' in m['files']]
 
 class FutureFormat(CheckpointError): "Written by a later version: not bad, only unreadable here"
 
@@ -235,6 +235,7 @@ def load(
     except (SafetensorError, ValueError, KeyError, OSError) as e: raise CheckpointError(f'{folder.name}: cannot be read ({type(e).__name__}: {e})') from e
     return Snapshot(manifest['step'], model, optimizer, state, manifest['facts'], part, manifest['files'][f'{part}.safetensors']['sha256'])
 
+# %% ../nbs/07_checkpoint.ipynb #ee06483e
 def weights_sum(
     tensors:dict, # name -> tensor on any device
 )->str:

@@ -39,16 +39,17 @@ from .loader import batches
 from .models.core import EMBEDDED, Prediction, Recogniser, autocast, default_device, is_out_of_memory, load_recogniser, release_memory, to_device
 from .sources import load_eval
 
-# %% ../nbs/08_evaluate.ipynb #7f7aa45a
+# %% ../nbs/08_evaluate.ipynb #4677421c
 ROW = dict(
     id='of the sample', digest='of image and label, 16 digits', reference='the label', prediction='what was read', unread='why there is no prediction; only where there is none',
     loss='of the label, mean per token; null when it is infinite', loss_sum='the same, sum', loss_max='highest loss of a token; null when the model cannot tell', n_tokens='of the label',
+    doubt='how much surer the model is of its own text than of the label, in the two places where they differ most; null like the loss',
     losses='loss of each token of the label, and of its end', pieces='what they stand for; only where they are not single characters', scores='probability of each token of the prediction',
     cer='ocr convention', wer='likewise', exact='is the CER 0?', confidence='probability that the text is right, as the model sees it',
     length_ratio='characters of the prediction / of the label', repetition='characters at the end of the prediction that only repeat what stands before',
     made='as in the sample', kind='likewise', group='likewise', info='its other columns: numbers, short texts, yes and no')
 
-# %% ../nbs/08_evaluate.ipynb #19027aa7
+# %% ../nbs/08_evaluate.ipynb #1410cf06
 def repetition(
     text:str, # A prediction
 )->int: # Characters at the end that only repeat what stands before them; 0 unless a piece stands there four times or more, and 12 characters long at least
@@ -60,11 +61,15 @@ def repetition(
         if n >= max(4*size, 12): longest = max(longest, n - size)
     return longest
 
-# %% ../nbs/08_evaluate.ipynb #a264a8b8
+# %% ../nbs/08_evaluate.ipynb #bf319b8b
 def _info(sample)->dict:
     "Its other columns, as far as they can be grouped by"
     fits = lambda v: isinstance(v, (bool, int)) or isinstance(v, float) and math.isfinite(v) or isinstance(v, str) and len(v) <= 200
     return {k: v for k, v in sample.info.items() if fits(v)}
+
+def _doubt(loss_sum:float, losses:list, confidence:float)->float:
+    "A wrong label is one that a model which is sure of its own reading does not believe; a model that is unsure has a hard image before it"
+    return round((sum(sorted(losses)[-2:]) if losses else loss_sum) + math.log(max(confidence, 1e-9)), 3)
 
 def _row(sample, loss:float, tokens:int, pred:Prediction, unread:str='')->dict:
     "What `ROW` lists; small numbers are rounded, so that the rows of a large set stay a small file"
@@ -72,12 +77,13 @@ def _row(sample, loss:float, tokens:int, pred:Prediction, unread:str='')->dict:
     losses = [round(l, 3) for l in pred.losses] if known and all(map(math.isfinite, pred.losses)) else []
     error = cer(ref, pred.text)
     return dict(id=sample.id, digest=sample.digest[:16], loss=loss/tokens if known else None, loss_sum=loss if known else None, loss_max=max(losses, default=None), n_tokens=tokens,
+                doubt=_doubt(loss, losses, pred.confidence) if known else None,
                 cer=error, wer=wer(ref, pred.text), exact=error == 0, reference=ref, prediction=pred.text, confidence=round(pred.confidence, 6),
                 length_ratio=round(len(normalise(pred.text))/max(1, len(normalise(ref))), 3), repetition=loop if loop > repetition(ref) else 0,
                 scores=[round(p, 3) for p in pred.scores], losses=losses, **(dict(pieces=list(pred.pieces)) if losses and pred.pieces else {}), **(dict(unread=unread) if unread else {}),
                 made=sample.made, kind=sample.kind, group=sample.group, info=_info(sample))
 
-# %% ../nbs/08_evaluate.ipynb #702eac47
+# %% ../nbs/08_evaluate.ipynb #2bc97f80
 def _halves(todo:list[list[int]])->list[list[int]]:
     return [part for where in todo for part in (where[:-(-len(where)//2)], where[-(-len(where)//2):]) if part]
 
@@ -181,7 +187,7 @@ def write_report(
     write_json(folder/'summary.json', {n: summarise(r) for n, r in rows.items()})
     write_atomic(folder/'table.md', f'{comparison(rows, by)}\n\n{confusion_table(rows[name])}\n')
 
-# %% ../nbs/08_evaluate.ipynb #44a2f4dc
+# %% ../nbs/08_evaluate.ipynb #aa6cd6a9
 def _measured(name:str, args, device)->tuple[list, list]: # Rows, `Skip`s
     "A model reads the data; a file of rows is taken as it is"
     if name.endswith('.jsonl'): return read_rows(name), []

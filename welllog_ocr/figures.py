@@ -6,7 +6,7 @@
 __all__ = ['MEASURES', 'ALIKE', 'summarise', 'worst_first', 'high_loss', 'interval', 'same_samples', 'difference', 'column',
            'slices', 'comparison', 'changed_lines', 'kinds_of_error', 'confusion_table', 'verdict']
 
-# %% ../nbs/07c_figures.ipynb #7c660022
+# %% ../nbs/07c_figures.ipynb #652789e2
 import math, re
 from collections import defaultdict
 
@@ -15,7 +15,7 @@ import numpy as np
 from .core import ConfigError, DataError, did_you_mean, esc_md, rng_for
 from .metrics import confusions, normalise, score
 
-# %% ../nbs/07c_figures.ipynb #e21e0236
+# %% ../nbs/07c_figures.ipynb #44759b82
 def summarise(
     rows:list[dict], # Of an evaluation
 )->dict: # `n`, `loss`, `n_no_loss`, `n_unread`; `cer`, `wer`, `exact`, `cer_macro`, `cer_median` by the `ocr` convention, and `cer_strict`, `exact_strict`
@@ -25,12 +25,13 @@ def summarise(
     return dict(n=len(rows), loss=math.fsum(r['loss']*r['n_tokens'] for r in finite)/tokens if tokens else None, n_no_loss=len(rows) - len(finite), n_unread=sum('unread' in r for r in rows),
                 **{k: ocr[k] for k in ('cer', 'wer', 'exact', 'cer_macro', 'cer_median')}, cer_strict=strict['cer'], exact_strict=strict['exact'])
 
-# %% ../nbs/07c_figures.ipynb #67b7d6bb
+# %% ../nbs/07c_figures.ipynb #bc972d57
 def worst_first(
     rows:list[dict], # Of an evaluation
+    by:str='loss',   # Or `doubt`, `loss_sum`, `loss_max`, `cer`
 )->list[dict]: # All of them
-    "By mean loss, the highest first; what has none comes before. The order in which rows come changes nothing"
-    return sorted(rows, key=lambda r: (r['loss'] is not None, -(r['loss'] or 0), r['id']))
+    "The highest first; what has no such value comes before. The order in which rows come changes nothing"
+    return sorted(rows, key=lambda r: (r.get(by) is not None, -(r.get(by) or 0), r['id']))
 
 def high_loss(
     rows:list[dict],     # Of an evaluation
@@ -40,7 +41,7 @@ def high_loss(
     "The samples to look at, the worst first"
     return [r for i, r in enumerate(worst_first(rows)) if i < n or r['loss'] is None or r['loss'] > threshold]
 
-# %% ../nbs/07c_figures.ipynb #6d2cf758
+# %% ../nbs/07c_figures.ipynb #0c8dc42e
 def _length(r): return len(normalise(r['reference']))
 def _words(r):  return len(normalise(r['reference']).split())
 
@@ -70,7 +71,7 @@ def interval(
     sums = np.array(list(_by_well(rows, measure).values()))
     return tuple(np.quantile(_drawn(sums, n), (.025, .975)).tolist()) if len(sums) > 1 else None
 
-# %% ../nbs/07c_figures.ipynb #69d285ee
+# %% ../nbs/07c_figures.ipynb #44bdcaf3
 def same_samples(
     rows:dict, # name -> rows
 )->dict: # The same, all in the order of the first
@@ -97,7 +98,7 @@ def difference(
     whole, drawn = sums.sum(0), np.diff(_drawn(sums, n))[:, 0]
     return (*np.diff(whole[:, 0]/np.maximum(whole[:, 1], 1e-9)).tolist(), *np.quantile(drawn, (.025, .975)).tolist())
 
-# %% ../nbs/07c_figures.ipynb #faf9dd74
+# %% ../nbs/07c_figures.ipynb #56b471e1
 def column(
     row:dict, # Of an evaluation
     name:str, # `made`, `confidence`, or one of the data set's own, such as `dpi`
@@ -132,10 +133,10 @@ def slices(
     for i, v in enumerate(values): found['(none)' if v is None or v == '' else v].append(i)
     parts = sorted(found, key=lambda v: (isinstance(v, str), v == '(none)', _begin(v), v))
     rare = sorted(parts, key=lambda v: -len(found[v]))[most - 1:] if len(parts) > most else []
-    out = {str(v): found[v] for v in parts if v not in rare}
+    out = {f'{v:g}' if type(v) is float else str(v): found[v] for v in parts if v not in rare}
     return out | ({f'({len(rare)} others)': sorted(i for v in rare for i in found[v])} if rare else {})
 
-# %% ../nbs/07c_figures.ipynb #de54b0db
+# %% ../nbs/07c_figures.ipynb #b65dcc09
 def _table(head:list, lines:list)->str:
     return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in [head, ['---'] + ['---:']*(len(head) - 1), *lines])
 
@@ -145,7 +146,7 @@ def _trust(rows:dict)->str:
     wells = len({r['group'] or r['id'] for r in after})
     if wells < 2: return ''
     between = lambda name: '{:.2%} to {:.2%}'.format(*interval(rows[name]))
-    text = f'95 % intervals over {wells} wells{", which are few," if wells < 10 else ""}: CER ' + ', '.join(f'{esc_md(n)} {between(n)}' for n in rows)
+    text = f'95 % intervals over {wells} wells{", which are few," if wells < 20 else ""}: CER ' + ', '.join(f'{esc_md(n)} {between(n)}' for n in rows)
     return text + ('; {} against {} {:+.2%}, {:+.2%} to {:+.2%}'.format(esc_md(last), esc_md(first), *difference(rows[first], after)) if len(rows) > 1 else '') + '.'
 
 def comparison(
@@ -164,7 +165,7 @@ def comparison(
     table = _table(['lines', 'n', *(f'CER {esc_md(n)}' for n in names), *(f'exact {esc_md(n)}' for n in names)], lines)
     return '\n\n'.join(filter(None, [table, _trust(rows)]))
 
-# %% ../nbs/07c_figures.ipynb #7ef8c921
+# %% ../nbs/07c_figures.ipynb #dc1c035c
 def changed_lines(
     before:list[dict], # Rows of an evaluation
     after:list[dict],  # Rows on the same samples
@@ -177,13 +178,13 @@ def changed_lines(
     code = lambda text: esc_md(text[:80])
     return _table(['reference', 'before', 'after'], [[code(b['reference']), code(b['prediction']), code(a['prediction'])] for b, a in pairs])
 
-# %% ../nbs/07c_figures.ipynb #7b2e0baa
-ALIKE = ('0OoDQ', '1Il|!i', '5Ss', '8B', '2Zz', '6G', '.,', '-—_')
+# %% ../nbs/07c_figures.ipynb #4a3beaf7
+ALIKE = {'0/O/D': '0OoDQ', '1/I/l': '1Il|!i', '5/S': '5Ss', '8/B': '8B', '2/Z': '2Zz', '6/G': '6Gb', 'point/comma': '.,', 'dashes': '-—_'} # name -> characters that look alike
 
 def kinds_of_error(
     rows:list[dict], # Of an evaluation
 )->dict[str, int]: # Name -> how many, the most frequent first
-    "All errors by kind: characters that look alike, spaces, case, accents or fractions, and the rest; together the edits of the set"
+    "All errors by kind: characters that look alike, spaces, case, and the rest; together the edits of the set"
     read, found = [r for r in rows if 'unread' not in r], defaultdict(int)
     for (a, b), n in confusions([r['reference'] for r in read], [r['prediction'] for r in read]).items(): found[_kind(a, b)] += n
     return dict(sorted(found.items(), key=lambda kn: (-kn[1], kn[0])))
@@ -191,8 +192,8 @@ def kinds_of_error(
 def _kind(a:str, b:str)->str:
     if ' ' in (a, b): return 'missing space' if a == ' ' and not b else 'added space' if b == ' ' and not a else 'space and character'
     if not a or not b: return 'lost character' if a else 'added character'
-    alike = next((group for group in ALIKE if a in group and b in group), None)
-    return '/'.join(alike) if alike else 'case' if a.lower() == b.lower() else 'other character'
+    if a.lower() == b.lower(): return 'case'
+    return next((name for name, group in ALIKE.items() if a in group and b in group), 'other character')
 
 def confusion_table(
     rows:list[dict], # Of an evaluation
@@ -207,7 +208,7 @@ def confusion_table(
     return '\n\n'.join([_table(['error', 'times', 'share'], [[esc_md(k), str(v), share(v)] for k, v in kinds.items()]),
                         _table(['label', 'read as', 'times'], [[name(a), name(b), str(k)] for (a, b), k in pairs])])
 
-# %% ../nbs/07c_figures.ipynb #ef72cc6f
+# %% ../nbs/07c_figures.ipynb #9252a301
 def verdict(
     before:list[dict], # Rows of the untouched model
     after:list[dict],  # Rows of the best model

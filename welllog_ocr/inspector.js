@@ -1,5 +1,5 @@
 // The front end of the inspector. Python holds the state; this shows it and sends what was said.
-// Foreign texts get here in two ways only: as `textContent` or `value`, and inside `item.html`, which Python has escaped.
+// Foreign texts get here in two ways only: as `textContent` or `value`, and inside `item.html` and `item.facts`, which Python has escaped.
 
 const KEYS = [
   ['j / ↓', 'next sample'], ['k / ↑', 'previous sample'], ['a', 'accept: the label is right'], ['p', 'take the prediction as label'], ['e', 'edit the label'],
@@ -51,7 +51,7 @@ export default {
       ui.place.textContent = it.place ? `${it.place} of ${it.total}` : 'not in this view';
       ui.name.textContent = it.name;
       ui.state.textContent = `${it.mark} ${it.state}`; ui.state.className = 'tag ' + it.state;
-      ui.html.innerHTML = it.html; // escaped by Python
+      ui.html.innerHTML = it.html; ui.facts.innerHTML = it.facts; // escaped by Python
       const draft = drafts[it.key];
       if (document.activeElement !== ui.text || shown !== it.key) ui.text.value = draft ?? it.text;
       ui.unsaved.hidden = draft === undefined || draft === it.text;
@@ -193,14 +193,14 @@ export default {
 
 function build() {
   const ui = {id: 'wl' + Math.random().toString(36).slice(2) + '-', buttons: {}};
-  const button = (key, text) => (ui.buttons[key] = el('button', {type: 'button', 'aria-keyshortcuts': key}, text + ' ', el('kbd', {textContent: key, 'aria-hidden': 'true'})));
+  const button = (key, text, name = text) => (ui.buttons[key] = el('button', {type: 'button', 'aria-keyshortcuts': key, 'aria-label': name}, text + ' ', el('kbd', {textContent: key, 'aria-hidden': 'true'})));
   ui.sort = el('select', {}); ui.up = el('button', {type: 'button'}); ui.which = el('select', {}); ui.count = el('output', {});
   ui.filter = el('input', {type: 'search', placeholder: 'KB  made:typed  loss>2', spellcheck: false});
   ui.rows = el('div', {className: 'rows'}); ui.tall = el('div', {className: 'tall'}, ui.rows);
   ui.list = el('div', {className: 'list', role: 'listbox', tabIndex: 0, 'aria-label': 'Samples'}, ui.tall);
   ui.place = el('span', {className: 'place'}); ui.name = el('strong', {}); ui.state = el('span', {});
   ui.img = el('img', {draggable: false}); ui.lost = el('p', {className: 'lost', hidden: true}); ui.frame = el('div', {className: 'frame', tabIndex: 0, 'aria-label': 'Picture; drag to move, Ctrl and wheel to zoom'}, ui.img, ui.lost);
-  ui.zoom = el('span', {className: 'num'}); ui.html = el('div', {className: 'look'});
+  ui.zoom = el('span', {className: 'num'}); ui.html = el('div', {className: 'look'}); ui.facts = el('div', {});
   ui.text = el('textarea', {rows: 1, spellcheck: false, dir: 'ltr'}); ui.unsaved = el('span', {className: 'unsaved', hidden: true, textContent: '● not kept yet'}); ui.hint = el('span', {className: 'words'});
   ui.keep = el('button', {type: 'button', textContent: 'Keep this text'}); ui.note = el('input', {type: 'text', placeholder: 'a word for whoever looks next'});
   ui.say = el('p', {className: 'say', role: 'status', 'aria-live': 'polite'}); ui.alarm = el('p', {className: 'lost', role: 'alert', hidden: true});
@@ -208,10 +208,10 @@ function build() {
   ui.helpButton = el('button', {type: 'button', 'aria-expanded': 'false', 'aria-keyshortcuts': '?'}, 'Keys ', el('kbd', {textContent: '?', 'aria-hidden': 'true'}));
   const label = (text, node) => el('label', {}, text + ' ', node);
   ui.detail = el('section', {className: 'detail', 'aria-label': 'Sample'},
-    el('div', {className: 'head'}, ui.place, ui.name, ui.state, el('span', {className: 'tools'}, button('-', '−'), ui.zoom, button('+', '+'), button('0', 'fit'))),
+    el('div', {className: 'head'}, ui.place, ui.name, ui.state, el('span', {className: 'tools'}, button('-', '−', 'zoom out'), ui.zoom, button('+', '+', 'zoom in'), button('0', 'fit', 'fit the picture'))),
     ui.frame, ui.html,
     el('div', {className: 'edit'}, label('Label', ui.text), el('div', {className: 'line'}, ui.keep, ui.hint, ui.unsaved), label('Note', ui.note)),
-    el('div', {className: 'line acts'}, button('k', 'Previous'), button('j', 'Next'), button('a', 'Accept'), button('p', 'Take prediction'), button('e', 'Edit'), button('d', 'Drop'), button('m', 'Unsure'), button('u', 'Undo'), ui.helpButton), ui.help);
+    el('div', {className: 'line acts'}, button('k', 'Previous'), button('j', 'Next'), button('a', 'Accept'), button('p', 'Take prediction'), button('e', 'Edit'), button('d', 'Drop'), button('m', 'Unsure'), button('u', 'Undo'), ui.helpButton), ui.help, ui.facts);
   ui.root = el('div', {className: 'wl inspector', tabIndex: 0, role: 'region', 'aria-label': 'Inspector of samples; press ? for its keys', 'data-lm-suppress-shortcuts': 'true'},
     el('div', {className: 'line top'}, label('Show', ui.which), label('Filter', ui.filter), label('Order', ui.sort), ui.up, ui.count), ui.alarm,
     el('div', {className: 'both'}, ui.list, ui.detail), ui.say);

@@ -139,7 +139,7 @@ def _look(session:ReviewSession, i:int)->str:
     row, text, before = session.rows[i], session.text(i), session.before(i)
     was  = f'<p class="words">in the data set: <code>{text_html(before)}</code></p>' if text != before else ''
     lost = f'<p class="lost">not read: {esc(row["unread"], 300)}</p>' if row.get('unread') else ''
-    return lost + diff_html(text, row['prediction']) + was + (strip_html(row) if text == row['reference'] else '') + facts_html(row) + state_html(session.mark_of(i))
+    return lost + diff_html(text, row['prediction']) + was + (strip_html(row) if text == row['reference'] else '')
 
 def _list_row(session:ReviewSession, i:int)->list[str]:
     "What the list shows of a row"
@@ -162,12 +162,12 @@ def parse_filter(
 _OWN_STYLE = '''
 .inspector {border: 1px solid #9aa4ae; border-radius: 5px; padding: .5em .6em; outline: none} .inspector:focus, .inspector:focus-within {border-color: #0b4f8a; box-shadow: 0 0 0 2px #0b4f8a}
 .inspector .line {display: flex; flex-wrap: wrap; gap: .4em .7em; align-items: center} .inspector .top {margin-bottom: .5em} .inspector output {margin-left: auto; font-weight: 600}
-.inspector .both {display: grid; grid-template-columns: minmax(13rem, 30%) 1fr; gap: .8em} .inspector .detail {min-width: 0} .inspector .list {position: relative; overflow-y: auto; height: 30rem; border: 1px solid #c3ccd4; border-radius: 4px}
+.inspector .both {display: grid; min-height: 31rem; align-content: start; grid-template-columns: minmax(13rem, 30%) 1fr; gap: .8em} .inspector .detail {min-width: 0} .inspector .look {min-height: 8.6rem} .inspector .list {position: relative; overflow-y: auto; height: 31rem; border: 1px solid #c3ccd4; border-radius: 4px}
 .inspector .tall {position: relative} .inspector .rows {position: absolute; left: 0; right: 0} .inspector .row {display: flex; gap: .5em; height: 27px; line-height: 27px; padding: 0 .4em; cursor: default; white-space: nowrap; overflow: hidden; border: 0; border-left: 4px solid transparent; box-sizing: border-box}
 .inspector .row[aria-selected=true] {background: #dcecfb; border-left-color: #0b4f8a; font-weight: 600} .inspector .row b {flex: 0 0 1em; text-align: center} .inspector .num {font-variant-numeric: tabular-nums} .inspector .row .num {flex: 0 0 2.6em; text-align: right}
 .inspector .what {overflow: hidden; text-overflow: ellipsis; font-family: ui-monospace, Consolas, monospace; font-size: .92em} .inspector .row.dropped .what {text-decoration: line-through}
 .inspector .head {display: flex; flex-wrap: wrap; gap: .3em .8em; align-items: center; margin-bottom: .4em} .inspector .head strong {overflow-wrap: anywhere} .inspector .tools {margin-left: auto; display: flex; gap: .3em; align-items: center} .inspector .tag {border: 1px solid #51606f; border-radius: 3px; padding: 0 .5em}
-.inspector .frame {overflow: auto; max-height: 22rem; cursor: grab; touch-action: none; background: #eef1f3} .inspector .frame:active {cursor: grabbing} .inspector .frame img {max-width: none; border: 1px solid #9aa4ae}
+.inspector .frame {overflow: auto; min-height: 76px; max-height: 20rem; cursor: grab; touch-action: none; background: #eef1f3} .inspector .frame:active {cursor: grabbing} .inspector .frame img {max-width: none; border: 1px solid #9aa4ae}
 .inspector button, .inspector select, .inspector input, .inspector textarea {font: inherit; color: inherit; background: #fff; border: 1px solid #7c8792; border-radius: 3px; padding: .15em .5em} .inspector button {background: #f2f5f7; cursor: pointer} .inspector button:hover {background: #e3e9ee}
 .inspector :is(button, select, input, textarea, .list, .frame):focus-visible {outline: 2px solid #0b4f8a; outline-offset: 1px} .inspector kbd {border: 1px solid #9aa4ae; border-radius: 3px; padding: 0 .3em; font: 12px ui-monospace, monospace; background: #fff; color: #1b2127}
 .inspector .edit {display: grid; gap: .35em; margin: .6em 0} .inspector .edit label {display: flex; gap: .7em; align-items: baseline; font-weight: 600; color: #47525d} .inspector .edit textarea, .inspector .edit input {flex: 1; min-width: 0; color: #1b2127; font-weight: 400} .inspector .edit textarea {font: 15px/1.5 ui-monospace, Consolas, monospace; resize: vertical}
@@ -213,7 +213,7 @@ def _item(self:Inspector, i:int)->tuple[dict, bytes]:
     m, row, (kind, data, lost) = self.session.mark_of(i), self.session.rows[i], self.image_of(i)
     text, name = self.session.text(i), visible(str(row['id']))
     there = self.at < len(self.order) and self.order[self.at] == i
-    return dict(key=self.session.keys[i], name=name, place=self.at + 1 if there else 0, total=len(self.order), state=m.state, mark=MARKS[m.state], text=text, note=m.note, html=_look(self.session, i),
+    return dict(key=self.session.keys[i], name=name, place=self.at + 1 if there else 0, total=len(self.order), state=m.state, mark=MARKS[m.state], text=text, note=m.note, html=_look(self.session, i), facts=facts_html(row) + state_html(m),
                 lines=row.get('kind', 'line') != 'line' or '\n' in text, alt=f'scan of {name}', type=kind, lost=lost), data
 
 @patch

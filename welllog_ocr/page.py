@@ -162,7 +162,7 @@ STYLE = '''
 .wl .l1 i {height: 4px} .wl .l2 i {height: 7px} .wl .l3 i {height: 10px; background: #d59a3c} .wl .l4 i {height: 13px; background: #cf8420}
 .wl .l5 i {height: 16px; background: #c26a12} .wl .l6 i {height: 19px; background: #b34f0d} .wl .l7 i {height: 22px; background: #a33511} .wl .l8 i {height: 26px; background: #8f1117}
 .wl .l5, .wl .l6, .wl .l7, .wl .l8 {font-weight: 700}
-.wl dl {display: flex; flex-wrap: wrap; gap: .1em 1.1em; margin: .5em 0 0; font-size: .88em} .wl dl div {display: flex; gap: .35em} .wl dl dt {float: none; width: auto; font-weight: 400; color: #5a6570} .wl dl dd {margin: 0; font-weight: 600; overflow-wrap: anywhere}
+.wl dl {display: flex; flex-wrap: wrap; gap: .1em 1.1em; margin: .5em 0 0; font-size: .88em} .wl dl div {display: flex; gap: .35em} .wl dl dt {float: none; width: auto; font-weight: 400; white-space: nowrap; color: #5a6570} .wl dl dd {margin: 0; font-weight: 600; overflow-wrap: anywhere}
 .wl .state {border-left: 5px solid #51606f; padding-left: .6em} .wl .fixed {border-color: #0b4f8a} .wl .ok {border-color: #256b2b} .wl .dropped {border-color: #8f1117} .wl .unsure {border-color: #8a5a00; border-left-style: double} .wl .by {color: #5a6570; font-size: .85em}
 '''
 

@@ -8,7 +8,8 @@ __all__ = ['ARGS', 'OK', 'WARNING', 'FAILURE', 'PASS_ON', 'Check', 'ask', 'size_
            'check_room', 'mounted', 'check_volume', 'check_workers', 'counting_kept', 'memory_need', 'check_memory',
            'check_sigterm', 'load_model', 'model_text', 'data_checks', 'doctor_checks', 'look_at_data', 'same_run',
            'is_taken', 'check_run', 'steps_done', 'Rehearsal', 'put_back', 'TooLarge', 'rehearse', 'forecast',
-           'time_lines', 'check_budget', 'check_wandb', 'summary', 'PreflightError', 'Preflight', 'preflight', 'main']
+           'time_lines', 'check_budget', 'check_wandb', 'summary', 'is_here', 'check_estimate', 'PreflightError',
+           'Preflight', 'preflight', 'main']
 
 # %% ../nbs/11_preflight.ipynb #456f4627
 import sys
@@ -46,7 +47,8 @@ from .identity import check_same, data_rows
 from .loader import batches
 from .mirror import wandb_mode
 from .models.adapter import weight_count
-from .models.core import Recogniser, autocast, default_device, family, freeze, has_bf16, is_out_of_memory, load_recogniser, release_memory, to_device
+from .memory import corrected, estimate, learn_peak, verdict_of
+from .models.core import EMBEDDED, Recogniser, autocast, default_device, family, freeze, has_bf16, is_out_of_memory, load_recogniser, release_memory, to_device
 from .sources import locate
 from .step import Run, capture, cuts, total_steps, train_step
 
@@ -565,7 +567,9 @@ def _largest(run:Run, samples:list, todo:list, machine:Machine)->dict: # `kept`,
         try: _timed_step(run, [batch])
         except Exception as e:
             if not is_out_of_memory(e): raise
-        else: return dict(facts, peak=peak())
+        else:
+            if run.device.type == 'cuda': learn_peak(run.cfg, run.rec, samples[part[0]], len(part), machine.name, torch.cuda.max_memory_allocated())
+            return dict(facts, peak=peak())
         if len(part) == 1: raise TooLarge(_hopeless(check))
         batch, part = None, part[:len(part)//2]
         run.optimizer.zero_grad(); release_memory()
@@ -702,6 +706,28 @@ def summary(
         *(time_lines(cfg, r, at) if r else []),
         f'folder    {cfg.run_dir}' + (f', going on from step {at}' if at else '')])
 
+# %% ../nbs/11_preflight.ipynb #172d7143
+def is_here(
+    name:str, # Of a model
+)->bool:
+    "Does a model lie on this machine: in a folder, in a package, or downloaded?"
+    from huggingface_hub import try_to_load_from_cache
+    if name == EMBEDDED or Path(name).exists() or name.count('/') != 1: return True # what is no name of the hub, is not downloaded either
+    return any(isinstance(try_to_load_from_cache(name, file), str) for file in ('config.json', 'adapter_config.json'))
+
+def check_estimate(
+    cfg:TrainingConfig,
+    machine:Machine,
+)->Check:
+    "Will the training fit, by an estimate?"
+    asked, say = 'will it fit, by an estimate from the config alone?', size_text
+    try: m = corrected(cfg, estimate(cfg, machine.device != 'cpu'), machine.name or machine.device)
+    except WelllogError as e: return Check('estimate', asked, f'nothing can be said before the download: {e}', WARNING)
+    seen = (f'about {say(m.total)} at most: {say(m.fixed)} of weights, moments and average, {say(m.batch + m.step)} in a step of {m.samples} x {m.cost} tokens and patches, {say(m.reading)} in an evaluation; '
+            f'{say(machine.free)} are free, and a training on a card of 24 GB {verdict_of(m)}')
+    if m.total > machine.free: return Check('estimate', asked, seen, FAILURE, 'take a smaller max_batch_cost, max_seq_length or per_device_eval_batch_size, gradient_checkpointing=True, or load_in_4bit=True with an r; or start it on a larger card')
+    return Check('estimate', asked, seen)
+
 # %% ../nbs/11_preflight.ipynb #56cf994a
 class PreflightError(SetupError):
     "Something is wrong that would end the run"
@@ -732,7 +758,8 @@ class Preflight:
 
     def _repr_markdown_(self)->str:
         cells = [[f'**{c.verdict}**' if c.verdict != OK else OK, esc_md(c.name), esc_md(c.asked), esc_md(c.seen), esc_md(c.advice)] for c in self.checks]
-        return '\n'.join('| ' + ' | '.join(row) + ' |' for row in [['verdict', 'what', 'asked', 'seen', 'what to do'], ['---']*5, *cells])
+        table = '\n'.join('| ' + ' | '.join(row) + ' |' for row in [['verdict', 'what', 'asked', 'seen', 'what to do'], ['---']*5, *cells])
+        return '\n\n'.join([table, *([self.rec.audit()] if self.rec is not None and self.rec.audit() else [])])
 
 # %% ../nbs/11_preflight.ipynb #bc8b7f6b
 def preflight(
@@ -745,24 +772,32 @@ def preflight(
     "Ask everything that can be asked before a run. Nothing is left behind, and a run folder that exists is not touched"
     f = Preflight(cfg)
     add = f.checks.append
-    f.rec = ask(f.checks, 'model', 'is it there, does it load, can it be trained?', partial(load_model, cfg))
-    if f.rec is not None: add(Check('model', 'is it there, does it load, can it be trained?', model_text(cfg, f.rec)))
+    f.machine = machine or look(env)
+    _ask_model(f)
     state = rng_state()
     f.data, said = ask(f.checks, 'data', 'can the data be read?', partial(look_at, cfg, f.rec)) or (None, [])
     f.checks += said
     new = ask(f.checks, 'run', _RUN, partial(check_run, cfg, f.data)) if f.data is not None else None
     if new: add(new)
-    f.machine = machine or look(env)
     add(check_device(f.machine, cfg.bf16, env))
     _ask_disk(f, env)
     add(check_sigterm(proc))
     if cfg.use_wandb: add(check_wandb(env))
     if f.rec is not None and f.data is not None and not is_taken(cfg.run_dir): _ask_rehearsal(f)
+    if f.rec is None: add(Check('untried', 'what could not be looked at?', 'without the model: which samples suit it, a step, an evaluation and a save', WARNING, 'ask again once the model is there'))
     if cfg.budget_cap: add(check_budget(cfg, f.rehearsal, steps_done(cfg)))
     set_rng_state(*state)
     return f
 
 # %% ../nbs/11_preflight.ipynb #1ccd7afe
+def _ask_model(f:Preflight):
+    asked = 'is it there, does it load, can it be trained?'
+    if not is_here(f.cfg.model_name):
+        f.checks.append(check_estimate(f.cfg, f.machine))
+        if f.checks[-1].verdict == FAILURE: return f.checks.append(Check('model', asked, f'{f.cfg.model_name} is not here, and was not downloaded, since its training would not fit', WARNING))
+    f.rec = ask(f.checks, 'model', asked, partial(load_model, f.cfg))
+    if f.rec is not None: f.checks.append(Check('model', asked, model_text(f.cfg, f.rec)))
+
 def _ask_disk(f:Preflight, env):
     volume = check_volume(f.cfg, env)
     f.checks.append(volume)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FRESH', 'launch', 'state', 'headline', 'page', 'Watch', 'watch', 'stop']
 
-# %% ../nbs/16_runpod.ipynb #45138fc4
+# %% ../nbs/16_runpod.ipynb #b7aa75e1
 import base64, io, json, os, signal, socket, subprocess, sys, tempfile, threading, time
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from .core import ConfigError, DataError, SetupError, esc, read_json, read_jsonl
 from .supervisor import Rules, supervisor_dir, supervisor_pid
 from .tracking import learning_curves
 
-# %% ../nbs/16_runpod.ipynb #72f304bd
+# %% ../nbs/16_runpod.ipynb #ce1e6ae9
 def launch(
     cfg:TrainingConfig,
     **rules,            # Of the supervisor, such as `hang_s=1200`; see `Rules`
@@ -42,7 +42,7 @@ def _going_on(cfg:TrainingConfig)->Path:
     if other: raise ConfigError(f'{cfg.run_dir} is being trained with other settings ({", ".join(f"{k}: {a!r}, not {b!r}" for k, (a, b) in other.items())}); stop it first, or choose another experiment_name')
     return cfg.run_dir
 
-# %% ../nbs/16_runpod.ipynb #7d788f16
+# %% ../nbs/16_runpod.ipynb #fda27f9f
 FRESH = 60 # Seconds for which the heartbeat of another machine is believed
 
 def _rows(path:Path)->list:
@@ -72,7 +72,7 @@ def _locked(path:Path)->bool:
         except OSError: return True
     return False
 
-# %% ../nbs/16_runpod.ipynb #ddf86942
+# %% ../nbs/16_runpod.ipynb #904d38bc
 def state(
     run:Path, # Run folder
 )->dict: # name, state, why, step, total, elapsed_s, left_s, cost, figures, alive, status, metrics, events
@@ -89,6 +89,7 @@ def state(
 
 def _how(alive:dict, events:list, status:dict)->tuple[str, str]: # State in a word, and why
     if alive: return alive['state'] or 'running', '' if alive['host'] == socket.gethostname() else f'on {alive["host"]}'
+    if status.get('state') == 'ended' and status.get('status') == 4: return 'stopped', 'the budget is reached; raise budget_cap to go on'
     if status.get('state') == 'ended' and status.get('status') not in (0, 130, 143, None): return 'failed', status.get('why') or f'exit status {status["status"]}; see the output below'
     last = next((e for e in reversed(events) if e.get('event') in ('start', 'end', 'stopped', 'crashed')), None)
     if last is None: return 'stopped' if status else 'not started', 'before its first step' if status else ''
@@ -104,7 +105,7 @@ def _left(train:list, step:int, total:int|None)->float|None: # Seconds
 def _cost(metrics:list, elapsed:float, price:float)->float|None: # $
     return max((r['cost_usd'] for r in metrics if r.get('cost_usd') is not None), default=elapsed*price/3600 if price > 0 else None)
 
-# %% ../nbs/16_runpod.ipynb #08ddac45
+# %% ../nbs/16_runpod.ipynb #684a5409
 def _span(s:float)->str: return f'{s:.0f} s' if s < 100 else f'{s/60:.0f} min' if s < 6000 else f'{s/3600:.1f} h'
 
 def headline(
@@ -129,7 +130,7 @@ def _tail(run:Path, n:int=15)->str:
         f.seek(max(0, path.stat().st_size - 8000))
         return '\n'.join(f.read().decode(errors='replace').splitlines()[-n:])
 
-# %% ../nbs/16_runpod.ipynb #4556fa30
+# %% ../nbs/16_runpod.ipynb #68271407
 _STYLE = 'font: 14px/1.45 system-ui, sans-serif; max-width: 62rem'
 
 def page(
@@ -150,7 +151,7 @@ def _picture(metrics:list)->str:
     learning_curves(rows).savefig(png := io.BytesIO(), format='png', dpi=80)
     return f'<img alt="learning curves" src="data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}" style="max-width: 100%">'
 
-# %% ../nbs/16_runpod.ipynb #a2d52f44
+# %% ../nbs/16_runpod.ipynb #baa01b57
 class Watch:
     "A live view of a run; shows itself as the last line of a cell"
     def __init__(
@@ -188,6 +189,7 @@ class Watch:
     def __str__(self): return headline(state(self.run))
     def close(self): self.end.set()
 
+# %% ../nbs/16_runpod.ipynb #b1be83b5
 _WATCHES = {} # one view of a run at a time: run the cell again, and the old thread ends
 
 def watch(
@@ -197,7 +199,7 @@ def watch(
     "Show how a run goes, and keep showing it"
     return Watch(run, every)
 
-# %% ../nbs/16_runpod.ipynb #efe04997
+# %% ../nbs/16_runpod.ipynb #53bdae8a
 def stop(
     run:Path,         # Run folder
     wait:float=150.,  # Seconds that it may take

@@ -96,7 +96,7 @@ def find_table(
     folder:Path, # A split
 )->list[Path]: # One, or the parts of one; none: there is no table
     "The table of a folder. Raises `DataError` when there are several"
-    tables = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in _READERS and p.is_file() and not p.name.startswith('.')]
+    tables = sorted(p for p in folder.iterdir() if p.suffix.lower() in _READERS and p.is_file() and not p.name.startswith('.'))
     return _as_one(folder, [p for p in tables if p.stem == 'metadata'] or tables)
 
 def read_table(
@@ -431,8 +431,8 @@ class Finder:
     ):
         self.source, self.pose, self.places = source, (set_upright, deskew), {}
         for name, (folder, tables) in sorted(locate(source, revision)[0].items()): # 'all', 'eval', 'train'
-            rows = read_table(folder, tables)
-            for n, id in _ids(rows): self.places.setdefault(id, []).append((Path(folder).resolve(), n, rows[n]))
+            rows, root = read_table(folder, tables), Path(folder).resolve()
+            for n, id in _ids(rows): self.places.setdefault(id, []).append((root, n, rows[n]))
 
     def __call__(self,
         id:str,

@@ -151,7 +151,7 @@ def cuts(
     costs = [max(run.rec.cost(samples[i]) for i in batch) for batch in plan]
     room = run.cfg.max_batch_cost if run.cfg.max_batch_cost > 0 else math.inf
     size = lambda n: max(1, int(n)//run.split) if n < math.inf else math.inf
-    fitting = lambda batch, cost: parts(batch, size(run.cfg.per_device_train_batch_size), size(max(1, room//cost)))
+    fitting = lambda batch, cost: parts(batch, size(run.cfg.per_device_train_batch_size), size(max(1, room/cost)))
     return [[(part, cost) for part in _share(run.team, batch, partial(fitting, cost=cost))] for batch, cost in zip(plan, costs)]
 
 def _share(team:Team, batch:list, fitting)->list[list]:

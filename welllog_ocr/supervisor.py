@@ -7,7 +7,7 @@ __all__ = ['Rules', 'FINAL', 'Beat', 'Onlooker', 'supervisor_dir', 'work', 'grou
            'Supervisor', 'command', 'start', 'listen', 'hangs_now', 'end_hung', 'life', 'note_crash', 'supervise',
            'supervisor_pid', 'main']
 
-# %% ../nbs/12a_supervisor.ipynb #e4e34d1b
+# %% ../nbs/12a_supervisor.ipynb #d9c9772d
 import sys
 
 from .core import is_command
@@ -30,7 +30,7 @@ _RULE_DOCS = dict(hang_s='seconds without a sign of life after which a training 
                   save_s='seconds that a hanging training has for a last checkpoint', stop_s='seconds that a training has to end after SIGTERM',
                   pause_s='seconds between a crash and the next start', fruitless='starts in a row without a new checkpoint after which it ends')
 
-# %% ../nbs/12a_supervisor.ipynb #c481b603
+# %% ../nbs/12a_supervisor.ipynb #481cbc1b
 import faulthandler, fcntl, json, os, select, signal, socket, subprocess, time
 from dataclasses import dataclass, field, make_dataclass
 from functools import partial
@@ -40,7 +40,7 @@ from .config import TrainingConfig, config_json
 from .core import SetupError, WelllogError, append_jsonl, read_json, read_jsonl, run_command, write_atomic, write_json
 from .identity import refuse_crash_loop
 
-# %% ../nbs/12a_supervisor.ipynb #5a57ad25
+# %% ../nbs/12a_supervisor.ipynb #9a808646
 class Beat:
     "Writes signs of life into a pipe; never waits, never fails"
     def __init__(self, fd:int, every:float=.2):
@@ -56,7 +56,7 @@ class Beat:
 
     def watch(self, run): self.run = run
 
-# %% ../nbs/12a_supervisor.ipynb #345dfdad
+# %% ../nbs/12a_supervisor.ipynb #0f452acb
 class Onlooker:
     "A guest that shows the run to `look` and is gone before the first checkpoint"
     def __init__(self, look): self.look = look
@@ -66,7 +66,7 @@ class Onlooker:
     def state_dict(self)->dict: return {}
     def load_state_dict(self, state:dict): pass
 
-# %% ../nbs/12a_supervisor.ipynb #42a611d0
+# %% ../nbs/12a_supervisor.ipynb #7c5a59ed
 def supervisor_dir(run:Path)->Path: return Path(run)/'supervisor' # where all that is written here lies
 
 def work(
@@ -82,7 +82,7 @@ def work(
     register_module_forward_pre_hook(beat := Beat(fd))
     train(cfg, [Onlooker(beat.watch)])
 
-# %% ../nbs/12a_supervisor.ipynb #9d132807
+# %% ../nbs/12a_supervisor.ipynb #5ba27950
 def group_of(
     root:Path=Path('/sys/fs/cgroup'),
     own:Path=Path('/proc/self/cgroup'),
@@ -114,7 +114,7 @@ def members(
         if int((f := rest.split())[2]) == leader and f[0] not in 'ZX': found[int(p.name)] = (f[0], int(f[21])*os.sysconf('SC_PAGE_SIZE'))
     return found
 
-# %% ../nbs/12a_supervisor.ipynb #9db27747
+# %% ../nbs/12a_supervisor.ipynb #5d31dce2
 def diagnosis(
     status:int,     # As `subprocess` gives it: negative for a signal
     kills:int,      # For lack of memory, while it ran
@@ -129,7 +129,7 @@ def diagnosis(
     if rss > .9*limit: return 'killed by SIGKILL, with its memory near the limit of the container', True
     return 'killed by SIGKILL', False
 
-# %% ../nbs/12a_supervisor.ipynb #caa055eb
+# %% ../nbs/12a_supervisor.ipynb #9c6265bc
 Rules = make_dataclass('Rules', [(n, type(v), field(default=v)) for n, v in _RULES.items()])
 
 class Supervisor:
@@ -156,7 +156,7 @@ class Supervisor:
         try: write_json(self.home/'status.json', row)
         except OSError as e: print(f'supervisor: status.json could not be written ({e})', flush=True)
 
-# %% ../nbs/12a_supervisor.ipynb #5c7d78af
+# %% ../nbs/12a_supervisor.ipynb #c68a8f52
 def _die_with_parent():
     "Ask the kernel for SIGTERM when the supervisor is gone (PR_SET_PDEATHSIG)"
     import ctypes
@@ -181,7 +181,7 @@ def start(self:Supervisor):
 
 Supervisor.command, Supervisor.start = command, start
 
-# %% ../nbs/12a_supervisor.ipynb #463a5ecd
+# %% ../nbs/12a_supervisor.ipynb #70c8eb94
 def listen(self:Supervisor, wait:float=.2):
     "Take in signs of life for a moment. Time in which this process did not run itself is no silence of the other: a laptop slept, a machine was moved"
     self.heard += max(0., time.monotonic() - self.awake - 5)
@@ -226,7 +226,7 @@ def end_hung(self:Supervisor):
 
 Supervisor.listen, Supervisor.hangs_now, Supervisor.end_hung = listen, hangs_now, end_hung
 
-# %% ../nbs/12a_supervisor.ipynb #1640189c
+# %% ../nbs/12a_supervisor.ipynb #7729e778
 def _signal(self:Supervisor, number:int):
     try: os.kill(self.worker.pid, number)
     except ProcessLookupError: pass # it ended by itself
@@ -243,7 +243,7 @@ def _kill(self:Supervisor):
 
 Supervisor.signal, Supervisor._wait, Supervisor.kill = _signal, _wait, _kill
 
-# %% ../nbs/12a_supervisor.ipynb #a221aa70
+# %% ../nbs/12a_supervisor.ipynb #975e35f4
 FINAL = (0, 2, 3, 4, 5, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 def life(self:Supervisor)->int: # Exit status; negative for a signal
@@ -272,7 +272,7 @@ def life(self:Supervisor)->int: # Exit status; negative for a signal
 
 Supervisor.life = life
 
-# %% ../nbs/12a_supervisor.ipynb #c00e75be
+# %% ../nbs/12a_supervisor.ipynb #341ffda1
 def _crashes(run:Path)->int: return sum(e.get('event') == 'crashed' for e in read_jsonl(run/'events.jsonl')) if (run/'events.jsonl').exists() else 0
 def _newest(run:Path, checkpoint_dir:str)->str: return max((p.name for p in (run/checkpoint_dir).glob('step-*')), default='')
 
@@ -307,7 +307,7 @@ def _pause(self:Supervisor):
 
 Supervisor.note_crash, Supervisor.supervise, Supervisor.pause = note_crash, supervise, _pause
 
-# %% ../nbs/12a_supervisor.ipynb #76839e2a
+# %% ../nbs/12a_supervisor.ipynb #eb1eefcb
 def _own_folder(cfg:TrainingConfig):
     "The folder of the papers, locked for this process. Raises `SetupError` when another supervisor is there"
     home = supervisor_dir(cfg.run_dir)
@@ -329,7 +329,7 @@ def supervisor_pid(run:Path)->int|None:
         except OSError: return (read_json(home/'status.json').get('pid') if (home/'status.json').is_file() else None) or -1
     return None
 
-# %% ../nbs/12a_supervisor.ipynb #99547f0f
+# %% ../nbs/12a_supervisor.ipynb #9e62e98b
 def _to_background(log:Path)->int: # To be closed when it has begun
     "Go on as a process that nobody waits for; the first one ends here, as soon as the other has begun"
     sys.stdout.flush()
@@ -367,7 +367,7 @@ def main(
     os.close(lock)
     sys.exit(status)
 
-# %% ../nbs/12a_supervisor.ipynb #e2a88111
+# %% ../nbs/12a_supervisor.ipynb #f2392e6e
 def _command():
     cfg, args, mine = _arguments()
     if args.print_config: return

@@ -396,7 +396,7 @@ class HighLoss(Guest):
         if not cfg.log_high_loss_samples or run.step not in run.evals: return
         rows, samples = read_jsonl(eval_file(run, run.step)), {s.id: s for s in run.data.eval}
         worst = high_loss(rows, cfg.high_loss_threshold, cfg.high_loss_samples_to_log)
-        facts = [f'{len(worst)} of {len(rows)} eval samples: the worst {cfg.high_loss_samples_to_log}, and all with a mean loss above {cfg.high_loss_threshold:g}.', f"To correct labels, in a notebook: from welllog_ocr.inspector import inspect; inspect('{run.folder}')"]
+        facts = [f'{len(worst)} of {len(rows)} eval samples: the worst {cfg.high_loss_samples_to_log}, and all with a mean loss above {cfg.high_loss_threshold:g}.', f"To correct labels, call inspect('{run.folder}') of welllog_ocr.inspector in a notebook."]
         write_page(run.folder/'high_loss.html', worst, lambda r: samples[r['id']].image, f'High loss: {cfg.experiment_name}, step {run.step}', facts)
 
 # %% ../nbs/12_train.ipynb #b7b12804

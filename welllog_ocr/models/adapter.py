@@ -8,7 +8,7 @@ __all__ = ['TARGETS', 'ADAPTER_WEIGHTS', 'inside', 'check_keep', 'bitsandbytes',
            'weight_count', 'audit', 'audit_table', 'save_adapter', 'adapter_state', 'check_adapter', 'load_adapter',
            'adamw_8bit']
 
-# %% ../../nbs/06b_adapter.ipynb #bca80e8f
+# %% ../../nbs/06b_adapter.ipynb #2024f3ef
 import logging, re
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch import nn
 from ..core import ConfigError, SetupError, did_you_mean
 from .core import ADAPTER_CONFIG, adapter_config, default_device, model_file
 
-# %% ../../nbs/06b_adapter.ipynb #bbf577c3
+# %% ../../nbs/06b_adapter.ipynb #a1f268b5
 def inside(
     name:str, # Of a module or weight
     places,   # Names of modules
@@ -38,7 +38,7 @@ def check_keep(
             near = sorted((n for n in names if n.endswith(f'.{k}')), key=len)
             raise SetupError(f"'{k}' is to stay as it is, and {type(model).__name__} has no module of that name, so nothing would be kept by it{f'; it is called {near[0]!r} there' if near else did_you_mean(k, [n for n in names if n.count('.') < 2 and n])}")
 
-# %% ../../nbs/06b_adapter.ipynb #8a1164ee
+# %% ../../nbs/06b_adapter.ipynb #3e59a1dc
 logging.getLogger('bitsandbytes.backends.cpu.ops').setLevel(logging.ERROR) # when it is imported, it complains of a kernel that is not there and not needed
 
 def bitsandbytes():
@@ -61,7 +61,7 @@ def check_4bit(
         bnb.matmul_4bit(torch.ones(1, 64, device=device), w, quant_state=state).sum().item()
     except (RuntimeError, NotImplementedError, AttributeError, ValueError) as e: raise _refused(device, 'compute with 4-bit weights', e) from e
 
-# %% ../../nbs/06b_adapter.ipynb #64ba60f0
+# %% ../../nbs/06b_adapter.ipynb #204573e5
 def _is_4bit(m)->bool: return type(m).__name__ == 'Linear4bit' # of bitsandbytes; peft has one of the same name around it, which has no weight of its own
 
 def count_4bit(
@@ -84,7 +84,7 @@ def check_4bit_places(
     if wrong: raise SetupError(f'{", ".join(f"{n} linear layers of {k}" for k, n in wrong.items())} are in 4 bits and must stay as they are, since reading small print suffers from it; name {", ".join(wrong)} in the list of what is kept')
     if not found.get('the rest'): raise SetupError(f'{type(model).__name__}: no linear layer is in 4 bits, so load_in_4bit would save nothing; the list of what is kept ({", ".join(keep)}) covers all of them')
 
-# %% ../../nbs/06b_adapter.ipynb #f8bd3ca1
+# %% ../../nbs/06b_adapter.ipynb #ec52eef0
 def _settle(model:nn.Module):
     for m in model.modules():
         if hasattr(m, 'support_avx512bf16_for_cpu'): m.support_avx512bf16_for_cpu = False
@@ -111,7 +111,7 @@ def load_4bit(
     check_4bit_places(model, keep)
     return model
 
-# %% ../../nbs/06b_adapter.ipynb #28fe8a45
+# %% ../../nbs/06b_adapter.ipynb #ac4f4eb9
 TARGETS = 'q_proj k_proj v_proj o_proj gate_proj up_proj down_proj'
 
 def lora_targets(
@@ -131,7 +131,7 @@ def lora_targets(
     outside = ''.join(rf'(?!{re.escape(k)}(?:\.|$))' for k in keep)
     return rf'{outside}(?:.*\.)?(?:{"|".join(map(re.escape, words.split()))})'
 
-# %% ../../nbs/06b_adapter.ipynb #03ff0fce
+# %% ../../nbs/06b_adapter.ipynb #819f28a5
 def has_adapter(model:nn.Module)->bool: return any('.lora_' in n for n, _ in model.named_parameters())
 
 def _refuse_a_second(model:nn.Module):
@@ -163,7 +163,7 @@ def add_lora(
     if not any(re.fullmatch(wanted, n) for n, _ in model.named_modules()): raise SetupError(f'no module of {type(model).__name__} fits {wanted}, so nothing would get an adapter; name the layers in target_modules')
     _inject(model, LoraConfig(r=r, lora_alpha=lora_alpha, lora_dropout=lora_dropout, target_modules=wanted), keep)
 
-# %% ../../nbs/06b_adapter.ipynb #2f5d52e5
+# %% ../../nbs/06b_adapter.ipynb #e5a63976
 def save_memory(
     model:nn.Module, # Changed in place
 ):
@@ -172,7 +172,7 @@ def save_memory(
     turn_on(dict(use_reentrant=False))
     model.disable_input_require_grads()
 
-# %% ../../nbs/06b_adapter.ipynb #9a338368
+# %% ../../nbs/06b_adapter.ipynb #84ed197d
 def weight_count(p:torch.Tensor)->int:
     "Number of weights; those of 4 bits lie two to a byte"
     state = getattr(p, 'quant_state', None)
@@ -206,7 +206,7 @@ def audit_table(
     total = ['all', '', sum(r['modules'] for r in rows), f'{sum(r["weights"] for r in rows):,}', '', '', f'{sum(r["trained"] for r in rows):,}']
     return '\n'.join('| ' + ' | '.join(map(str, c)) + ' |' for c in [['place', 'modules', 'count', 'weights', 'bits', 'LoRA', 'trained'], ['---']*7, *cells, total])
 
-# %% ../../nbs/06b_adapter.ipynb #c1d982f2
+# %% ../../nbs/06b_adapter.ipynb #0e03a99a
 ADAPTER_WEIGHTS = 'adapter_model.safetensors' # as peft writes it, beside `ADAPTER_CONFIG`
 
 def save_adapter(
@@ -220,7 +220,7 @@ def save_adapter(
     model.peft_config['default'].base_model_name_or_path = str(Path(base).resolve()) if Path(base).exists() else base
     model.save_pretrained(folder)
 
-# %% ../../nbs/06b_adapter.ipynb #faa78cb8
+# %% ../../nbs/06b_adapter.ipynb #e3f2c2af
 def _file_name(name:str)->str: return 'base_model.model.' + name.replace('.default.', '.') # of a weight in the model -> in the file
 
 def adapter_state(
@@ -254,6 +254,7 @@ def check_adapter(
     wrong = [n for n, p in mine.items() if not torch.equal(p.detach().cpu(), theirs[n].to(p.dtype))]
     if wrong: raise SetupError(f"'{name}': {len(wrong)} of its weights are not in the model as the file has them, such as {wrong[0]}; load it anew into its base")
 
+# %% ../../nbs/06b_adapter.ipynb #c6507ca1
 def load_adapter(
     model:nn.Module, # The base, full or in 4 bits; changed in place
     name:str,        # Folder or hub name of the adapter
@@ -272,7 +273,7 @@ def load_adapter(
         for n, p in mine.items(): p.copy_(theirs[n])
     check_adapter(model, name)
 
-# %% ../../nbs/06b_adapter.ipynb #f0039393
+# %% ../../nbs/06b_adapter.ipynb #04efe3f7
 @lru_cache
 def adamw_8bit(
     device:torch.device, # Where the weights are

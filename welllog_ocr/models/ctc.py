@@ -288,7 +288,7 @@ def transcribe(self:CTCRecogniser, batch:dict)->list[Prediction]:
     "What each line says"
     return self._by_group(batch, lambda lp, where: [self._say(l) for l in lp.cpu()])
 
-# %% ../../nbs/06a_ctc.ipynb #d97a447f
+# %% ../../nbs/06a_ctc.ipynb #b3a07f85
 def _ways(emit:torch.Tensor, skip:torch.Tensor)->tuple[torch.Tensor, torch.Tensor]:
     "log of the probability to be in each state after the last step (G, S), and that a state was ever entered from before it (G, S)"
     none = emit.new_full((emit.shape[0], 1), -torch.inf)
