@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['Record', 'run_card', 'model_card', 'write_cards']
 
-# %% ../nbs/11b_card.ipynb #37b34d9c
+# %% ../nbs/11b_card.ipynb #9fcf9d24
 from pathlib import Path
 
 from .core import esc_md, read_json, read_jsonl, write_atomic
 from .cost import legs
 from .figures import comparison, confusion_table, high_loss, verdict
 
-# %% ../nbs/11b_card.ipynb #65fe57e0
+# %% ../nbs/11b_card.ipynb #28b3d58d
 def _cell(text)->str:
     "Text of a table cell, on one line and not too long"
     text = ' '.join(str(text).split())
@@ -54,7 +54,7 @@ class Record:
 
     def summary(self)->str: return esc_md(verdict(self.rows(min(self.evals)), self.rows(self.best), self.rows(self.last), self.best))
 
-# %% ../nbs/11b_card.ipynb #9b677caa
+# %% ../nbs/11b_card.ipynb #f8cb3e9c
 def run_card(
     folder:Path,      # Run folder
     hardware:str='',  # What it ran on
@@ -74,7 +74,7 @@ def _notes(start:dict)->list[str]:
     notes = start.get('notes', [])
     return ['## Notes', '\n'.join(f'- {esc_md(n)}' for n in notes)] if notes else []
 
-# %% ../nbs/11b_card.ipynb #197a286e
+# %% ../nbs/11b_card.ipynb #9646280b
 def model_card(
     folder:Path, # Run folder
     name:str,    # `best` or `final`

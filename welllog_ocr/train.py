@@ -33,6 +33,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from tqdm.auto import tqdm
 
+from .card import write_cards
 from .checkpoint import CheckpointError, Saver, set_aside, Snapshot, checkpoints, latest_valid, load, own, rng_state, set_rng_state, sweep, weights_sum
 from .config import TrainingConfig
 from .cost import Budget, BudgetReached, open_ledger
@@ -681,9 +682,10 @@ def _finish(run:Run, judge:Evaluate, note:Notifier)->Path:
     save_final(run)
     text = report(run, judge.best_step)
     write_atomic(run.folder/'report.md', text + '\n')
+    write_cards(run.folder, check_device(look(), run.cfg.bf16, {}).seen)
     run.event('end', best_step=judge.best_step, best=judge.best, no_update=run.skipped, stop=run.stop)
     if run.stop: print(f'stopped at step {run.step}: {run.stop}')
-    print(f'\n{text}\n\n{run.folder}: best/ and final/ are models, report.md is this table, curves.png the course, eval/ every line, high_loss.html the worst of them')
+    print(f'\n{text}\n\n{run.folder}: best/ and final/ are models, report.md is this table, curves.png the course, eval/ every line, high_loss.html the worst of them, run_card.md all of it on a page')
     note.send(f'{run.cfg.experiment_name}: done at step {run.step}. {text.splitlines()[0]}' + (f' Cost ${run.journal.ledger.total:.2f}.' if run.journal.ledger.price.now else ''))
     return run.folder
 
