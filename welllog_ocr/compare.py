@@ -346,7 +346,7 @@ def curves(
 # %% ../nbs/14_compare.ipynb #96463695
 _STYLE = '''
 .compare {font: 15px/1.45 system-ui, sans-serif; max-width: 75rem; margin: 0 auto; padding: .5rem 1rem; color: #1d2329; background: #fff} .compare .lead {font-size: 1.1rem}
-.compare table {border-collapse: collapse; margin: .5em 0; font-size: .92rem} .compare th, .compare td {text-align: left; vertical-align: top; padding: .25em .9em .25em 0; border-bottom: 1px solid #dde2e7; overflow-wrap: anywhere}
+.compare table {border-collapse: collapse; margin: .5em 0; font-size: .92rem} .compare th, .compare td {text-align: left; vertical-align: top; padding: .25em .9em .25em 0; border-bottom: 1px solid #dde2e7; overflow-wrap: break-word; max-width: 26rem}
 .compare mark {background: #ffd9d6; color: inherit} .compare img {max-width: 100%} .compare h2 {font-size: 1.15rem; margin: 1.4em 0 .3em} .compare .note {color: #47525d}
 '''
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
