@@ -40,7 +40,7 @@ def loop(cfg, rec, data, n, track):
     run = Run(cfg, rec, data)
     run.guests = [*(tracked(run) if track else []), stop := Stop(n)]
     sender = Sender(cfg.run_dir, asdict(cfg), run.event) if track else None
-    if sender: time.sleep(15) # its start is no step
+    if sender: time.sleep(10) # its start is no step
     fit(run)
     if sender: sender.close()
     return statistics.median(b - a for a, b in zip(stop.times, stop.times[1:]))
@@ -59,11 +59,11 @@ def own_work(cfg, rec, data, n=1000):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--steps', type=int, default=60)
+    p.add_argument('--steps', type=int, default=40)
     p.add_argument('--rounds', type=int, default=3)
     args = p.parse_args()
     os.environ['WANDB_MODE'] = 'offline'
-    cfg = TrainingConfig(output_dir=tempfile.mkdtemp(), synth_lines=400, synth_eval_lines=3, max_steps=10**6, preflight=False, use_wandb=True, logging_steps=1, gpu_hourly_rate=.42, budget_cap=1e6, language_weight=0., eval_steps=10**6, save_steps=10**6)
+    cfg = TrainingConfig(output_dir=tempfile.mkdtemp(), synth_lines=400, synth_eval_lines=3, per_device_train_batch_size=4, max_steps=10**6, preflight=False, use_wandb=True, logging_steps=1, gpu_hourly_rate=.42, budget_cap=1e6, language_weight=0., eval_steps=10**6, save_steps=10**6)
     rec = load_recogniser(cfg.model_name)
     data = run_data(cfg, rec)
     own = own_work(cfg, rec, data)
