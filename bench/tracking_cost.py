@@ -1,0 +1,77 @@
+"""What keeping track costs per step, against the bare loop.
+
+    python bench/tracking_cost.py [--steps 300] [--rounds 3]
+
+Two measures. The work that the training process itself does for the ledger, the log, the events and the budget is timed alone, a thousand times, and set against the time of a bare step of a small real model. And whole loops are
+run in turn, bare and with all of it (a mirror of W&B in offline mode included, which is a process of its own), and compared: on a machine whose processors are all busy, that process takes its share of them at its start.
+"""
+import argparse, os, statistics, tempfile, time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from welllog_ocr.config import TrainingConfig
+from welllog_ocr.core import write_json
+from welllog_ocr.cost import Budget, Ledger, Price
+from welllog_ocr.epochs import run_data
+from welllog_ocr.mirror import Sender
+from welllog_ocr.models.core import load_recogniser
+from welllog_ocr.step import Run
+from welllog_ocr.train import Guest, Log, Save, Spend, fit
+
+class Stop(Guest):
+    def __init__(self, n): self.n, self.times = n, []
+    def after_step(self, run):
+        self.times.append(time.perf_counter())
+        if len(self.times) == self.n: run.stop = 'enough'
+
+def tracked(run):
+    "Give a run its ledger and budget"
+    ledger = Ledger(run.folder, Price(.42))
+    run.journal.ledger = ledger
+    return [Log(), Spend(Budget(ledger, 1e6), Save(None))]
+
+def loop(cfg, rec, data, n, track):
+    "Seconds of a step: median over one loop"
+    cfg = cfg.replace(experiment_name='tracked' if track else 'bare')
+    cfg.run_dir.mkdir(parents=True, exist_ok=True)
+    write_json(cfg.run_dir/'run.json', dict(run_id='bench'))
+    run = Run(cfg, rec, data)
+    run.guests = [*(tracked(run) if track else []), stop := Stop(n)]
+    sender = Sender(cfg.run_dir, asdict(cfg), run.event) if track else None
+    if sender: time.sleep(10) # its start is no step
+    fit(run)
+    if sender: sender.close()
+    return statistics.median(b - a for a, b in zip(stop.times, stop.times[1:]))
+
+def own_work(cfg, rec, data, n=1000):
+    "Seconds a step that the training process works for its guests"
+    run = Run(cfg.replace(experiment_name='own'), rec, data)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    run.loss, run.grad_norm, run.tokens, run.total = 1., 1., 100, 10**6
+    guests = tracked(run)
+    for g in guests: g.before_run(run)
+    start = time.perf_counter()
+    for run.step in range(1, n + 1):
+        for g in guests: g.after_step(run)
+    return (time.perf_counter() - start)/n
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--steps', type=int, default=40)
+    p.add_argument('--rounds', type=int, default=3)
+    args = p.parse_args()
+    os.environ['WANDB_MODE'] = 'offline'
+    cfg = TrainingConfig(output_dir=tempfile.mkdtemp(), synth_lines=400, synth_eval_lines=3, per_device_train_batch_size=4, max_steps=10**6, preflight=False, use_wandb=True, logging_steps=1, gpu_hourly_rate=.42, budget_cap=1e6, language_weight=0., eval_steps=10**6, save_steps=10**6)
+    rec = load_recogniser(cfg.model_name)
+    data = run_data(cfg, rec)
+    own = own_work(cfg, rec, data)
+    pairs = [(loop(cfg, rec, data, args.steps, False), loop(cfg, rec, data, args.steps, True)) for _ in range(args.rounds)]
+    bare = statistics.median(b for b, _ in pairs)
+    print(f'{cfg.model_name}, {torch.get_num_threads()} threads, a train row every step, {args.rounds} rounds of {args.steps} steps')
+    print(f'bare step                    {1000*bare:8.1f} ms')
+    print(f'work of the guests           {1000*own:8.3f} ms a step, {own/bare:.2%} of a bare step')
+    print('whole loops, tracked / bare  ' + ', '.join(f'{t/b - 1:+.1%}' for b, t in pairs))
+
+if __name__ == '__main__': main()
