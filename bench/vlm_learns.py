@@ -1,6 +1,6 @@
 """A random Qwen3-VL of a few million weights learns 64 synthetic lines from their images alone, and reads them back by generation.
 
-    python bench/vlm_learns.py [--arch qwen3_vl] [--lines 64] [--width 192] [--depth 3] [--steps 200] [--lr 1e-3]
+    python bench/vlm_learns.py [--arch qwen3_vl] [--lines 64] [--width 192] [--depth 3] [--steps 200] [--lr 1e-3] [--save FOLDER]
 
 Batches, losses and optimizer steps are those of the trainer, the reading is that of the evaluation, in bfloat16 where the processor has it. Nothing but the image tells the lines
 apart: a CER of 0 shows that template, mask, image path, loss and generation fit together. As a check, the same model then reads the images in another order against
@@ -30,6 +30,7 @@ def distinct(n:int, series)->list:
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in dict(arch='qwen3_vl', lines=64, width=192, depth=3, steps=200, lr=1e-3, seed=0, pixels=16*1024, every=25).items(): p.add_argument(f'--{name}', type=type(default), default=default)
+    p.add_argument('--save', help='folder for the model')
     args = p.parse_args()
     lines = distinct(args.lines, 'learn')
     rec = tiny_chat(args.arch, args.seed, args.width, args.depth, min_pixels=args.pixels//2, max_pixels=args.pixels, instruction='Read.')
@@ -51,6 +52,7 @@ def main():
                 cer = summarise(evaluate(rec, lines, args.lines))['cer']
                 print(f'{run.step:4} {run.loss:6.3f} {cer:7.2%} {time.perf_counter() - start:8.1f} {time.process_time() - cpu:11.1f}', flush=True)
                 if cer == 0: break
+        if args.save: rec.save_pretrained(args.save)
         turned = [replace(s, load=t.load, size=t.size) for s, t in zip(lines, lines[1:] + lines[:1])]
         print(f"images exchanged: CER {summarise(evaluate(rec, turned, args.lines))['cer']:.2%}")
 

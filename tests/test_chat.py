@@ -274,3 +274,5 @@ def test_reading_leaves_the_mode_alone(rec):
 def test_a_batch_is_shown_without_obeying_it(rec):
     html = rec.batch_html([replace(LINES[0], text='<script>x</script>', info=dict(instruction='<b>Read</b>'))])
     assert '<script>' not in html and '<b>' not in html and '&lt;script&gt;' in html and f'{rec.image_tokens(LINES[0].size)} image tokens' in html
+
+def test_a_long_answer_is_shown_to_its_end(rec): assert rec.batch_html([replace(LINES[0], text='| KB |\n'*500)]).count('<br>| KB |') == 499 and '&lt;|im_end|&gt;</code>' in rec.batch_html([replace(LINES[0], text='x'*3000)])

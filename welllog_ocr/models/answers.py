@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['IGNORE', 'ROUNDS', 'LOOP', 'EVERY', 'token_losses', 'circle', 'longest_circle', 'Watch', 'finished']
 
-# %% ../../nbs/06b_answers.ipynb #cbb490d4
+# %% ../../nbs/06b_answers.ipynb #992420f7
 import numpy as np
 import torch
 from torch import nn
@@ -13,13 +13,33 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers import LogitsProcessor
 
-# %% ../../nbs/06b_answers.ipynb #4eb0a7e5
+# %% ../../nbs/06b_answers.ipynb #310b8e90
 IGNORE = -100 # A target that is not learned; the number that transformers uses
 
-def _chunk_losses(head, hidden, targets): return F.cross_entropy(head(hidden).float(), targets, reduction='none')
+def _chunk_losses(head, states, right): return F.cross_entropy(head(states).float(), right, reduction='none')
 
+class _AtOnce(torch.autograd.Function):
+    "Losses of positions, and their slopes in the same pass; for an output layer that is not trained"
+    @staticmethod
+    def forward(ctx, states, right, head, chunk):
+        losses, slopes = [], []
+        for h, t in zip(states.split(chunk), right.split(chunk)):
+            with torch.enable_grad():
+                h = h.detach().requires_grad_()
+                loss = _chunk_losses(head, h, t)
+                slopes.append(torch.autograd.grad(loss.sum(), h)[0])
+            losses.append(loss.detach())
+        ctx.save_for_backward(torch.cat(slopes))
+        return torch.cat(losses)
+
+    @staticmethod
+    def backward(ctx, g):
+        slopes, = ctx.saved_tensors
+        return (slopes*g[:, None]).to(slopes.dtype), None, None, None
+
+# %% ../../nbs/06b_answers.ipynb #a9c7c0a7
 def token_losses(
-    head,                 # From hidden states to scores, such as `model.lm_head`
+    head:nn.Module,       # From states to scores, such as `model.lm_head`
     hidden:torch.Tensor,  # (B, T, D) states after the last layer
     targets:torch.Tensor, # (B, T) the token that stands at each position; `IGNORE` where it is not learned
     chunk:int=256,        # Positions whose scores exist at one time
@@ -27,11 +47,12 @@ def token_losses(
     "Losses of the learned tokens, in float32, without ever holding the scores of all positions"
     where = targets[:, 1:] != IGNORE
     states, right = hidden[:, :-1][where], targets[:, 1:][where]
-    losses = [checkpoint(_chunk_losses, head, h, t, use_reentrant=False, preserve_rng_state=False) for h, t in zip(states.split(chunk), right.split(chunk))]
-    counts = where.sum(1)
-    return torch.stack([l.sum() for l in torch.cat(losses).split(counts.tolist())]), counts
+    frozen = torch.is_grad_enabled() and states.requires_grad and not any(p.requires_grad for p in head.parameters())
+    again = lambda h, t: checkpoint(_chunk_losses, head, h, t, use_reentrant=False, preserve_rng_state=False)
+    losses = _AtOnce.apply(states, right, head, chunk) if frozen else torch.cat([again(h, t) for h, t in zip(states.split(chunk), right.split(chunk))])
+    return torch.stack([l.sum() for l in losses.split(where.sum(1).tolist())]), where.sum(1)
 
-# %% ../../nbs/06b_answers.ipynb #6aa31a45
+# %% ../../nbs/06b_answers.ipynb #ac32510e
 ROUNDS = 5 # A repetition counts when it has gone round so often
 
 def circle(
@@ -46,7 +67,7 @@ def circle(
         if length >= ROUNDS*period and length > best[1]: best = period, length
     return best
 
-# %% ../../nbs/06b_answers.ipynb #b4a0318c
+# %% ../../nbs/06b_answers.ipynb #8094e578
 LOOP = 120 # Tokens of repetition that are no reason to stop
 
 def longest_circle(
@@ -63,7 +84,7 @@ def _anywhere(ids:np.ndarray, most:int=64)->int:
         if length >= max(LOOP, ROUNDS*period): found = max(found, length)
     return found
 
-# %% ../../nbs/06b_answers.ipynb #c32396ff
+# %% ../../nbs/06b_answers.ipynb #475ff824
 EVERY = 16 # Steps between two looks for circles
 
 class Watch(LogitsProcessor):
@@ -87,7 +108,7 @@ class Watch(LogitsProcessor):
         self.probabilities.append((scores.max(-1).values - scores.logsumexp(-1)).exp())
         return scores
 
-# %% ../../nbs/06b_answers.ipynb #c1ff116b
+# %% ../../nbs/06b_answers.ipynb #e1a75573
 def finished(
     ids,           # Tokens that were written, of one text; what comes after an end token is of no meaning
     probabilities, # Of each of them

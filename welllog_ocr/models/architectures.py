@@ -68,7 +68,7 @@ def _tiles(proc, size:tuple)->tuple[tuple, dict]:
 
 def _limit_tiles(proc, low:int, high:int):
     tile = proc.image_processor.max_image_size['longest_edge']
-    proc.image_processor.size = dict(longest_edge=max(1, math.isqrt(high)//tile)*tile)
+    proc.image_processor.size = dict(longest_edge=max(1, min(math.isqrt(high), 4096)//tile)*tile) # it knows a limit of its own
 
 TILES = Sizing(_tiles_least, _tiles, _limit_tiles)
 

@@ -231,6 +231,8 @@ def _png(img:Image.Image)->str:
     img.save(buffer, 'PNG')
     return f'data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}'
 
+def _lines(text:str)->str: return '<br>'.join(esc(line, len(text)) for line in text.split('\n')) # whole: the end of an answer is what one wants to see
+
 @patch
 def batch_html(
     self:ChatRecogniser,
@@ -243,7 +245,7 @@ def batch_html(
         text = self.tok.decode(asked)
         n, text = text.count(token), text.replace(token, '\0', 1).replace(token, '').replace('\0', token)
         img = _laid(s.image, self.canvas(s.image.size)).resize(self.seen(s.image.size))
-        parts.append(f'<p><img src="{_png(img)}" style="max-width:100%"><br><code style="color:#777">{esc(text)}</code><code style="background:#cfc;color:#000">{esc(self.tok.decode(learned))}</code>'
+        parts.append(f'<p><img src="{_png(img)}" style="max-width:100%"><br><code style="color:#777">{_lines(text)}</code><code style="background:#cfc;color:#000">{_lines(self.tok.decode(learned))}</code>'
                      f'<br><small>{n} image tokens, {len(asked) - n} of the question, {len(learned)} learned; {sum(mask)} of {self.habits.max_seq_length}</small></p>')
     return ''.join(parts)
 
@@ -323,6 +325,8 @@ def save_pretrained(
 HABITS = 'welllog.json'
 
 # %% ../../nbs/06c_chat.ipynb #cd93d576
+def _first_line(e:Exception)->str: return next(iter(str(e).splitlines()), '')
+
 def _base(
     name:str, # A folder, or a hub name
     **how,    # Handed on to transformers; float32 unless it says otherwise
@@ -331,7 +335,7 @@ def _base(
     from transformers import AutoModelForImageTextToText
     how = dict(dtype=torch.float32) | how
     try: model, report = AutoModelForImageTextToText.from_pretrained(name, trust_remote_code=False, use_safetensors=True, output_loading_info=True, **how)
-    except Exception as e: raise SetupError(f"'{name}': its weights cannot be loaded ({type(e).__name__}: {str(e).splitlines()[0]}); take a folder that was saved whole") from e
+    except Exception as e: raise SetupError(f"'{name}': its weights cannot be loaded ({type(e).__name__}: {_first_line(e)}); take a folder that was saved whole") from e
     if report['missing_keys']: raise SetupError(f"'{name}': lacks {len(report['missing_keys'])} weights, such as {sorted(report['missing_keys'])[0]}; take a folder that was saved whole")
     return model
 
@@ -339,7 +343,7 @@ def _processor(name:str):
     "Its processor. Raises `SetupError` when it is not there or takes no images"
     from transformers import AutoProcessor
     try: proc = AutoProcessor.from_pretrained(name, trust_remote_code=False)
-    except Exception as e: raise SetupError(f"'{name}': its processor cannot be loaded ({type(e).__name__}: {str(e).splitlines()[0]}); copy the processor and tokenizer files of the model it was made from into it") from e
+    except Exception as e: raise SetupError(f"'{name}': its processor cannot be loaded ({type(e).__name__}: {_first_line(e)}); copy the processor and tokenizer files of the model it was made from into it") from e
     if not getattr(proc, 'image_token', None) or not hasattr(proc, 'image_processor'): raise SetupError(f"'{name}': its processor ({type(proc).__name__}) knows no image token, so the model would not see any image; take a vision-language model")
     return proc
 
