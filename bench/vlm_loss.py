@@ -21,6 +21,7 @@ WAYS = ('no loss', "the model's own", 'ours')
 def prepared(answer:int, tokens:int, width:int, train_head:bool):
     "A model, and a batch of one sample with that many tokens"
     rec = tiny_chat(width=width, depth=1, instruction='Read.', min_pixels=1024, max_pixels=max(1, tokens - answer - 30)*1024, max_seq_length=10**6)
+    torch.manual_seed(0) # new rows are random, and every way has to have the same
     rec.core.resize_token_embeddings(VOCABULARY, mean_resizing=False)
     rec.core.get_output_embeddings().weight.requires_grad_(train_head)
     sample = replace(SynthLines(1, 'loss')[0], text=('COMPANY AMOCO PRODUCTION CO. WELL NO. 7 '*answer)[:answer - 1])

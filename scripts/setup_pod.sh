@@ -63,7 +63,7 @@ pass_on() { told="$1"; if [ -n "$child" ]; then kill -s "$1" "$child" 2>/dev/nul
 
 # A function, because bash reads a script line by line, and --ref may change this one while it runs
 main() {
-    local config=configs/experiments/quick_val.py wrong=0 probe cards word status late where
+    local config=configs/experiments/quick_val.py wrong=0 probe cards='' why word status late where
     while [ $# -gt 0 ]; do
         case "$1" in
             -h|--help) help; exit 0 ;;
@@ -98,9 +98,13 @@ main() {
     elif ! probe=$(mktemp -d "$volume/.setup_pod.XXXXXX" 2>&1); then
         bad "$volume cannot be written to ($probe); mount it for writing, or free some of its quota"
     else rmdir "$probe"; fi
-    if cards=$(nvidia-smi --query-gpu=name,memory.total --format=csv,noheader 2>&1) && [ -n "$cards" ]; then echo "setup_pod: graphics card: $cards"
+    if ! command -v nvidia-smi >/dev/null; then why='it is not installed here'
+    elif ! why=$(nvidia-smi --query-gpu=name,memory.total --format=csv,noheader 2>&1); then why="it says: $why"
+    elif [ -z "$why" ]; then why='it lists none'
+    else cards="$why"; fi
+    if [ -n "$cards" ]; then echo "setup_pod: graphics card: $cards"
     elif [ -n "$any_device" ]; then echo "setup_pod: no graphics card; going on without, as --any-device says."
-    else bad "no graphics card answers nvidia-smi (${cards:-it lists none}); a pod that is started again may come without one: start another, or go on with --any-device"; fi
+    else bad "no graphics card answers nvidia-smi ($why); a pod that is started again may come without one: start another, or go on with --any-device"; fi
     [ -z "${RUNPOD_POD_ID:-}" ] || [ -n "${RUNPOD_VOLUME_ID:-}" ] || echo "setup_pod: warning: this pod has no network volume (RUNPOD_VOLUME_ID is not set): when the balance reaches zero, it and all runs on it are deleted." >&2
     [ -n "${HF_TOKEN:-}" ] || echo "setup_pod: HF_TOKEN is not set: private and gated models cannot be loaded."
     [ -n "${WANDB_API_KEY:-}" ] || echo "setup_pod: WANDB_API_KEY is not set: with use_wandb, W&B writes files for wandb sync."

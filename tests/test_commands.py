@@ -31,7 +31,7 @@ def quick(tiny, drawn, tmp_path):
     "Arguments of a run that takes a second"
     return ['welllog_ocr.train', '--model_name', tiny, '--data_path', drawn, '--output_dir', tmp_path/'runs', '--max-steps', 4, '--language_texts', 20, '--warmup-steps', 1, '--eval_steps=2', '--experiment_name', 'x']
 
-@pytest.mark.parametrize('module', ['train', 'preflight', 'evaluate', 'synth', 'doctor', 'merge'])
+@pytest.mark.parametrize('module', ['train', 'preflight', 'evaluate', 'synth', 'doctor', 'merge', 'inspector'])
 def test_help_comes_without_torch(module):
     code = ('import sys, runpy\n'
             f'sys.argv = ["{module}", "--help"]\n'

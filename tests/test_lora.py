@@ -131,11 +131,11 @@ def test_transformers_that_ignores_the_list_is_found_out(vlm, monkeypatch):
     with pytest.raises(SetupError, match='linear layers of model.visual are in 4 bits'): load_recogniser(str(vlm/'model'), load_in_4bit=True)
 
 @pytest.mark.parametrize('changes, error, why', [
-    (dict(r=8), ConfigError, 'has rank 64'), (dict(r=0, load_in_4bit=False), ConfigError, 'r=0 asks for none'),
+    (dict(r=8), ConfigError, 'has r=64'), (dict(lora_alpha=32), ConfigError, 'has lora_alpha=16'), (dict(target_modules='q_proj'), ConfigError, 'its modules already'), (dict(r=0, load_in_4bit=False), ConfigError, 'r=0 asks for none'),
     (dict(target_modules='qq_proj'), ConfigError, "did you mean 'q_proj'"), (dict(target_modules='qkv'), ConfigError, 'only layers of model.visual')])
 def test_settings_that_do_not_fit_the_adapter(vlm, tmp_path, changes, error, why):
-    if 'target_modules' not in changes: load_recogniser(str(vlm/'model'), r=64).save_pretrained(tmp_path/'adapter')
-    name = tmp_path/'adapter' if 'target_modules' not in changes else vlm/'model'
+    name = vlm/'model'
+    if 'proj' not in why and 'visual' not in why: load_recogniser(str(name), r=64).save_pretrained(name := tmp_path/'adapter')
     with pytest.raises(error, match=why): load_model(adapted(vlm, model_name=str(name), output_dir=str(tmp_path/'runs'), **changes))
 
 def test_an_adapter_is_trained_on_and_stays_one(vlm, tmp_path):

@@ -182,3 +182,14 @@ def test_lack_of_memory_and_the_same_crash_again_and_again(tmp_path, reliability
         assert s.starts == 3
     reliability('worker killed with its memory near the limit (a training that is none)', 20, '20', 'told as such, half the loader workers')
     reliability('the same crash at the same step (a training that is none)', 20, '20', 'ended after 3 starts')
+
+@pytest.mark.soak
+def test_hangs_again_and_again(tmp_path, reliability):
+    took = []
+    for k in range(12):
+        s = supervisor(tmp_path/str(k), f'{("hung", "deaf", "frozen")[k % 3]}@{k + 1}', 'done')
+        start = time.monotonic()
+        assert s.supervise() == 0 and whys(s) == ['hung: no sign of life'] and 'in end' in (s.home/'stacks.txt').read_text()
+        took.append(time.monotonic() - start - FAST.hang_s)
+    assert max(took) < 10
+    reliability('a hang: asleep, deaf to SIGTERM, stopped by SIGSTOP (a training that is none)', 12, '12', f'stacks written, resumed, done {max(took):.1f} s after the limit at most')

@@ -6,7 +6,7 @@
 __all__ = ['ARGS', 'Result', 'find_run', 'load_run', 'short_names', 'refusals', 'Comparison', 'verdict', 'changes', 'compare',
            'Marked', 'curves', 'main']
 
-# %% ../nbs/14_compare.ipynb #881e1b3a
+# %% ../nbs/14_compare.ipynb #67b0be25
 from .core import is_command
 
 import argparse
@@ -23,7 +23,7 @@ def _arguments(argv=None):
 
 ARGS = _arguments() if is_command(globals()) else None # before numpy is imported, so that --help answers at once
 
-# %% ../nbs/14_compare.ipynb #e4563784
+# %% ../nbs/14_compare.ipynb #d0ef2b09
 import base64, io, math, statistics
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -37,7 +37,7 @@ from .difference import PARTS, Difference, chars, figure_text, gain, paired, par
 from .identity import data_changes
 from .metrics import align, cer
 
-# %% ../nbs/14_compare.ipynb #d4fc400b
+# %% ../nbs/14_compare.ipynb #a958d891
 @dataclass
 class Result:
     "What a run folder tells"
@@ -70,7 +70,7 @@ def find_run(
         raise ConfigError(f'{path} holds no run.json, so it is not a run' + (f'; it holds runs: name one of {", ".join(inside)}' if inside else '; name a folder that a training made, such as runs/quick_val'))
     return path
 
-# %% ../nbs/14_compare.ipynb #37f2b9e7
+# %% ../nbs/14_compare.ipynb #483339d9
 _NEEDED = ('id', 'loss', 'n_tokens', 'cer', 'reference', 'prediction')
 
 def _rows_of(path:Path, needed:tuple=())->tuple[list, list]: # rows and notes
@@ -105,7 +105,7 @@ def load_run(
     data = read_jsonl(folder/'data.jsonl') if (folder/'data.jsonl').is_file() else []
     return Result(name or folder.name, folder, config, read_json(folder/'run.json'), metrics, step, rows, data, notes + more)
 
-# %% ../nbs/14_compare.ipynb #40bc4538
+# %% ../nbs/14_compare.ipynb #96cb8a23
 def short_names(
     folders:list, # Of runs
 )->list[str]:
@@ -116,7 +116,7 @@ def short_names(
     longest = max(len(f.parts) for f in whole)
     return next(names for k in range(1, longest + 1) if len(set(names := ['/'.join(f.parts[-k:]) for f in whole])) == len(whole))
 
-# %% ../nbs/14_compare.ipynb #c9c0dfd4
+# %% ../nbs/14_compare.ipynb #777e05a9
 def _eval_set(r:Result)->tuple[list, list]: # (by text, by image)
     texts = [dict(split='eval', id=row['id'], digest=stable_hash(row['reference'])) for row in r.rows]
     return texts, [d for d in r.data if d.get('split') == 'eval']
@@ -148,7 +148,7 @@ def _same_tokens(results:list[Result])->bool:
     tokens = [{row['id']: row['n_tokens'] for row in r.rows if row['loss'] is not None} for r in results]
     return all(t == tokens[0] for t in tokens)
 
-# %% ../nbs/14_compare.ipynb #dd357164
+# %% ../nbs/14_compare.ipynb #9a36c224
 @dataclass
 class Comparison:
     "Several runs side by side; shows itself in a notebook"
@@ -169,7 +169,7 @@ class Comparison:
         mine = {r['id']: r for r in self.results[k].rows}
         return [mine[r['id']] for r in self.results[0].rows]
 
-# %% ../nbs/14_compare.ipynb #82aa472c
+# %% ../nbs/14_compare.ipynb #b002f34b
 @patch
 def difference(self:Comparison, i:int, j:int, metric:str, where=None)->Difference:
     "Run `j` minus run `i`, on all samples or on those at the places `where`"
@@ -183,13 +183,12 @@ def order(self:Comparison)->list[int]:
     value = lambda k: gain(self.metrics[0])*rate(parts(self.results[k].rows, self.metrics[0]))
     return sorted(range(len(self.results)), key=value, reverse=True)
 
-# %% ../nbs/14_compare.ipynb #8e025ead
+# %% ../nbs/14_compare.ipynb #e3aa3096
 def _points(metric:str, value:float)->str:
-    if math.isinf(value): return 'unknown'
     return f'{value:+.4f}' if metric == 'eval_loss' else f'{100*value:+.2f}'
 
 def _span(metric:str, d:Difference)->str:
-    return f'{_points(metric, d.value)} ({_points(metric, d.low)} to {_points(metric, d.high)})'
+    return f'{_points(metric, d.value)} ' + ('(too few wells to tell)' if math.isinf(d.low) else f'({_points(metric, d.low)} to {_points(metric, d.high)})')
 
 _LABEL = dict(cer='CER', wer='WER', exact='exact lines', eval_loss='loss')
 
@@ -215,11 +214,11 @@ def _sentence(c:Comparison, metric:str, best:int, other:int)->str:
     return text + (' They differ in their seed alone: this is how much runs of one setting differ.' if differ == {'seed'} else '')
 
 def _more_needed(d:Difference)->str:
-    if math.isinf(d.low): return ' All samples are of one well, which says nothing of another one.'
+    if math.isinf(d.low): return f' With {d.groups} {"well" if d.groups == 1 else "wells"} nothing can be told: even if all agreed, it could be chance.'
     half, times = (d.high - d.low)/2, ((d.high - d.low)/2/abs(d.value))**2
     return f' About {math.ceil(d.groups*times/10)*10} {"wells" if d.groups < d.n else "samples"} like these would be needed to tell.' if half and times < 100 else ''
 
-# %% ../nbs/14_compare.ipynb #916a2b82
+# %% ../nbs/14_compare.ipynb #9a8e9d19
 _NAMES = {'experiment_name', 'output_dir', 'resume_from_checkpoint'} # where a run lies and what it is called is no setting
 
 def _settings(results:list[Result])->tuple:
@@ -248,7 +247,7 @@ def _effort_of(r:Result)->list:
     cost = max((row['cost_usd'] for row in r.metrics if row.get('cost_usd') is not None), default=spent*price/3600 if spent and price > 0 else None)
     return [r.name, str(last['step']), str(len(r.curve('step'))), '-' if spent is None else f'{spent/60:.1f}', f'{statistics.median(speeds):.1f}' if speeds else '-', '-' if cost is None else f'{cost:.2f}']
 
-# %% ../nbs/14_compare.ipynb #05b81607
+# %% ../nbs/14_compare.ipynb #8d9e3257
 def _parts_of(rows:list[dict])->dict: # name -> places
     names = [(key, value) for key in ('made', 'kind', 'source') for value in sorted({str(r[key]) for r in rows if r.get(key)})]
     several = {key for key, _ in names if sum(k == key for k, _ in names) > 1}
@@ -261,7 +260,7 @@ def _slices(c:Comparison)->tuple:
         for k in range(1, len(c.results)):
             d, pick = c.difference(0, k, metric, where), where if where is not None else range(len(c.groups))
             figures = [figure_text(metric, rate(parts([c.rows(j)[w] for w in pick], metric))) for j in (0, k)]
-            rows.append([name, c.results[k].name, str(d.n), str(d.groups), *figures, _span(metric, d) + ('' if d.real else ' not told apart'), *map(str, _won(metric, d))])
+            rows.append([name, c.results[k].name, str(d.n), str(d.groups), *figures, _span(metric, d) + ('' if d.real or math.isinf(d.low) else ' not told apart'), *map(str, _won(metric, d))])
     first = c.results[0].name
     return ['samples', 'run', 'n', 'wells', f'{metric} of {first}', f'{metric} of run', 'difference', 'samples better', 'samples worse'], rows
 
@@ -274,7 +273,7 @@ def changes(
              for a, b in zip(c.rows(0), c.rows(k)) if a['prediction'] != b['prediction']]
     return sorted(found, key=lambda f: -abs(f['edits']))
 
-# %% ../nbs/14_compare.ipynb #373ec341
+# %% ../nbs/14_compare.ipynb #beebd8cb
 def compare(
     runs:list,             # Run folders, or names in `output_dir`; the first is the one that the others are held against
     metrics=('cer', 'wer', 'exact', 'eval_loss'), # Of `PARTS`; the first decides the order
@@ -310,7 +309,7 @@ class Marked(str):
         self.reference = reference
         return self
 
-# %% ../nbs/14_compare.ipynb #e861bb7d
+# %% ../nbs/14_compare.ipynb #3e2f9626
 def _markdown_table(head:list, rows:list)->str:
     if not rows: return 'None.'
     line = lambda cells: '| ' + ' | '.join(esc_md(x[:100]) for x in cells) + ' |'
@@ -329,7 +328,7 @@ def text(
     blocks = [*map(visible, _lead(self)), *(f'## {esc_md(title)}\n\n{_markdown_table(*t)}' for title, t in self.tables.items()), *(f'note: {visible(n)}' for n in self.notes)]
     return redact('\n\n'.join(blocks))
 
-# %% ../nbs/14_compare.ipynb #710a5996
+# %% ../nbs/14_compare.ipynb #6a095880
 def curves(
     c:Comparison,
 ):
@@ -344,10 +343,10 @@ def curves(
         ax.set(title=f'{name} on eval', xlabel='step'), ax.grid(alpha=.3), ax.legend()
     return fig
 
-# %% ../nbs/14_compare.ipynb #4843a453
+# %% ../nbs/14_compare.ipynb #96463695
 _STYLE = '''
 .compare {font: 15px/1.45 system-ui, sans-serif; max-width: 75rem; margin: 0 auto; padding: .5rem 1rem; color: #1d2329; background: #fff} .compare .lead {font-size: 1.1rem}
-.compare table {border-collapse: collapse; margin: .5em 0; font-size: .92rem} .compare th, .compare td {text-align: left; vertical-align: top; padding: .25em .9em .25em 0; border-bottom: 1px solid #dde2e7; overflow-wrap: anywhere}
+.compare table {border-collapse: collapse; margin: .5em 0; font-size: .92rem} .compare th, .compare td {text-align: left; vertical-align: top; padding: .25em .9em .25em 0; border-bottom: 1px solid #dde2e7; overflow-wrap: break-word; max-width: 26rem}
 .compare mark {background: #ffd9d6; color: inherit} .compare img {max-width: 100%} .compare h2 {font-size: 1.15rem; margin: 1.4em 0 .3em} .compare .note {color: #47525d}
 '''
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -384,7 +383,7 @@ def html(
     write_atomic(Path(path), f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{_POLICY}"><meta name="viewport" content="width=device-width">'
                  f'<title>Comparison of {esc(", ".join(r.name for r in self.results), 120)}</title><style>{_STYLE}</style></head><body>{_body(whole)}</body></html>\n')
 
-# %% ../nbs/14_compare.ipynb #c6a5d322
+# %% ../nbs/14_compare.ipynb #8ec27a21
 def main(args):
     "Print a comparison"
     if args.html: writable_dir(Path(args.html).resolve().parent) # before the work, not after
@@ -395,5 +394,5 @@ def main(args):
         print(f'\nthe page is {args.html}')
     if c.refused: raise DataError('these runs are not ranked: ' + '; '.join(c.refused))
 
-# %% ../nbs/14_compare.ipynb #39127210
+# %% ../nbs/14_compare.ipynb #ce20dba3
 if ARGS: run_command(partial(main, ARGS), ARGS.debug)

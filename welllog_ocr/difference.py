@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PARTS', 'chars', 'parts', 'rate', 'figure_text', 'gain', 'Difference', 'paired']
 
-# %% ../nbs/02c_difference.ipynb #2be8fc03
+# %% ../nbs/02c_difference.ipynb #c24af14c
 import math, statistics
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ import editdistance, numpy as np
 from .core import ConfigError, did_you_mean, rng_for
 from .metrics import normalise
 
-# %% ../nbs/02c_difference.ipynb #178bdb10
+# %% ../nbs/02c_difference.ipynb #2c42cc80
 def chars(r)->tuple:
     ref, pred = normalise(r['reference']), normalise(r['prediction'])
     return editdistance.eval(ref, pred), len(ref)
@@ -46,12 +46,12 @@ def rate(
 def figure_text(metric:str, value:float)->str: return '-' if math.isnan(value) else f'{value:.4f}' if metric == 'eval_loss' else f'{value:.2%}'
 def gain(metric:str)->int: return 1 if metric == 'exact' else -1 # which way is better
 
-# %% ../nbs/02c_difference.ipynb #abbe1313
+# %% ../nbs/02c_difference.ipynb #ba9594f2
 @dataclass(frozen=True)
 class Difference:
     "Second run minus first run, in one figure"
     value:float   # On the samples as they are
-    low:float     # The interval; infinite where there is a single well
+    low:float     # The interval; infinite where there are too few wells
     high:float
     better:int    # Samples that the second run has with fewer errors
     worse:int     # Samples that it has with more
@@ -63,6 +63,7 @@ class Difference:
         "Is zero outside of the interval?"
         return self.low > 0 or self.high < 0
 
+# %% ../nbs/02c_difference.ipynb #da5b5303
 def _stretch(groups:int, level:float)->float:
     z, v = statistics.NormalDist().inv_cdf((1 + level)/2), groups - 1
     t = z + (z**3 + z)/(4*v) + (5*z**5 + 16*z**3 + 3*z)/(96*v**2) # Student's t, by the expansion of Cornish and Fisher
@@ -88,7 +89,7 @@ def paired(
     counts = dict(better=int((changed < 0).sum()), worse=int((changed > 0).sum()), n=len(a))
     _, where = np.unique(groups, return_inverse=True)
     g = int(where.max()) + 1
-    if g == 1: return Difference(value, -math.inf, math.inf, **counts, groups=1)
+    if 2.**(1 - g) > 1 - level: return Difference(value, -math.inf, math.inf, **counts, groups=g)
     drawn = _draws(np.stack([np.bincount(where, x, g) for x in (*a.T, *b.T)]), n)
     low, high = np.nanquantile(drawn, [(1 - level)/2, (1 + level)/2])
     wide = _stretch(g, level)

@@ -98,7 +98,7 @@ def language_texts(
     data:RunData,
 )->list[str]:
     "Texts that show how headers go on"
-    n = min(cfg.language_texts, 50) if cfg.synth_kind == 'page' else cfg.language_texts
+    n = min(cfg.language_texts, 50 if cfg.synth_kind == 'page' else cfg.language_texts if cfg.language_weight else 200)
     return [s.text for s in drawn(cfg, n, f'{cfg.seed}-language')] + 3*[s.text for s in data.train]
 
 # %% ../nbs/08a_epochs.ipynb #5a1f6bdc

@@ -89,6 +89,7 @@ class Opened:
     session:ReviewSession
     find:Callable       # As `finder` gives it, or raises
     trouble:str = ''    # Why there are no images
+    named:bool  = False # Did someone name the review file?
 
     def image(self, i:int):
         "The image of row `i`. Raises `DataError` saying why there is none"
@@ -105,19 +106,19 @@ def open_run(
 )->Opened:
     "Rows, images and review of an evaluation. Raises `DataError` when there is none"
     run = Path(run)
-    rows, name = eval_rows(run, step)
+    (rows, name), named = eval_rows(run, step), review is not None
     if review is None and (run/'config.json').is_file(): review = load_config(run/'config.json').review or None
     session, find, trouble = ReviewSession(rows, Review(review or run/'review.jsonl', who, name)), None, ''
     try: find = finder(run, data)
     except WelllogError as e: trouble = str(e) # what was read can be judged without pictures, if badly
-    return Opened(name, session, find, trouble)
+    return Opened(name, session, find, trouble, named)
 
 @patch
 def notes(self:Opened)->list[str]:
     "What is to be told before anything else"
     marks = self.session.review.marks
     others = sum(k not in self.session.place for k in marks)
-    strange = [f'{self.session.review.path} holds {others} marks of other samples; they stay there' + (', and none of these here: is it the right file?' if others == len(marks) else '')] if others else []
+    strange = [f'{self.session.review.path} holds {others} marks of other samples; they stay there' + (', and none of these here: is it the right file?' if self.named and others == len(marks) else '')] if others else []
     return self.session.review.complaints + strange + ([self.trouble] if self.trouble else [])
 
 # %% ../nbs/13_inspector.ipynb #49f54b3a
@@ -261,6 +262,7 @@ def _place(self:Inspector, key:str)->int:
 @patch
 def take(self:Inspector, key:str): return self.judge(key, 'fixed', self.session.rows[self._place(key)]['prediction'])
 
+# %% ../nbs/13_inspector.ipynb #08af5bdb
 @patch
 def write_note(self:Inspector, key:str, text:str)->str:
     self.session.note(self._place(key), text)

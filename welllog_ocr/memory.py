@@ -7,16 +7,22 @@ __all__ = ['ARGS', 'SIZES', 'LEDGER', 'CARD', 'OWN', 'Paper', 'pack', 'parts_of'
            'Memory', 'cache_bytes', 'estimate', 'note_peak', 'corrected', 'learn_peak', 'verdict_of', 'memory_table',
            'main']
 
-# %% ../nbs/10c_memory.ipynb #cf682685
+# %% ../nbs/10c_memory.ipynb #94047848
 import sys
 
-from .config import config_from_args
+from .config import config_from_args, config_json
 from .core import is_command, run_command
 
-ARGS = [] # the config and the other options of a command; parsed before torch is imported, so that --help answers at once
-if is_command(globals()): run_command(lambda: ARGS.extend(config_from_args(prog='python -m welllog_ocr.memory', description='How much memory a training needs, from its config alone: nothing is downloaded.')), debug='--debug' in sys.argv, leave=False)
+def _arguments():
+    cfg, args = config_from_args(prog='python -m welllog_ocr.memory', description='How much memory a training needs, from its config alone: nothing is downloaded.')
+    if args.print_config: print(config_json(cfg))
+    return cfg, args
 
-# %% ../nbs/10c_memory.ipynb #ec8db904
+ARGS = [] # the config and the other options of a command; parsed before torch is imported, so that --help answers at once
+if is_command(globals()): run_command(lambda: ARGS.extend(_arguments()), debug='--debug' in sys.argv, leave=False)
+if ARGS and ARGS[1].print_config: raise SystemExit(0)
+
+# %% ../nbs/10c_memory.ipynb #692a6f40
 import math, statistics, weakref
 from dataclasses import dataclass, replace
 from functools import partial
@@ -39,7 +45,26 @@ from .models.adapter import add_lora, check_keep, inside, save_memory
 from .models.core import FAMILIES, Recogniser, autocast
 from .step import Average
 
-# %% ../nbs/10c_memory.ipynb #39b64b37
+# %% ../nbs/10c_memory.ipynb #8d002c2b
+def _makes_decimals(func, kwargs:dict)->bool: return (kwargs.get('dtype') or torch.float32).is_floating_point and not any(w in str(func) for w in ('scalar_tensor', 'arange', 'linspace'))
+
+def _picked(func, args:tuple)->tuple:
+    "A choice by truth values as one by positions, whose number is known"
+    if func is not torch.ops.aten.index.Tensor: return args
+    real = lambda i: isinstance(i, torch.Tensor) and i.dtype == torch.bool and not isinstance(i, FakeTensor)
+    with unset_fake_temporarily(): where = [p for i in args[1] for p in (torch.nonzero(i, as_tuple=True) if real(i) else [i])]
+    return args[0], where
+
+def _apply(self, fn, recurse=True):
+    "`nn.Module._apply`, for weights that cannot be exchanged in place"
+    for m in self.modules() if recurse else [self]:
+        for store in (m._parameters, m._buffers):
+            for k, v in store.items():
+                new = v if v is None else fn(v.detach())
+                if v is not None and (new.dtype, new.device) != (v.dtype, v.device): store[k] = nn.Parameter(new, v.requires_grad) if isinstance(v, nn.Parameter) else new
+    return self
+
+# %% ../nbs/10c_memory.ipynb #d8bf4f54
 class Paper(TorchDispatchMode):
     "Within the context, tensors of decimal numbers have no content, and the bytes of all tensors are counted: those there are `now`, and the most there were (`peak`)"
     def __init__(self):
@@ -72,25 +97,7 @@ class Paper(TorchDispatchMode):
             if isinstance(t, torch.Tensor): self.count(t)
         return out
 
-def _makes_decimals(func, kwargs:dict)->bool: return (kwargs.get('dtype') or torch.float32).is_floating_point and not any(w in str(func) for w in ('scalar_tensor', 'arange', 'linspace'))
-
-def _picked(func, args:tuple)->tuple:
-    "A choice by truth values as one by positions, whose number is known"
-    if func is not torch.ops.aten.index.Tensor: return args
-    real = lambda i: isinstance(i, torch.Tensor) and i.dtype == torch.bool and not isinstance(i, FakeTensor)
-    with unset_fake_temporarily(): where = [p for i in args[1] for p in (torch.nonzero(i, as_tuple=True) if real(i) else [i])]
-    return args[0], where
-
-def _apply(self, fn, recurse=True):
-    "`nn.Module._apply`, for weights that cannot be exchanged in place"
-    for m in self.modules() if recurse else [self]:
-        for store in (m._parameters, m._buffers):
-            for k, v in store.items():
-                new = v if v is None else fn(v.detach())
-                if v is not None and (new.dtype, new.device) != (v.dtype, v.device): store[k] = nn.Parameter(new, v.requires_grad) if isinstance(v, nn.Parameter) else new
-    return self
-
-# %% ../nbs/10c_memory.ipynb #c3c65fd2
+# %% ../nbs/10c_memory.ipynb #a598a512
 class _Unpack(torch.autograd.Function):
     "A product with a matrix that is unpacked for the moment"
     @staticmethod
@@ -124,7 +131,7 @@ def pack(
         for k, child in list(m.named_children()):
             if type(child) is nn.Linear and not inside(f'{name}.{k}'.lstrip('.'), keep): setattr(m, k, _Packed(child))
 
-# %% ../nbs/10c_memory.ipynb #b95e4412
+# %% ../nbs/10c_memory.ipynb #30f0a3ee
 def _trocr(width:int, layers:int, heads:int, d:int, writer:int, vocab:int, kind:str='vit', **more)->dict:
     encoder = dict(model_type=kind, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=4*width, image_size=384, patch_size=16)
     return dict(encoder=encoder, decoder=dict(model_type='trocr', d_model=d, decoder_layers=writer, decoder_attention_heads=d//64 if d > 256 else 8, decoder_ffn_dim=4*d, vocab_size=vocab, max_position_embeddings=512, cross_attention_hidden_size=width, **more))
@@ -146,7 +153,7 @@ SIZES = { # name on the hub -> (model_type, what its config.json says of sizes)
         decoder=dict(model_type='mbart', d_model=1024, decoder_layers=4, vocab_size=57525, max_position_embeddings=1536, add_final_layer_norm=True, scale_embedding=True, is_encoder_decoder=False))),
 }
 
-# %% ../nbs/10c_memory.ipynb #b12f9c1b
+# %% ../nbs/10c_memory.ipynb #a5de719c
 def _like(config:dict, tiny, own:tuple=('pad_token_id', 'eos_token_id', 'bos_token_id'))->dict:
     "The sizes of a config, with the token numbers of a tiny one, whose processor is used"
     top = {k: v for k, v in tiny.to_dict().items() if k.endswith('_token_id')}
@@ -179,7 +186,7 @@ def parts_of(
         return *(_published_seq2seq(sizes) if kind == 'vision-encoder-decoder' else _published_chat(kind, sizes)), torch.bfloat16
     return config, processor, getattr(config, 'dtype', None) or torch.float32
 
-# %% ../nbs/10c_memory.ipynb #dcba536f
+# %% ../nbs/10c_memory.ipynb #e6e626f3
 def on_paper(
     cfg:TrainingConfig,
     paper:Paper,        # What it is made on
@@ -192,7 +199,7 @@ def on_paper(
     if chapter not in ('chat', 'seq2seq'): raise SetupError(f"'{cfg.model_name}' is a '{config.model_type}' model, and memory is estimated for vision-language models, TrOCR and Donut; a line recogniser is small, and preflight measures it")
     whole = chapter == 'seq2seq'
     make = transformers.VisionEncoderDecoderModel._from_config if whole else transformers.AutoModelForImageTextToText.from_config
-    with paper, no_init_weights():
+    with paper, no_init_weights(): # filling weights with random numbers would ask for their values
         model = make(config, dtype=torch.float32 if whole else torch.bfloat16 if cfg.load_in_4bit else dtype)
         (model.decoder if whole else model).tie_weights()
         return as_trained(cfg, model, processor)
@@ -221,11 +228,10 @@ def _seq2seq(cfg, model, processor):
     if cfg.gradient_checkpointing: save_memory(model)
     return Seq2SeqRecogniser(model, processor, options['max_seq_length'], options['max_new_tokens'])
 
-# %% ../nbs/10c_memory.ipynb #14f32113
+# %% ../nbs/10c_memory.ipynb #b99faac1
 def longest(
     cfg:TrainingConfig,
     rec:Recogniser,
-    tokens:int=0,       # Of the answer; 0: as many as fit
 )->Sample:
     "The largest sample that a config allows. Raises `ConfigError` when the image alone is too much"
     side = math.isqrt(cfg.max_pixels)
@@ -233,7 +239,7 @@ def longest(
     made = lambda n: Sample('longest', 'x'*n, partial(Image.new, 'L', size, 255), size, '', kind=rec.kinds[-1])
     room = cfg.max_seq_length - sum(rec.lengths(made(1))) + 1 if hasattr(rec, 'lengths') else rec.longest - 1
     if room < 1: raise ConfigError(f'max_seq_length={cfg.max_seq_length}: an image of max_pixels={cfg.max_pixels} and the question are {cfg.max_seq_length - room + 1} tokens, so there is no room for an answer; raise max_seq_length, or lower max_pixels')
-    return made(min(tokens, room) or room)
+    return made(room)
 
 def batch_of(
     cfg:TrainingConfig,
@@ -245,7 +251,7 @@ def batch_of(
     cut = parts(whole, cfg.per_device_train_batch_size, max(1, room))
     return len(cut[0]), len(cut) > 1
 
-# %% ../nbs/10c_memory.ipynb #d2802baf
+# %% ../nbs/10c_memory.ipynb #2462a36f
 class _Adam8bit:
     "What AdamW of bitsandbytes keeps"
     def __init__(self, params): self.params, self.kept = params, []
@@ -276,7 +282,7 @@ def _left(paper:Paper, act)->float:
     act()
     return paper.now - before
 
-# %% ../nbs/10c_memory.ipynb #8e737238
+# %% ../nbs/10c_memory.ipynb #4de491d7
 @dataclass(frozen=True)
 class Memory:
     "Bytes that a training needs"
@@ -311,7 +317,7 @@ def _weights(rec:Recogniser)->dict:
         seen.add(key)
     return found
 
-# %% ../nbs/10c_memory.ipynb #c9b6c6a7
+# %% ../nbs/10c_memory.ipynb #67fbf33d
 def cache_bytes(
     cfg:TrainingConfig,
     rec:Recogniser,
@@ -326,18 +332,17 @@ def cache_bytes(
     wide = c.num_key_value_heads*(getattr(c, 'head_dim', None) or c.hidden_size//c.num_attention_heads)
     return 2*c.num_hidden_layers*wide*(image + words + (cfg.max_new_tokens or answer))*size
 
-# %% ../nbs/10c_memory.ipynb #914413d8
+# %% ../nbs/10c_memory.ipynb #022891f4
 def estimate(
     cfg:TrainingConfig,
     card:bool=True,      # For a graphics card
-    tokens:int=0,        # Of the longest answer; 0: as many as the config allows
     sample:Sample|None=None, # The largest; `None`: of `longest`
     samples:int=0,       # Of it at a time; 0: as many as the config allows
 )->Memory:
     "How much memory the training of a config needs. Raises `SetupError` when that cannot be known, `ConfigError` when the config contradicts itself"
     paper = Paper()
     rec = on_paper(cfg, paper)
-    sample = sample or longest(cfg, rec, tokens)
+    sample = sample or longest(cfg, rec)
     n, more = batch_of(cfg, rec.cost(sample))
     n = samples or n
     batch, held = rec.collate([sample]*n), rec.collate([sample]*cfg.per_device_eval_batch_size)
@@ -372,7 +377,7 @@ def _look(cfg, rec, batch, card):
     rec.eval()
     with _halved(cfg, card): rec.losses(batch)
 
-# %% ../nbs/10c_memory.ipynb #a2d5b38b
+# %% ../nbs/10c_memory.ipynb #ee84ba08
 LEDGER = 'memory.jsonl' # in output_dir
 
 def _key(cfg:TrainingConfig, m:Memory, device:str)->dict:
@@ -415,7 +420,7 @@ def learn_peak(
     m = estimate(cfg, sample=sample, samples=samples)
     if len(_rows(cfg, _key(cfg, m, device))) < 5: note_peak(cfg, m, device, measured)
 
-# %% ../nbs/10c_memory.ipynb #3823cff1
+# %% ../nbs/10c_memory.ipynb #8fd3e31b
 CARD, OWN = 24*2**30, .8e9 # Bytes of the usual card; of it, what is not ours
 
 def verdict_of(
@@ -436,7 +441,7 @@ def memory_table(
     learned = f', {m.factor:.2f} times the step on paper, as measured before' if m.factor != 1 else ''
     return '\n'.join([*lines, f'{"at most at one time" + learned:66} {m.total/1e9:8.2f} GB', f'{f"a card of {card/2**30:.0f} GB: it " + verdict_of(m, card):66} {(card - OWN)/1e9:8.2f} GB'])
 
-# %% ../nbs/10c_memory.ipynb #6ba2a0da
+# %% ../nbs/10c_memory.ipynb #0661cd22
 def main(
     cfg:TrainingConfig,
 ):

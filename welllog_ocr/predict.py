@@ -6,7 +6,7 @@
 __all__ = ['ARGS', 'ENDINGS', 'scan_files', 'kind_of', 'Looked', 'look_at', 'read_pictures', 'to_row', 'predict', 'model_id',
            'main']
 
-# %% ../nbs/15d_predict.ipynb #2cbcae16
+# %% ../nbs/15d_predict.ipynb #36a4003f
 from .core import is_command
 
 import argparse
@@ -25,11 +25,11 @@ def _arguments(argv=None):
 
 ARGS = _arguments() if is_command(globals()) else None # before torch is imported, so that --help answers at once
 
-# %% ../nbs/15d_predict.ipynb #c4b96e44
+# %% ../nbs/15d_predict.ipynb #973d3039
 import hashlib, os, sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -39,7 +39,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .core import ConfigError, DataError, SetupError, first_few, run_command, sha256_file, stable_hash, visible, writable_dir
+from .confidence import Calibration, load_calibration
+from .core import ConfigError, DataError, SetupError, run_command, sha256_file, stable_hash, visible, writable_dir
 from .dataset import Sample, Skip, skip_report
 from .finder import Finder, cut
 from .models.core import EMBEDDED, Prediction, Recogniser, autocast, default_device, load_recogniser, to_device
@@ -48,7 +49,7 @@ from .rows import pair_fields, rows_of_boxes
 from .scan import read_image, read_region, scan_info
 from .upright import Pose, find_header, find_pose, set_pose
 
-# %% ../nbs/15d_predict.ipynb #04a5356c
+# %% ../nbs/15d_predict.ipynb #fd5935b2
 ENDINGS = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.webp', '.pdf')
 
 def _inside(folder:Path, without:str):
@@ -73,7 +74,7 @@ def scan_files(
             if (key := os.path.realpath(p)) not in seen: seen.add(key); yield p
         if not n: raise DataError(f'{path}: holds no scans, that is no file that ends in {", ".join(ENDINGS)}; name another folder, or the files themselves')
 
-# %% ../nbs/15d_predict.ipynb #f50530d3
+# %% ../nbs/15d_predict.ipynb #8f6f9a7d
 def kind_of(
     size:tuple, # (width, height)
 )->str: # `line`, `page` or `log`
@@ -81,7 +82,7 @@ def kind_of(
     w, h = size
     return 'log' if h > 2.5*w and h > 1000 else 'line' if w > 2.5*h and h <= 250 else 'page'
 
-# %% ../nbs/15d_predict.ipynb #f6ddcf85
+# %% ../nbs/15d_predict.ipynb #4047e138
 @dataclass
 class Looked:
     "A page before it is read"
@@ -116,7 +117,7 @@ def _region(path:Path, page:int, kind:str)->tuple[Image.Image, dict]:
         top, height, pose = 0, img.height, Pose(0, 0., 0, 0.) if kind == 'line' else find_pose(img)
     return set_pose(img, pose), dict(kind=kind, size=list(size), region=[top, top + height], turns=pose.turns, skew=pose.skew)
 
-# %% ../nbs/15d_predict.ipynb #af6c8270
+# %% ../nbs/15d_predict.ipynb #e6dbb084
 def look_at(
     path:Path,
     page:int=0,          # Of a TIFF or PDF
@@ -137,7 +138,7 @@ def look_at(
     pictures, owner = _pictures(grey, spots)
     return Looked(str(path), page, facts, [s.quad for s in spots], pictures, owner, img)
 
-# %% ../nbs/15d_predict.ipynb #965653cb
+# %% ../nbs/15d_predict.ipynb #4765c366
 _LINES, _COLUMNS = 16, 6000 # lines in a batch; columns of all of them
 
 def _batches(costs:list, whole:bool)->list[list[int]]:
@@ -164,7 +165,7 @@ def read_pictures(
         for i, p in zip(where, preds): out[i] = p
     return out
 
-# %% ../nbs/15d_predict.ipynb #36d686a3
+# %% ../nbs/15d_predict.ipynb #9690b716
 def _stored(corners:np.ndarray, facts:dict, size:tuple)->list:
     "Corners on the upright picture of `size`, in pixels of the scan"
     (w, h), (x, y) = size, corners.T
@@ -198,7 +199,7 @@ def to_row(
     sure  = round(float(np.mean([l['confidence'] for l in lines])), 4) if lines else 1.
     return base | dict(text=text, confidence=sure, lines=lines, fields=[f._asdict() for f in fields], unread=len(best) - len(kept))
 
-# %% ../nbs/15d_predict.ipynb #175e4f79
+# %% ../nbs/15d_predict.ipynb #129915d4
 def _page_count(path:Path)->int:
     try: return max(1, scan_info(path).pages)
     except (DataError, SetupError, OSError): return 1 # looking at it will say what is wrong
@@ -227,14 +228,14 @@ def _ahead(jobs, look, workers:int):
         finally:
             for _, f in waiting: f.cancel()
 
-# %% ../nbs/15d_predict.ipynb #0e5a6b36
+# %% ../nbs/15d_predict.ipynb #6086b4ca
 _TOGETHER = 64 # pictures that are collected before they are read
 
-def _read_some(rec:Recogniser, some:list, bf16:bool)->list[tuple]: # (row, `Looked` or none)
+def _read_some(rec:Recogniser, some:list, bf16:bool, calibration)->list[tuple]: # (row, `Looked` or none)
     "Rows of several pages, whose pictures are read together"
     pictures = [p for _, l in some if isinstance(l, Looked) for p in l.pictures]
     kind = 'line' if 'line' in rec.kinds else 'page'
-    preds, out = iter(read_pictures(rec, pictures, kind, bf16)), []
+    preds, out = (replace(p, confidence=calibration(p.confidence)) for p in read_pictures(rec, pictures, kind, bf16)), []
     for (path, page), l in some:
         if isinstance(l, str): out.append((dict(file=str(path), page=page, error=l), None))
         else: out.append((to_row(l, [next(preds) for _ in l.pictures]), l))
@@ -253,6 +254,7 @@ def predict(
     bf16:bool=True,    # bfloat16 where the device has it
     done=(),           # (file, page) of what is not read again
     overlays:Path|None=None, # Folder for pictures to check with
+    calibration=Calibration(), # Of the model's confidence
 ): # Yields one row a page
     "Read scans, in order. Raises `DataError` when there are none, `ConfigError` when the model does not read such"
     _check_kind(rec, kind)
@@ -261,7 +263,7 @@ def predict(
     look = partial(look_at, kind=kind, finder=Finder(cores) if 'line' in rec.kinds else None)
     some = []
     def flush():
-        for row, looked in _read_some(rec, some, bf16):
+        for row, looked in _read_some(rec, some, bf16, calibration):
             if overlays and looked: _save_overlay(Path(overlays), row, looked)
             for line in row.get('lines', ()): line.pop('at', None)
             yield row
@@ -275,7 +277,7 @@ def _save_overlay(folder:Path, row:dict, looked:Looked):
     name = f'{Path(row["file"]).stem}-{stable_hash(row["file"])[:6]}' + (f'-{row["page"] + 1}' if row['page'] else '')
     overlay(looked.img, [l for l in row['lines'] if 'at' in l]).save(folder/f'{name}.png')
 
-# %% ../nbs/15d_predict.ipynb #6a7c93c3
+# %% ../nbs/15d_predict.ipynb #d3678b31
 def model_id(
     name:str, # A folder, a hub name, or `PP-OCRv6-small`
 )->str:
@@ -285,7 +287,7 @@ def model_id(
     files = sorted(p for p in Path(name).iterdir() if p.is_file() and not p.name.startswith('.'))
     return f'{Path(name).resolve().name}@{stable_hash([(p.name, sha256_file(p)) for p in files])[:12]}'
 
-# %% ../nbs/15d_predict.ipynb #8f929f81
+# %% ../nbs/15d_predict.ipynb #c8afd24c
 def _show(row:dict):
     name = row['file'] + (f', page {row["page"] + 1}' if row['page'] else '')
     if 'error' not in row: print(f'{visible(name)} ({len(row["lines"])} lines, mean confidence {row["confidence"]:.2f})', *(f'  {visible(t)}' for t in row['text'].split('\n')), '', sep='\n', flush=True)
@@ -311,7 +313,7 @@ def main(args):
     for folder in [f for f in (target and target.parent, args.overlay) if f]: writable_dir(folder)
     rec  = load_recogniser(args.model).to(default_device())
     same = dict(model=model_id(args.model), how=args.kind)
-    run  = partial(predict, rec, args.scans, args.kind, args.workers, not args.float32, overlays=args.overlay)
+    run  = partial(predict, rec, args.scans, args.kind, args.workers, not args.float32, overlays=args.overlay, calibration=load_calibration(args.model))
     bad, before = [], set()
     if target is None: n = _consume(run(), _show, bad)
     else:

@@ -42,7 +42,7 @@ from .core import ConfigError, SetupError, WelllogError, esc_md, first_few, seed
 from .cost import legs, refuse_spent
 from .dataset import skip_report, sorted_batches
 from .doctor import quick
-from .epochs import RunData, run_data
+from .epochs import RunData, language_texts, run_data
 from .identity import check_same, data_rows
 from .loader import batches
 from .mirror import wandb_mode
@@ -502,14 +502,15 @@ class Rehearsal:
 def put_back(
     rec:Recogniser,
 ):
-    "After the context, weights, mode and random generators are as they were"
+    "After the context, weights, mode, random generators and what it has studied are as they were"
     changing = {**rec.trainable(), **dict(rec.named_buffers())}
-    kept, state, mode = cpu_copy(changing), rng_state(), rec.training
+    kept, state, mode, known = cpu_copy(changing), rng_state(), rec.training, {k: v for k, v in vars(rec).items() if not k.startswith('_')}
     try: yield
     finally:
         with torch.no_grad():
             for name, t in changing.items(): t.copy_(kept[name])
         rec.zero_grad(set_to_none=True)
+        vars(rec).update(known) # what `study` has taught it
         rec.train(mode)
         set_rng_state(*state)
 
@@ -592,10 +593,12 @@ def _step_seconds(run:Run, samples:list, todo:list, patience:float=4.)->float:
 
 def _eval_seconds(run:Run)->float:
     "Seconds of an evaluation, from its middle batch"
-    held, start = run.data.eval, time.perf_counter()
+    held = run.data.eval
     costs = [run.rec.cost(s) for s in held]
     todo = sorted_batches(costs, run.cfg.per_device_eval_batch_size)
     where = todo[len(todo)//2]
+    run.rec.study(language_texts(run.cfg.replace(language_texts=200), run.data), run.cfg.language_weight) # or it would not know when to stop writing
+    start = time.perf_counter()
     batch = _fetch(run, held, (where, 0))[0]
     run.rec.eval()
     with torch.no_grad(), autocast(run.device, run.cfg.bf16): run.rec.read(to_device(batch, run.device))

@@ -182,6 +182,7 @@ def _append(self:Review, row:dict):
     except OSError as e:
         raise SetupError(f'{self.path}: cannot be written to ({e.strerror}), so this was not recorded; make room or rights there and say it again') from None
 
+# %% ../nbs/03e_review.ipynb #fe3778f6
 @patch
 def mark(
     self:Review,
@@ -338,6 +339,7 @@ def _says(self:ReviewSession, i:int)->str:
     "All that stands in row `i`"
     return '\n'.join(str(v) for c in self.columns if (v := self.value(i, c)) not in (None, '')).casefold()
 
+# %% ../nbs/03e_review.ipynb #80ee548b
 @patch
 def view(
     self:ReviewSession,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TITLES', 'LABELS', 'slope', 'rows_of_boxes', 'label_of', 'Field', 'pair_fields']
 
-# %% ../nbs/15a_rows.ipynb #604b40e0
+# %% ../nbs/15a_rows.ipynb #007fb901
 import re
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from rapidfuzz import fuzz, process
 
 from .table import API_ROWS, OLD_ROWS
 
-# %% ../nbs/15a_rows.ipynb #611ce12e
+# %% ../nbs/15a_rows.ipynb #b5ffc1dd
 def slope(
     quads:list, # Corners of boxes, left top first
 )->float:
@@ -39,20 +39,20 @@ def _fits(row:list, b:_Level)->bool:
     near = [o for o in row if abs(o.y - b.y) < .5*max(o.h, b.h) and max(o.h, b.h) < 2.2*min(o.h, b.h)]
     return bool(near) and all(min(o.x1, b.x1) - max(o.x0, b.x0) < .3*min(o.x1 - o.x0, b.x1 - b.x0) for o in row)
 
-# %% ../nbs/15a_rows.ipynb #e55431dd
+# %% ../nbs/15a_rows.ipynb #1222ccac
 def rows_of_boxes(
     quads:list, # (4, 2) corners each, left top first
 )->list[list[int]]: # Positions in `quads`: rows from top to bottom, each from left to right
     "Boxes in reading order"
-    rows = []
-    for b in sorted(_levelled(quads), key=lambda b: b.y):
+    rows, turned = [], {n for n, q in enumerate(quads) if np.linalg.norm(q[3] - q[0]) > 1.5*np.linalg.norm(q[1] - q[0])}
+    for b in sorted((b for b in _levelled(quads) if b.n not in turned), key=lambda b: b.y):
         fit = [r for r in rows[-40:] if _fits(r, b)]
         if fit: min(fit, key=lambda r: abs(np.mean([o.y for o in r]) - b.y)).append(b)
         else: rows.append([b])
     rows.sort(key=lambda r: np.mean([b.y for b in r]))
-    return [[b.n for b in sorted(r, key=lambda b: b.x0)] for r in rows]
+    return [[b.n for b in sorted(r, key=lambda b: b.x0)] for r in rows] + [[n] for n in sorted(turned, key=lambda n: (quads[n][:, 0].min(), quads[n][:, 1].min()))]
 
-# %% ../nbs/15a_rows.ipynb #77e53018
+# %% ../nbs/15a_rows.ipynb #c929a08a
 TITLES = '''Company;Well;Field;County;State;Location;Parish;Province;Country;Township;Range;Section;Sec.;Twp.;Rge.;API No.;API Number;API Serial No.;Filing No.;File No.;Permit No.;Elevation;Elevations;Elev.;K.B.;D.F.;G.L.;R.K.B.;Kelly Bushing;Derrick Floor;Ground Level;
 Permanent Datum;Log Measured From;Drilling Measured From;Other Services;Other Surveys;Remarks;Type Log;Run Number;Operator;Operator Rep.;Project;Survey;Latitude;Longitude;Rig;Date Logged;Date Drilled;Service Company;District;Lease;Block;Serial No.;Total Depth;Depth Datum;Spcgs.'''
 
@@ -76,7 +76,7 @@ def _is_label(text:str)->bool:
     plain = _plain(text)
     return plain in LABELS or len(plain) > 5 and process.extractOne(plain, LABELS, scorer=fuzz.ratio, score_cutoff=86) is not None
 
-# %% ../nbs/15a_rows.ipynb #c44bd84f
+# %% ../nbs/15a_rows.ipynb #7714f65d
 class Field(NamedTuple):
     "A label and what belongs to it"
     label:str

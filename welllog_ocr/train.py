@@ -284,7 +284,7 @@ def save_whole(
     rec = load_model(run.cfg)
     with torch.no_grad():
         for n, p in rec.trainable().items(): p.copy_(weights[n])
-    if run.cfg.language_weight: rec.study(language_texts(run.cfg, run.data), run.cfg.language_weight)
+    rec.study(language_texts(run.cfg, run.data), run.cfg.language_weight)
     save_model(rec, folder)
 
 def save_final(run:Run):
@@ -307,7 +307,7 @@ def _is_model(folder:Path)->bool:
 class Study(Guest):
     "Gives the model the language of headers"
     def before_run(self, run):
-        if run.cfg.language_weight: run.rec.study(language_texts(run.cfg, run.data), run.cfg.language_weight)
+        run.rec.study(language_texts(run.cfg, run.data), run.cfg.language_weight)
 
 # %% ../nbs/12_train.ipynb #855bce33
 class StopOnLoss(Guest):

@@ -44,7 +44,7 @@ logging.getLogger('bitsandbytes.backends.cpu.ops').setLevel(logging.ERROR) # whe
 def bitsandbytes():
     "The package. Raises `SetupError` when it is not installed"
     try: import bitsandbytes
-    except ImportError as e: raise SetupError(f'4-bit weights and adamw_8bit need the package bitsandbytes, which is not there ({e}); pip install "welllog_ocr[qlora]", or set load_in_4bit=False and optim=adamw') from None
+    except ImportError as e: raise SetupError(f'4-bit weights and adamw_8bit need the package bitsandbytes, which is not there ({e}); pip install "welllog_ocr[qlora]", or set load_in_4bit=False and optim=adamw; to read with an adapter that was trained with it, merge it (python -m welllog_ocr.merge)') from None
     return bitsandbytes
 
 def _refused(device, what:str, e:Exception)->SetupError:
@@ -62,16 +62,14 @@ def check_4bit(
     except (RuntimeError, NotImplementedError, AttributeError, ValueError) as e: raise _refused(device, 'compute with 4-bit weights', e) from e
 
 # %% ../../nbs/06b_adapter.ipynb #204573e5
-def _is_4bit(m)->bool: return type(m).__name__ == 'Linear4bit' # of bitsandbytes; peft has one of the same name around it, which has no weight of its own
-
 def count_4bit(
     model:nn.Module,
     keep,            # Names of modules that stay as they are
 )->dict: # place -> number of linear layers in 4 bits; places of `keep` are there with 0
     "How many layers are in 4 bits, and where"
     found = {k: 0 for k in keep}
-    for name, m in model.named_modules():
-        if _is_4bit(m) and hasattr(m, 'weight') and isinstance(m, nn.Linear): found[place] = found.get(place := inside(name, keep) or 'the rest', 0) + 1
+    for name, m in model.named_modules(): # peft puts a Linear4bit of its own around that of bitsandbytes, which is no `nn.Linear`
+        if type(m).__name__ == 'Linear4bit' and isinstance(m, nn.Linear): found[place] = found.get(place := inside(name, keep) or 'the rest', 0) + 1
     return found
 
 def check_4bit_places(
@@ -259,14 +257,18 @@ def load_adapter(
     model:nn.Module, # The base, full or in 4 bits; changed in place
     name:str,        # Folder or hub name of the adapter
     keep,            # Names of modules that have none
-    r:int=0,         # The rank it must have; 0: any
+    r:int=0,         # The rank it must have, to be trained on; 0: any, it is only read with
+    lora_alpha:int=16, lora_dropout:float=0., target_modules:str='', # When it is trained on; see `add_lora`
 ):
     "Put a saved adapter into its base. Raises `ConfigError` or `SetupError` when it is not the one that was saved"
     from peft import LoraConfig
     _refuse_a_second(model)
     known, found = LoraConfig.__dataclass_fields__.keys(), adapter_config(name)
-    if r and found['r'] != r: raise ConfigError(f"r={r}, and the adapter in '{name}' has rank {found['r']}; set r={found['r']} to train it on, or start from its base")
-    _inject(model, LoraConfig(**{k: v for k, v in found.items() if k in known and k not in ('peft_type', 'inference_mode')}), keep)
+    for what, mine in (('r', r), ('lora_alpha', lora_alpha)):
+        if r and found[what] != mine: raise ConfigError(f"{what}={mine}, and the adapter in '{name}' has {what}={found[what]}; set {what}={found[what]} to train it on, or start from its base")
+    if r and target_modules: raise ConfigError(f"target_modules='{target_modules}', and the adapter in '{name}' has its modules already; leave target_modules out to train it on, or start from its base")
+    again = dict(lora_dropout=lora_dropout) if r else {}
+    _inject(model, LoraConfig(**{**{k: v for k, v in found.items() if k in known and k not in ('peft_type', 'inference_mode')}, **again}), keep)
     mine, theirs = adapter_state(model), _read_weights(name)
     _compare(name, mine, theirs)
     with torch.no_grad():

@@ -378,7 +378,7 @@ def from_pretrained(
     arch = ARCHITECTURES[model_type(base)]
     keep = (*arch.eye, 'lm_head')
     model = load_4bit(base, keep, load=_base) if four else _base(base, **dict(dtype='auto') if adapter or r else {}) # what is not trained stays in the precision in which it was published
-    if adapter: load_adapter(model, name, keep, r or 0)
+    if adapter: load_adapter(model, name, keep, r or 0, lora_alpha, lora_dropout, target_modules)
     elif r: add_lora(model, keep, r, lora_alpha, lora_dropout, target_modules, arch.lora)
     if gradient_checkpointing: save_memory(model)
     rec = cls(model, proc, replace(_habits(told), **habits), name)

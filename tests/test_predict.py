@@ -1,0 +1,148 @@
+"The command over whole folders: bad scans, kills, every format of output"
+import csv, json, os, random, shutil, signal, subprocess, sys, time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from welllog_ocr.core import ConfigError, DataError, read_jsonl
+from welllog_ocr.models.core import Prediction, Recogniser
+from welllog_ocr.models.ctc import _output_layer, tiny_ctc
+from welllog_ocr.pages import SynthPages
+from welllog_ocr.predict import _arguments, main, predict
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    "A model that reads noise, and one drawn sheet"
+    folder, rec = tmp_path_factory.mktemp('predict'), tiny_ctc()
+    with torch.no_grad(): _output_layer(rec.model).bias[0] -= 5
+    rec.save_pretrained(folder/'model')
+    SynthPages(1, seed=5, dpi=100)[0].image.save(folder/'sheet.png')
+    return folder
+
+def run(place, scans, output, **more):
+    main(_arguments([*map(str, scans), '--model', str(place/'model'), '--output', str(output), *(f'--{k}={v}' for k, v in more.items())]))
+    return read_jsonl(Path(output).with_suffix('.jsonl'))
+
+def empty_pdf()->bytes:
+    return (b'%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\nxref\n0 3\n0000000000 65535 f \n0000000009 00000 n \n'
+            b'0000000052 00000 n \ntrailer<</Size 3/Root 1 0 R>>\nstartxref\n98\n%%EOF\n')
+
+def locked_pdf()->bytes:
+    return (b'%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 99 99]>>endobj\n'
+            b'4 0 obj<</Filter/Standard/V 1/R 2/O<' + b'1f'*32 + b'>/U<' + b'2e'*32 + b'>/P -44>>endobj\ntrailer<</Size 5/Root 1 0 R/Encrypt 4 0 R/ID[<01><01>]>>\n%%EOF\n')
+
+def test_bad_scans_are_listed_and_cost_nothing_else(place, tmp_path, capsys):
+    scans = tmp_path/'scans'
+    scans.mkdir()
+    sheet = Image.open(place/'sheet.png').convert('L')
+    sheet.save(scans/'a.png')
+    sheet.convert('RGB').save(scans/'colour.jpg')
+    sheet.save(scans/'pages.tif', save_all=True, append_images=[sheet.rotate(90, expand=True)])
+    Image.effect_noise((600, 400), 40).resize((900, 600)).save(scans/'photo.jpg')
+    Image.new('L', (1, 1), 255).save(scans/'dot.png')
+    (scans/'empty.pdf').write_bytes(empty_pdf())
+    (scans/'locked.pdf').write_bytes(locked_pdf())
+    (scans/'nothing.tif').write_bytes(b'')
+    (scans/'cut.jpg').write_bytes((scans/'colour.jpg').read_bytes()[:3000])
+    rows = run(place, [scans], tmp_path/'out.jsonl')
+    by = {(Path(r['file']).name, r['page']): r for r in rows}
+    assert len(rows) == len(by) == 10 and {k for k, r in by.items() if 'error' in r} == {(n, 0) for n in ('empty.pdf', 'locked.pdf', 'nothing.tif', 'cut.jpg')}
+    assert by['dot.png', 0]['lines'] == [] and by['dot.png', 0]['text'] == ''
+    assert len(by['a.png', 0]['lines']) > 20 and by['pages.tif', 1]['turns'] == 3
+    told = capsys.readouterr().out
+    assert '6 pages read' in told and '4 left out' in told and 'locked.pdf' in told
+    again = run(place, [scans], tmp_path/'out.jsonl')
+    assert {(r['file'], r['page']) for r in again} == {(r['file'], r['page']) for r in rows} and len(again) == 10
+
+def test_turned_page_has_its_boxes_on_the_stored_scan(place, tmp_path):
+    sheet = Image.open(place/'sheet.png').convert('L')
+    sheet.save(tmp_path/'a.png'), sheet.transpose(Image.Transpose.ROTATE_90).save(tmp_path/'b.png')
+    a, b = predict(tiny_noise(place), [tmp_path/'a.png', tmp_path/'b.png'])
+    assert (a['turns'], b['turns']) == (0, 3) and [l['text'] for l in a['lines']] == [l['text'] for l in b['lines']]
+    for p, q in zip(a['lines'], b['lines']): # a point (x, y) of the upright sheet lies at (y, width - x) on the turned one
+        assert all(abs(y - u) < 2 and abs(sheet.width - x - v) < 2 for (x, y), (u, v) in zip(p['box'], q['box']))
+
+def tiny_noise(place):
+    from welllog_ocr.models.core import load_recogniser
+    return load_recogniser(str(place/'model'))
+
+def test_refusals(place, tmp_path):
+    with pytest.raises(DataError, match='no such file'): run(place, [tmp_path/'lost.png'], tmp_path/'x.jsonl')
+    (tmp_path/'none').mkdir()
+    with pytest.raises(DataError, match='holds no scans'): run(place, [tmp_path/'none'], tmp_path/'x.jsonl')
+    with pytest.raises(ConfigError, match='none of .jsonl'): run(place, [place/'sheet.png'], tmp_path/'x.xlsx')
+    run(place, [place/'sheet.png'], tmp_path/'y.jsonl')
+    with pytest.raises(ConfigError, match='two ways of reading'): run(place, [place/'sheet.png'], tmp_path/'y.jsonl', kind='line')
+    shutil.copytree(place/'model', tmp_path/'other')
+    config = tmp_path/'other'/'config.json'
+    config.write_text(config.read_text() + ' ')
+    with pytest.raises(ConfigError, match='two ways of reading'): main(_arguments([str(place/'sheet.png'), '--model', str(tmp_path/'other'), '--output', str(tmp_path/'y.jsonl')]))
+    (tmp_path/'other'/'config.json').write_text('{"model_type": "bert"}')
+    with pytest.raises(Exception, match="'bert' model"): main(_arguments([str(place/'sheet.png'), '--model', str(tmp_path/'other')]))
+    (tmp_path/'bad.png').write_bytes(b'nothing')
+    with pytest.raises(DataError, match='none of the 1 scans'): run(place, [tmp_path/'bad.png'], tmp_path/'z.jsonl')
+
+def test_formats_agree(place, tmp_path):
+    rows = run(place, [place/'sheet.png'], tmp_path/'r.csv')
+    run(place, [place/'sheet.png'], tmp_path/'r.json')
+    assert json.loads((tmp_path/'r.json').read_text()) == rows
+    table = list(csv.DictReader((tmp_path/'r.csv').open(newline='', encoding='utf-8')))
+    assert [r['text'].lstrip("'") for r in table] == [l['text'] for l in rows[0]['lines']]
+
+class Pages(Recogniser):
+    "Reads whole pages, and says how large they were"
+    kinds = ('page',)
+    def __init__(self): super().__init__(); self.one = torch.nn.Parameter(torch.zeros(1))
+    def cost(self, sample): return 1
+    def collate(self, samples, cost=0): return dict(sizes=[list(s.image.size) for s in samples])
+    def transcribe(self, batch): return [Prediction(f'FIELD WILDCAT\n{w} x {h}', .7) for w, h in batch['sizes']]
+
+def test_a_model_of_pages_reads_the_page_as_a_whole(place):
+    row, = predict(Pages(), [place/'sheet.png'])
+    assert row['text'].split('\n')[0] == 'FIELD WILDCAT' and [l['box'] for l in row['lines']] == [[], []]
+
+CHILD = '''
+import sys, torch
+torch.set_num_threads(1)
+sys.argv = ['predict', *sys.argv[1:]]
+from welllog_ocr.predict import _arguments, main
+main(_arguments())
+'''
+
+def kill(place, folder, n, kills, seed=0):
+    "Read `n` copies of a small sheet; kill the command `kills` times on the way; how many were there at each kill"
+    scans = folder/'scans'
+    scans.mkdir()
+    for i in range(n): os.link(place/'small.png', scans/f'{i:05}.png')
+    args = [sys.executable, '-c', CHILD, str(scans), '--model', str(place/'model'), '--output', str(folder/'out.jsonl')]
+    env, at, rng, out = dict(os.environ, OMP_NUM_THREADS='1'), [], random.Random(seed), folder/'out.jsonl'
+    count = lambda: out.read_bytes().count(b'\n') if out.exists() else 0
+    for k in range(kills):
+        before, child = count(), subprocess.Popen(args, env=env, stdout=subprocess.DEVNULL)
+        goal = before + rng.randint(1, max(1, (n - before)//(kills - k + 1)))
+        while count() < goal and child.poll() is None: time.sleep(.005)
+        assert child.poll() is None, 'it ended before it could be killed'
+        child.send_signal(signal.SIGKILL), child.wait()
+        at.append(count())
+        if k % 2: # and the last row was only half on the disk
+            out.write_bytes(out.read_bytes()[:-40])
+    assert subprocess.run(args, env=env, stdout=subprocess.DEVNULL).returncode == 0
+    names = [Path(r['file']).name for r in read_jsonl(out)]
+    assert sorted(names) == [f'{i:05}.png' for i in range(n)], 'a page is lost, or stands twice'
+    return at
+
+@pytest.fixture(scope='module')
+def small(place):
+    "A corner of the sheet, so that a page takes little time"
+    Image.open(place/'sheet.png').convert('L').crop((0, 0, 400, 200)).save(place/'small.png')
+    return place
+
+def test_a_killed_run_goes_on(small, tmp_path):
+    assert len(kill(small, tmp_path, 200, 1)) == 1
+
+@pytest.mark.soak
+def test_a_thousand_pages_killed_five_times(small, tmp_path, reliability):
+    at = kill(small, tmp_path, 1000, 5)
+    reliability('predict killed, then started again', len(at), len(at), 'every page once')
