@@ -165,6 +165,7 @@ def _picture(folder:Path, sample)->str|None: # Path below `HIGH_LOSS`; the same 
     img.save(folder/HIGH_LOSS/name)
     return name
 
+# %% ../nbs/10d_wandb.ipynb #63b9bacd
 class WandB(Mirror):
     "A run at W&B. Raises what wandb raises when it cannot begin"
     def __init__(
