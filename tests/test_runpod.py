@@ -101,9 +101,17 @@ class Browser:
         self.page.wait_for_selector('.jp-Notebook .jp-CodeCell')
 
     def run_cell(self):
-        self.page.get_by_text('Python 3 (ipykernel) | Idle').wait_for() # keys pressed before are lost
-        self.page.locator('.jp-Notebook .jp-CodeCell .cm-content').first.click()
-        self.page.keyboard.press('Control+Enter')
+        "Until it is seen to have run: keys that are pressed while a kernel starts are lost, and a status bar does not always hear of its start"
+        wait_for(lambda: any(k['execution_state'] == 'idle' for k in self.kernels()), 'no kernel is idle')
+        self.page.evaluate("document.querySelectorAll('.jp-OutputArea-output').forEach(e => e.dataset.old = 1)")
+        for _ in range(8):
+            self.page.locator('.jp-Notebook .jp-CodeCell .cm-content').first.click()
+            self.page.keyboard.press('Control+Enter')
+            end = time.monotonic() + 30
+            while time.monotonic() < end:
+                if self.page.locator('.jp-OutputArea-output:not([data-old]) .welllog-watch').count(): return
+                self.page.wait_for_timeout(200)
+        raise AssertionError('the cell does not run')
 
     def live(self):
         "Is the view there, and does it move?"
@@ -121,11 +129,11 @@ class Browser:
         self.page.reload()
         self.page.wait_for_selector('.jp-Notebook .jp-CodeCell')
 
-    def kernel(self): return json.load(urllib.request.urlopen(f'{self.url}/api/kernels?token=t'))
+    def kernels(self): return json.load(urllib.request.urlopen(f'{self.url}/api/kernels?token=t'))
 
     def restart(self):
         "The kernel is restarted, and the cell run again"
-        request = urllib.request.Request(f'{self.url}/api/kernels/{self.kernel()[0]["id"]}/restart?token=t', method='POST')
+        request = urllib.request.Request(f'{self.url}/api/kernels/{self.kernels()[0]["id"]}/restart?token=t', method='POST')
         assert urllib.request.urlopen(request, timeout=120).status == 200
         time.sleep(1)
         self.run_cell()
