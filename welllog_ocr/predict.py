@@ -6,7 +6,7 @@
 __all__ = ['ARGS', 'ENDINGS', 'scan_files', 'kind_of', 'Looked', 'look_at', 'read_pictures', 'to_row', 'predict', 'model_id',
            'main']
 
-# %% ../nbs/15d_predict.ipynb #36a4003f
+# %% ../nbs/15d_predict.ipynb #5961c959
 from .core import is_command
 
 import argparse
@@ -25,7 +25,7 @@ def _arguments(argv=None):
 
 ARGS = _arguments() if is_command(globals()) else None # before torch is imported, so that --help answers at once
 
-# %% ../nbs/15d_predict.ipynb #973d3039
+# %% ../nbs/15d_predict.ipynb #ed3bbedd
 import hashlib, os, sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +49,7 @@ from .rows import pair_fields, rows_of_boxes
 from .scan import read_image, read_region, scan_info
 from .upright import Pose, find_header, find_pose, set_pose
 
-# %% ../nbs/15d_predict.ipynb #fd5935b2
+# %% ../nbs/15d_predict.ipynb #c818d5dd
 ENDINGS = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.webp', '.pdf')
 
 def _inside(folder:Path, without:str):
@@ -74,7 +74,7 @@ def scan_files(
             if (key := os.path.realpath(p)) not in seen: seen.add(key); yield p
         if not n: raise DataError(f'{path}: holds no scans, that is no file that ends in {", ".join(ENDINGS)}; name another folder, or the files themselves')
 
-# %% ../nbs/15d_predict.ipynb #8f6f9a7d
+# %% ../nbs/15d_predict.ipynb #32d39e4c
 def kind_of(
     size:tuple, # (width, height)
 )->str: # `line`, `page` or `log`
@@ -82,7 +82,7 @@ def kind_of(
     w, h = size
     return 'log' if h > 2.5*w and h > 1000 else 'line' if w > 2.5*h and h <= 250 else 'page'
 
-# %% ../nbs/15d_predict.ipynb #4047e138
+# %% ../nbs/15d_predict.ipynb #e9e8f08e
 @dataclass
 class Looked:
     "A page before it is read"
@@ -117,7 +117,7 @@ def _region(path:Path, page:int, kind:str)->tuple[Image.Image, dict]:
         top, height, pose = 0, img.height, Pose(0, 0., 0, 0.) if kind == 'line' else find_pose(img)
     return set_pose(img, pose), dict(kind=kind, size=list(size), region=[top, top + height], turns=pose.turns, skew=pose.skew)
 
-# %% ../nbs/15d_predict.ipynb #e6dbb084
+# %% ../nbs/15d_predict.ipynb #5ad3dd03
 def look_at(
     path:Path,
     page:int=0,          # Of a TIFF or PDF
@@ -138,7 +138,7 @@ def look_at(
     pictures, owner = _pictures(grey, spots)
     return Looked(str(path), page, facts, [s.quad for s in spots], pictures, owner, img)
 
-# %% ../nbs/15d_predict.ipynb #4765c366
+# %% ../nbs/15d_predict.ipynb #aecf9963
 _LINES, _COLUMNS = 16, 6000 # lines in a batch; columns of all of them
 
 def _batches(costs:list, whole:bool)->list[list[int]]:
@@ -165,7 +165,7 @@ def read_pictures(
         for i, p in zip(where, preds): out[i] = p
     return out
 
-# %% ../nbs/15d_predict.ipynb #9690b716
+# %% ../nbs/15d_predict.ipynb #a2f491d9
 def _stored(corners:np.ndarray, facts:dict, size:tuple)->list:
     "Corners on the upright picture of `size`, in pixels of the scan"
     (w, h), (x, y) = size, corners.T
@@ -199,7 +199,7 @@ def to_row(
     sure  = round(float(np.mean([l['confidence'] for l in lines])), 4) if lines else 1.
     return base | dict(text=text, confidence=sure, lines=lines, fields=[f._asdict() for f in fields], unread=len(best) - len(kept))
 
-# %% ../nbs/15d_predict.ipynb #129915d4
+# %% ../nbs/15d_predict.ipynb #1093c214
 def _page_count(path:Path)->int:
     try: return max(1, scan_info(path).pages)
     except (DataError, SetupError, OSError): return 1 # looking at it will say what is wrong
@@ -228,7 +228,7 @@ def _ahead(jobs, look, workers:int):
         finally:
             for _, f in waiting: f.cancel()
 
-# %% ../nbs/15d_predict.ipynb #6086b4ca
+# %% ../nbs/15d_predict.ipynb #0d4f8bcc
 _TOGETHER = 64 # pictures that are collected before they are read
 
 def _read_some(rec:Recogniser, some:list, bf16:bool, calibration)->list[tuple]: # (row, `Looked` or none)
@@ -246,6 +246,7 @@ def _check_kind(rec:Recogniser, kind:str):
     if not {'line', 'page'} & set(rec.kinds): raise ConfigError(f'the model reads {", ".join(rec.kinds)}, and neither lines nor pages; name another model')
     if kind == 'line' and 'line' not in rec.kinds: raise ConfigError('the model reads whole pages and no single lines; leave --kind out, or name a model of lines')
 
+# %% ../nbs/15d_predict.ipynb #fd6a9966
 def predict(
     rec:Recogniser,
     scans,             # Files and folders
@@ -277,7 +278,7 @@ def _save_overlay(folder:Path, row:dict, looked:Looked):
     name = f'{Path(row["file"]).stem}-{stable_hash(row["file"])[:6]}' + (f'-{row["page"] + 1}' if row['page'] else '')
     overlay(looked.img, [l for l in row['lines'] if 'at' in l]).save(folder/f'{name}.png')
 
-# %% ../nbs/15d_predict.ipynb #d3678b31
+# %% ../nbs/15d_predict.ipynb #3b4bf1ab
 def model_id(
     name:str, # A folder, a hub name, or `PP-OCRv6-small`
 )->str:
@@ -287,7 +288,7 @@ def model_id(
     files = sorted(p for p in Path(name).iterdir() if p.is_file() and not p.name.startswith('.'))
     return f'{Path(name).resolve().name}@{stable_hash([(p.name, sha256_file(p)) for p in files])[:12]}'
 
-# %% ../nbs/15d_predict.ipynb #c8afd24c
+# %% ../nbs/15d_predict.ipynb #5ba78388
 def _show(row:dict):
     name = row['file'] + (f', page {row["page"] + 1}' if row['page'] else '')
     if 'error' not in row: print(f'{visible(name)} ({len(row["lines"])} lines, mean confidence {row["confidence"]:.2f})', *(f'  {visible(t)}' for t in row['text'].split('\n')), '', sep='\n', flush=True)
