@@ -47,18 +47,18 @@ def rapidocr(args):
 def _ours(name):
     import numpy as np
     from welllog_ocr.finder import Finder
-    from welllog_ocr.models.core import load_recogniser
-    from welllog_ocr.predict import _pictures, read_pictures
-    rec, finder = load_recogniser(name), Finder()
+    from welllog_ocr.predict import _pictures
+    from welllog_ocr.readers import open_reader
+    read, finder = open_reader(name), Finder()
     def page(img):
         grey = np.asarray(img.convert('L'))
         spots = finder(grey)
         pictures, owner = _pictures(grey, spots)
         best = {}
-        for n, p in zip(owner, read_pictures(rec, pictures)):
+        for n, p in zip(owner, read(pictures)):
             if n not in best or p.confidence > best[n].confidence: best[n] = p
         return [(s.quad.tolist(), best[n].text) for n, s in enumerate(spots) if best[n].text]
-    return lambda imgs: [p.text for p in read_pictures(rec, [np.asarray(i) for i in imgs])], page
+    return lambda imgs: [p.text for p in read([np.asarray(i) for i in imgs])], page
 
 def reader(name, args): return dict(tesseract=tesseract, rapidocr=rapidocr).get(name, lambda a: _ours('PP-OCRv6-small' if name == 'ours' else a.model))(args)
 
@@ -133,7 +133,7 @@ def table(head:list, rows:list)->str:
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('data', type=Path)
-    p.add_argument('--model', help='folder of a fine-tuned model')
+    p.add_argument('--model', help='folder of a fine-tuned model, or an .onnx file that deploy made of it')
     p.add_argument('--pages', type=int, default=0, help='only so many pages [all]')
     p.add_argument('--only', nargs='+', choices=READERS, default=READERS)
     p.add_argument('--json', type=Path, help='figures, for other programs')

@@ -4,9 +4,8 @@ import pytest
 from PIL import Image
 
 from welllog_ocr.deploy import _arguments, main
-from welllog_ocr.models.core import load_recogniser
 from welllog_ocr.models.ctc import EMBEDDED
-from welllog_ocr.predict import read_pictures
+from welllog_ocr.readers import open_reader
 from welllog_ocr.synth import SynthLines
 
 @pytest.fixture(scope='module')
@@ -18,8 +17,9 @@ def exported(tmp_path_factory):
 def test_rapidocr_reads_the_same_with_it(exported):
     rapidocr = pytest.importorskip('rapidocr')
     engine = rapidocr.RapidOCR(params={'Rec.model_path': str(exported), 'Global.log_level': 'error'})
-    rec, pictures = load_recogniser(EMBEDDED), [np.asarray(s.image.convert('RGB')) for s in SynthLines(12, seed=8)]
-    ours = [p.text for p in read_pictures(rec, pictures, bf16=False)]
+    pictures = [np.asarray(s.image.convert('RGB')) for s in SynthLines(12, seed=8)]
+    ours = [p.text for p in open_reader(EMBEDDED, bf16=False)(pictures)]
+    assert [p.text for p in open_reader(str(exported))(pictures)] == ours # without torch, the same
     theirs = [engine(p[..., ::-1], use_det=False, use_cls=False, use_rec=True).txts[0] for p in pictures]
     same = sum(a.strip() == b.strip() for a, b in zip(ours, theirs)) # widths are rounded up in their code and to the nearest here
     assert same >= 10 and sum(map(len, ours)) > 100
