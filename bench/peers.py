@@ -1,6 +1,6 @@
 """One table: Tesseract, RapidOCR, the untouched model and a fine-tuned one, on the same lines and the same pages.
 
-    python bench/peers.py DATA --model runs/quick_val/best [--pages 0] [--only rapidocr ours] [--json FILE]
+    python bench/peers.py DATA --model runs/quick_val/best [--pages 0] [--only rapidocr ours] [--save FILE]
 
 DATA holds `lines/eval` (and `lines/train`), as `train` reads them, and `pages`: whole sheets with a metadata.jsonl whose `scan` the lines name too. Each reader runs in a process of its own, so that its memory is its own; what is
 not installed is named. The time of a reader is that of reading alone: it was warmed up by one picture, and files were decoded before.
@@ -130,13 +130,21 @@ def table(head:list, rows:list)->str:
     show = lambda v: v if isinstance(v, str) else '-' if v is None else f'{v:.1%}' if isinstance(v, float) and v <= 1.5 else f'{v:.1f}' if isinstance(v, float) else str(v)
     return '\n'.join('| ' + ' | '.join(map(show, r)) + ' |' for r in [head, ['---'] + ['---:']*(len(head) - 1), *rows])
 
+def report(figures:dict)->str:
+    "Both tables"
+    lines = [[n, f['line']['n'], f['line']['cer'], f['line']['exact'], f['line']['cer_hand'], f['line']['exact_hand'], f'{f["line"]["per_s"]:.1f}', f['line']['mb']] for n, f in figures.items()]
+    sheets = [[n, f['page']['n'], f['page']['found'], f['page']['right'], f['page']['n_eval'], f['page']['found_eval'], f['page']['right_eval'], f['page']['lines'], f'{f["page"]["per_s"]:.1f}', f'{f["page"]["s_page"]:.2f}'] for n, f in figures.items() if f['page']]
+    parts = [table(['lines', 'n', 'CER', 'exact', 'CER handwritten', 'exact handwritten', 'lines/s', 'MB'], lines)]
+    if sheets: parts.append(table(['pages', 'lines looked for', 'found', 'every letter right', 'of wells not trained on', 'found', 'every letter right', 'lines read', 'lines/s', 's a page'], sheets))
+    return '\n\n'.join(parts)
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('data', type=Path)
     p.add_argument('--model', help='folder of a fine-tuned model, or an .onnx file that deploy made of it')
     p.add_argument('--pages', type=int, default=0, help='only so many pages [all]')
     p.add_argument('--only', nargs='+', choices=READERS, default=READERS)
-    p.add_argument('--json', type=Path, help='figures, for other programs')
+    p.add_argument('--save', type=Path, help='file that gets the tables: bench/peers.md is shown in the README')
     p.add_argument('--child', help=argparse.SUPPRESS)
     args = p.parse_args()
     if args.child: return child(args)
@@ -148,10 +156,7 @@ def main():
         if not result: print(f'{name}: not measured: {(done.stderr.strip().splitlines() or ["it ended without a word"])[-1]}'); continue
         out = json.loads(result[6:])
         figures[name] = dict(line=line_figures(out, wanted), page=page_figures(out, wanted) if out['pages'] else None)
-    lines = [[n, f['line']['n'], f['line']['cer'], f['line']['exact'], f['line']['cer_hand'], f['line']['exact_hand'], f'{f["line"]["per_s"]:.1f}', f['line']['mb']] for n, f in figures.items()]
-    print('\n' + table(['lines/eval', 'n', 'CER', 'exact', 'CER handwritten', 'exact handwritten', 'lines/s', 'MB'], lines))
-    sheets = [[n, f['page']['n'], f['page']['found'], f['page']['right'], f['page']['n_eval'], f['page']['found_eval'], f['page']['right_eval'], f['page']['lines'], f'{f["page"]["per_s"]:.1f}', f'{f["page"]["s_page"]:.2f}'] for n, f in figures.items() if f['page']]
-    if sheets: print('\n' + table(['pages', 'n', 'found', 'right', 'n, eval wells', 'found', 'right', 'lines', 'lines/s', 's a page'], sheets))
-    if args.json: args.json.write_text(json.dumps(figures, indent=1) + '\n')
+    print('\n' + report(figures))
+    if args.save: args.save.write_text(report(figures) + '\n', encoding='utf-8')
 
 if __name__ == '__main__': main()
