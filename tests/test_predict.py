@@ -14,11 +14,11 @@ from welllog_ocr.predict import _arguments, main, predict
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory):
-    "A model that reads noise, and one drawn sheet"
+    "A model that reads noise, and the upper part of a drawn sheet"
     folder, rec = tmp_path_factory.mktemp('predict'), tiny_ctc()
     with torch.no_grad(): _output_layer(rec.model).bias[0] -= 5
     rec.save_pretrained(folder/'model')
-    SynthPages(1, seed=5, dpi=100)[0].image.save(folder/'sheet.png')
+    SynthPages(1, seed=5, dpi=100)[0].image.crop((0, 0, 800, 480)).save(folder/'sheet.png')
     return folder
 
 def run(place, scans, output, **more):
@@ -40,7 +40,7 @@ def test_bad_scans_are_listed_and_cost_nothing_else(place, tmp_path, capsys):
     sheet.save(scans/'a.png')
     sheet.convert('RGB').save(scans/'colour.jpg')
     sheet.save(scans/'pages.tif', save_all=True, append_images=[sheet.rotate(90, expand=True)])
-    Image.effect_noise((600, 400), 40).resize((900, 600)).save(scans/'photo.jpg')
+    Image.effect_noise((300, 200), 40).save(scans/'photo.jpg')
     Image.new('L', (1, 1), 255).save(scans/'dot.png')
     (scans/'empty.pdf').write_bytes(empty_pdf())
     (scans/'locked.pdf').write_bytes(locked_pdf())
@@ -50,7 +50,7 @@ def test_bad_scans_are_listed_and_cost_nothing_else(place, tmp_path, capsys):
     by = {(Path(r['file']).name, r['page']): r for r in rows}
     assert len(rows) == len(by) == 10 and {k for k, r in by.items() if 'error' in r} == {(n, 0) for n in ('empty.pdf', 'locked.pdf', 'nothing.tif', 'cut.jpg')}
     assert by['dot.png', 0]['lines'] == [] and by['dot.png', 0]['text'] == ''
-    assert len(by['a.png', 0]['lines']) > 20 and by['pages.tif', 1]['turns'] == 3
+    assert len(by['a.png', 0]['lines']) > 10 and by['pages.tif', 1]['turns'] == 3
     told = capsys.readouterr().out
     assert '6 pages read' in told and '4 left out' in told and 'locked.pdf' in told
     again = run(place, [scans], tmp_path/'out.jsonl')
@@ -139,7 +139,7 @@ def small(place):
     return place
 
 def test_a_killed_run_goes_on(small, tmp_path):
-    assert len(kill(small, tmp_path, 100, 1)) == 1
+    assert len(kill(small, tmp_path, 60, 1)) == 1
 
 @pytest.mark.soak
 def test_a_thousand_pages_killed_five_times(small, tmp_path, reliability):
