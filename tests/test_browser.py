@@ -200,7 +200,7 @@ def test_the_page_in_a_browser(lab):
     from hostile import HOSTILE
     from PIL import Image
     from welllog_ocr.page import write_page
-    rows = [dict(id=f'{i}.png', reference=t, prediction=HOSTILE[-1 - i], loss=float(i % 7), cer=.1) for i, t in enumerate(HOSTILE)]
+    rows = [dict(id=f'{i}.png', reference=t, prediction=HOSTILE[-1 - i], loss=float(i % 7), cer=.1, **(dict(doubt=float(i*5 % 11) - 4) if i % 3 else {})) for i, t in enumerate(HOSTILE)]
     write_page(lab.folder/'worst.html', rows, lambda r: Image.new('L', (60, 20), 255), HOSTILE[0])
     page, asked, ran = lab.page.context.browser.new_page(), [], []
     page.on('request', lambda r: asked.append(r.url)), page.on('dialog', lambda d: (ran.append(d.message), d.dismiss())), page.on('pageerror', lambda e: ran.append(str(e)))
@@ -210,6 +210,9 @@ def test_the_page_in_a_browser(lab):
     page.locator('#sort').select_option('loss')
     losses = page.evaluate("[...document.querySelectorAll('article')].map((a) => Number(a.dataset.loss))")
     assert losses == sorted(losses, reverse=True)
+    page.locator('#sort').select_option('doubt')
+    doubts = page.evaluate("[...document.querySelectorAll('article')].map((a) => Number(a.dataset.doubt ?? 'Infinity'))")
+    assert doubts == sorted(doubts, reverse=True) and doubts[0] == float('inf') # the rows without one come first
     page.locator('#filter').fill('6.png')
     assert page.locator('output').inner_text() == f'{sum("6.png" in r["id"] for r in rows)} of {len(rows)}'
     assert ran == [] and [u for u in asked if not u.startswith(('file:', 'data:'))] == []

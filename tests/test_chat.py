@@ -16,6 +16,7 @@ from welllog_ocr.models.architectures import ARCHITECTURES
 from welllog_ocr.models.chat import ChatRecogniser, _chat, tiny_chat
 from welllog_ocr.models.core import FAMILIES, load_recogniser
 from welllog_ocr.models.tiny import TINY
+from welllog_ocr.page import strip_html
 from welllog_ocr.synth import SynthLines
 
 LINES = [s for s in SynthLines(80, 'test-chat') if len(s.text) < 24][:4]
@@ -243,6 +244,35 @@ def test_weights_that_the_index_does_not_know(folder):
     from safetensors.torch import load_file, save_file
     for p in folder.glob('model-*'): save_file({k: v for k, v in load_file(p).items() if 'mlp.down_proj' not in k}, p, metadata=dict(format='pt'))
     with pytest.raises(SetupError, match='lacks'): load_recogniser(str(folder))
+
+def test_a_package_that_its_processor_needs(monkeypatch, tmp_path):
+    import transformers.models.smolvlm.processing_smolvlm as smol
+    tiny_chat('smolvlm').save_pretrained(tmp_path)
+    monkeypatch.setattr(smol, 'num2words', None)
+    with pytest.raises(SetupError, match=r'welllog_ocr\[smolvlm\]'): load_recogniser(str(tmp_path))
+
+# Where the label surprises
+
+@pytest.mark.parametrize('name', ARCHITECTURES)
+def test_the_loss_of_each_token(name):
+    "From the pass that gives the sums; joined, the pieces are the label"
+    rec = sharpened(tiny_chat(name, max_new_tokens=3))
+    samples = [replace(LINES[0], text=t) for t in ('KB 912', ' 8½″ ', '日本 👍\n\tKB', '')]
+    passes, inner = [], rec._each
+    rec._each = lambda batch: passes.append(1) or inner(batch)
+    sums, counts, preds = rec.read(batch := rec.collate(samples))
+    assert len(passes) == 1 and preds[0].scores == rec.transcribe(batch)[0].scores
+    assert [sum(p.losses) for p in preds] == pytest.approx(sums.tolist(), abs=1e-4)
+    assert [len(p.losses) for p in preds] == [len(p.pieces) for p in preds] == counts.tolist()
+    assert [''.join(p.pieces) for p in preds] == [s.text for s in samples] and {p.pieces[-1] for p in preds} == {''}
+    with torch.no_grad(): scores = rec.core(input_ids=batch['ids'], attention_mask=batch['mask'], **batch['types'], **batch['pixels']).logits
+    n = batch['prompt'][0] # the loss of the first token, in the plain way
+    assert preds[0].losses[0] == pytest.approx(-scores[0, n - 1].log_softmax(-1)[batch['ids'][0, n]].item(), abs=1e-4)
+
+def test_an_evaluation_knows_the_tokens(rec):
+    row, = evaluate(rec, [replace(LINES[0], text='KB ½')], bf16=False)
+    assert ''.join(row['pieces']) == 'KB ½' and len(row['losses']) == len(row['pieces']) == row['n_tokens'] and row['loss_max'] == max(row['losses'])
+    assert strip_html(row).startswith('<div class="strip">') and 'highest losses' in strip_html(row)
 
 # Limits of writing
 

@@ -31,14 +31,20 @@ def quick(tiny, drawn, tmp_path):
     "Arguments of a run that takes a second"
     return ['welllog_ocr.train', '--model_name', tiny, '--data_path', drawn, '--output_dir', tmp_path/'runs', '--max-steps', 4, '--language_texts', 20, '--warmup-steps', 1, '--eval_steps=2', '--experiment_name', 'x']
 
-@pytest.mark.parametrize('module', ['train', 'preflight', 'evaluate', 'synth', 'doctor', 'merge', 'inspector'])
+COMMANDS = ['checkpoint', 'compare', 'confidence', 'deploy', 'doctor', 'evaluate', 'inspector', 'memory', 'merge', 'mirror', 'predict', 'preflight', 'supervisor', 'synth', 'train']
+
+def test_no_command_is_forgotten():
+    assert COMMANDS == sorted(p.stem for p in (ROOT/'welllog_ocr').rglob('*.py') if 'is_command(globals())' in p.read_text(encoding='utf-8'))
+
+@pytest.mark.parametrize('module', COMMANDS)
 def test_help_comes_without_torch(module):
-    code = ('import sys, runpy\n'
+    code = ('import sys, runpy, time\n'
             f'sys.argv = ["{module}", "--help"]\n'
             f'try: runpy.run_module("welllog_ocr.{module}", run_name="__main__")\n'
             'except SystemExit as e: assert e.code == 0\n'
             'heavy = {"torch", "transformers", "accelerate", "datasets", "cv2", "numpy"} & set(sys.modules)\n'
-            'assert not heavy, heavy')
+            'assert not heavy, heavy\n'
+            'assert time.process_time() < .5')
     got = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=ENV)
     assert got.returncode == 0, got.stderr
     assert '--debug' in got.stdout

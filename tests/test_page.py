@@ -25,6 +25,10 @@ def _sees(page, text):
 
 def _fail(*_): raise OSError('<img src=x onerror=alert(1)>')
 
+def test_an_empty_piece_is_the_end_only_at_the_end():
+    strip = strip_html(dict(reference='½', prediction='', losses=[3., 2., 1.], pieces=['', '½', '']))
+    assert 'a part of a sign 3.0, “½” 2.0, the end 1.0' in strip and strip.count('∎') == 1 and strip.count('‥') == 1
+
 def test_there_are_sixty(): assert len(HOSTILE) >= 60 and len(set(HOSTILE)) == len(HOSTILE)
 
 @pytest.mark.parametrize('text', HOSTILE, ids=lambda t: ascii(t)[:24])

@@ -1,5 +1,6 @@
 """TrOCR and Donut through the whole loop, on tiny models"""
 import json, shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -58,6 +59,17 @@ def test_a_loss_does_not_depend_on_the_batch(made):
         alone = torch.cat([rec.losses(rec.collate([s]))[0] for s in samples])
     assert torch.allclose(together, alone, atol=1e-3)
     assert [p.text for p in rec.transcribe(rec.collate(samples))] == [rec.transcribe(rec.collate([s]))[0].text for s in samples]
+
+def test_the_loss_of_each_token(made):
+    rec = load_recogniser(str(made/'model'), extra_characters='°½')
+    rec.limit = 3
+    sample = next(s for s in SynthLines(12, 'batch') if not rec.refuses(s))
+    samples = [replace(sample, text=t) for t in ('KB 912', 'A ½ B°', '8"', '9'*500)]
+    sums, tokens, preds = rec.read(rec.collate(samples))
+    assert [sum(p.losses) for p in preds[:3]] == pytest.approx(sums[:3].tolist(), abs=1e-4)
+    assert [len(p.losses) for p in preds[:3]] == [len(p.pieces) for p in preds[:3]] == tokens[:3].tolist()
+    assert [''.join(p.pieces) for p in preds[:3]] == [s.text for s in samples[:3]] and {p.pieces[-1] for p in preds[:3]} == {''}
+    assert sums[3].isinf() and preds[3].losses == preds[3].pieces == () # it is refused, so that nothing is known of its tokens
 
 def test_checkpointing_gives_the_same_gradients(made):
     grads = []

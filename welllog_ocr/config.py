@@ -55,7 +55,7 @@ class TrainingConfig:
     extra_characters:str = ''               # Characters to read beyond the header character set; each gets a new row in the output head
     freeze:str = ''                         # Weights that stay as they are: parts of their names, with spaces between, such as `encoder.convolution blocks.0.`
     instruction:str = ''                    # What a model that follows instructions is asked; none: what goes with the kind of the sample
-    max_seq_length:int = 2048               # Tokens of a sample, image and answer together; a longer one is left out and listed, never cut
+    max_seq_length:int = 2048               # Tokens of a sample, image and answer together (TrOCR and Donut: of the answer alone); a longer one is left out and listed, never cut
     min_pixels:int = 65536                  # Of an image as such a model sees it; a smaller one is enlarged
     max_pixels:int = 1048576                # And the most; a larger image is reduced, and its letters with it
     max_new_tokens:int = 0                  # Tokens of an answer at most; 0: what the longest training answer needs, and a quarter more
@@ -99,7 +99,7 @@ class TrainingConfig:
     dataloader_num_workers:int = 0          # Processes that decode and draw images beside the training process
     seed:int = 3407                         # Decides data order, augmentation, and synthetic lines
     # What is told and kept
-    review:str = ''                         # review.jsonl whose corrections are applied to the training data, see the inspector chapter
+    review:str = ''                         # review.jsonl whose corrections are applied to the data, train and eval alike; see the inspector chapter
     output_dir:str = 'runs'                 # Runs are folders in here
     experiment_name:str = 'default'         # Name of the run folder; without a time stamp, so that a restart finds its run
     logging_steps:int = 10                  # Steps between two train rows of metrics.jsonl

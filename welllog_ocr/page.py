@@ -64,9 +64,11 @@ _TOKENS = 200 # shown at most
 
 def _strip(pieces:list, losses:list, what:str)->str:
     level = lambda l: min(8, math.ceil(2*l - .1)) if l > .05 else 0
-    bars  = ''.join(f'<span class="l{level(l)}" title="{l:.2f}"><i></i>{esc(p).replace(" ", "␣") or "∎"}</span>' for p, l in zip(pieces[:_TOKENS], losses))
+    end   = len(pieces) - 1
+    shown = lambda i: esc(pieces[i]).replace(' ', '␣') or ('∎' if i == end else '‥')
+    bars  = ''.join(f'<span class="l{level(l)}" title="{l:.2f}"><i></i>{shown(i)}</span>' for i, l in enumerate(losses[:_TOKENS]))
     worst = sorted(zip(losses, range(len(losses))), key=lambda x: (-x[0], x[1]))[:3]
-    words = ', '.join(f'{_name(pieces[i]) if pieces[i] else "the end"} {l:.1f}' for l, i in worst if l > .05) or 'nothing'
+    words = ', '.join(f'{_name(pieces[i]) if pieces[i] else "the end" if i == end else "a part of a sign"} {l:.1f}' for l, i in worst if l > .05) or 'nothing'
     more  = f' (the first {_TOKENS} of {len(pieces)} are shown)' if len(pieces) > _TOKENS else ''
     return f'<div class="strip"><p class="bars" aria-hidden="true">{bars}</p><p class="words">{what}: {esc(words)}{more}</p></div>'
 
@@ -109,7 +111,7 @@ def picture_html(
     return f'<img alt="{esc(alt, 300)}" width="{round(w*min(3, max(1, 64/h)))}" src="data:{kind};base64,{base64.b64encode(data).decode()}">' # a low line is shown larger'
 
 # %% ../nbs/11a_page.ipynb #12e5babd
-_FIGURES = dict(loss='loss', cer='CER', wer='WER', confidence='confidence', length_ratio='length ratio', repetition='repetition')
+_FIGURES = dict(loss='loss', doubt='doubt', cer='CER', wer='WER', confidence='confidence', length_ratio='length ratio', repetition='repetition')
 
 def _figure(name:str, value)->str:
     if value is None: return 'none: the model cannot write this label' if name == 'loss' else 'none'
@@ -133,7 +135,7 @@ def state_html(mark)->str:
     return f'<p class="state {mark.state}"><b>{MARKS[mark.state]} {mark.state}</b>{text}{note} <span class="by">{esc(mark.who, 60)} {esc(mark.when[:16], 20)}</span></p>'
 
 def _keys(row:dict)->str:
-    "What the page sorts by; a loss that is missing counts as the largest"
+    "What the page sorts by; a figure that is missing counts as the largest, and so does one that a row does not have"
     return ''.join(f' data-{k}="{9e9 if row[k] is None else float(row[k]):.6g}"' for k in _FIGURES if k in row)
 
 def card_html(
@@ -182,7 +184,8 @@ let at = -1;
 const shown = () => [...box.children].filter((c) => !c.hidden);
 function arrange() {
   const by = $('#sort').value, words = $('#filter').value.toLowerCase().split(/\\s+/).filter(Boolean), up = by === 'n' ? 1 : -1;
-  cards.sort((a, b) => up * (Number(a.dataset[by]) - Number(b.dataset[by])) || Number(a.dataset.n) - Number(b.dataset.n));
+  const key = (c) => Number(c.dataset[by] ?? 9e9);
+  cards.sort((a, b) => up * (key(a) - key(b)) || Number(a.dataset.n) - Number(b.dataset.n));
   for (const c of cards) { c.hidden = !words.every((w) => c.textContent.toLowerCase().includes(w)); box.append(c); }
   $('output').textContent = shown().length + ' of ' + cards.length; at = -1;
 }

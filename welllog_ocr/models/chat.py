@@ -18,7 +18,7 @@ from PIL import Image
 from ..core import ConfigError, DataError, SetupError, esc, read_json, write_json
 from ..dataset import Sample
 from .adapter import add_lora, audit as audit_rows, audit_table, count_4bit, has_adapter, load_4bit, load_adapter, save_adapter, save_memory
-from .answers import IGNORE, LOOP, Watch, finished, longest_circle, token_losses
+from .answers import IGNORE, LOOP, Watch, each_loss, explained, finished, longest_circle, totals
 from .architectures import ARCHITECTURES
 from .core import Prediction, Recogniser, adapter_base, adapter_config, model_file, model_type
 from .tiny import tiny_parts
@@ -257,10 +257,15 @@ def show_batch(self:ChatRecogniser, samples:list[Sample], n:int=4):
 
 # %% ../../nbs/06g_chat.ipynb #8d1fd60c
 @patch
+def _each(self:ChatRecogniser, batch:dict)->tuple:
+    "For each answer the losses of its tokens and of its end token"
+    states = self.core.model(input_ids=batch['ids'], attention_mask=batch['mask'], use_cache=False, **batch['types'], **batch['pixels'])[0]
+    return each_loss(self.core.get_output_embeddings(), states, batch['targets'])
+
+@patch
 def losses(self:ChatRecogniser, batch:dict)->tuple[torch.Tensor, torch.Tensor]:
     "Summed losses (B,) of the tokens of each answer and of its end token, and how many they are"
-    states = self.core.model(input_ids=batch['ids'], attention_mask=batch['mask'], use_cache=False, **batch['types'], **batch['pixels'])[0]
-    return token_losses(self.core.get_output_embeddings(), states, batch['targets'])
+    return totals(self._each(batch))
 
 # %% ../../nbs/06g_chat.ipynb #be97ae18
 @patch
@@ -296,6 +301,15 @@ def transcribe(self:ChatRecogniser, batch:dict)->list[Prediction]:
 @patch
 def _said(self:ChatRecogniser, ids:list, scores:tuple, confidence:float)->Prediction:
     return Prediction(self.tok.decode(ids, skip_special_tokens=True).removeprefix(self.lead), confidence, scores)
+
+@patch
+@torch.no_grad()
+def read(self:ChatRecogniser, batch:dict)->tuple[torch.Tensor, torch.Tensor, list[Prediction]]:
+    "Losses, token counts and predictions, with the loss of each token of the label"
+    each = self._each(batch)
+    labels = explained(batch['targets'], each, lambda ids: self.tok.decode(ids, skip_special_tokens=True))
+    for told in labels: told['pieces'] = (told['pieces'][0].removeprefix(self.lead), *told['pieces'][1:])
+    return *totals(each), [replace(p, **told) for p, told in zip(self.transcribe(batch), labels)]
 
 # %% ../../nbs/06g_chat.ipynb #3b3012d3
 ChatRecogniser.base     = ''                                                                                  # what an adapter stands on
@@ -343,6 +357,7 @@ def _processor(name:str):
     "Its processor. Raises `SetupError` when it is not there or takes no images"
     from transformers import AutoProcessor
     try: proc = AutoProcessor.from_pretrained(name, trust_remote_code=False)
+    except ImportError as e: raise SetupError(f"'{name}': its processor needs a package that is not there ({_first_line(e)}); " + ('pip install "welllog_ocr[smolvlm]"' if 'num2words' in str(e) else 'install it')) from e
     except Exception as e: raise SetupError(f"'{name}': its processor cannot be loaded ({type(e).__name__}: {_first_line(e)}); copy the processor and tokenizer files of the model it was made from into it") from e
     if not getattr(proc, 'image_token', None) or not hasattr(proc, 'image_processor'): raise SetupError(f"'{name}': its processor ({type(proc).__name__}) knows no image token, so the model would not see any image; take a vision-language model")
     return proc

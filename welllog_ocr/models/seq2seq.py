@@ -7,6 +7,7 @@ __all__ = ['MAX_ASPECT', 'special_tokens', 'image_places', 'Seq2SeqRecogniser', 
 
 # %% ../../nbs/06e_seq2seq.ipynb #754d88d6
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from torch.nn import functional as F
 from ..core import ConfigError, SetupError
 from ..dataset import Sample
 from ..metrics import normalise
-from .answers import EVERY, IGNORE, LOOP, circle, finished, longest_circle, token_losses
+from .answers import EVERY, IGNORE, LOOP, circle, each_loss, explained, finished, longest_circle, totals
 from .core import Prediction, Recogniser
 
 # %% ../../nbs/06e_seq2seq.ipynb #d60a7cc8
@@ -114,7 +115,9 @@ class Seq2SeqRecogniser(Recogniser):
 
     def _tokens(self, text:str)->list[int]: return self.processor.tokenizer(text, add_special_tokens=False).input_ids + [self.end]
 
-    def _text(self, tokens:list[int])->str: return self.processor.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
+    def _decode(self, tokens:list[int])->str: return self.processor.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def _text(self, tokens:list[int])->str: return self._decode(tokens).strip()
 
 # %% ../../nbs/06e_seq2seq.ipynb #703cfffd
 MAX_ASPECT = 200 # of an image; in a longer one no letter is left when it is stretched or reduced
@@ -159,15 +162,17 @@ def _look(self:Seq2SeqRecogniser, pixels:torch.Tensor)->torch.Tensor: # (B, plac
     return m.enc_to_dec_proj(seen) if hasattr(m, 'enc_to_dec_proj') else seen
 
 @patch
-def _losses(self:Seq2SeqRecogniser, seen:torch.Tensor, batch:dict)->tuple[torch.Tensor, torch.Tensor]:
+def _each(self:Seq2SeqRecogniser, seen:torch.Tensor, batch:dict)->tuple:
+    "For each text the losses of its tokens; of one that is refused, that of the end alone"
     hidden = self.model.decoder.base_model(input_ids=batch['inputs'], encoder_hidden_states=seen, use_cache=False).last_hidden_state
-    sums, _ = token_losses(self.model.decoder.get_output_embeddings(), F.pad(hidden, (0, 0, 0, 1)), batch['targets']) # it compares each place with the target behind it
-    return torch.where(batch['refused'], torch.inf, sums), batch['tokens']
+    return each_loss(self.model.decoder.get_output_embeddings(), F.pad(hidden, (0, 0, 0, 1)), batch['targets']) # it compares each place with the target behind it
+
+def _sums(batch:dict, each:tuple)->tuple[torch.Tensor, torch.Tensor]: return torch.where(batch['refused'], torch.inf, totals(each)[0]), batch['tokens']
 
 @patch
 def losses(self:Seq2SeqRecogniser, batch:dict)->tuple[torch.Tensor, torch.Tensor]:
     "Loss (B,) and tokens (B,) of each text; infinite for a text that is refused"
-    return self._losses(self._look(batch['pixels']), batch)
+    return _sums(batch, self._each(self._look(batch['pixels']), batch))
 
 # %% ../../nbs/06e_seq2seq.ipynb #58e4be5a
 def _first(cache, n:int, keep:list[int], device):
@@ -208,7 +213,9 @@ def transcribe(self:Seq2SeqRecogniser, batch:dict)->list[Prediction]:
 def read(self:Seq2SeqRecogniser, batch:dict)->tuple[torch.Tensor, torch.Tensor, list[Prediction]]:
     "Losses, token counts and predictions; the image is looked at once"
     seen = self._look(batch['pixels'])
-    return *self._losses(seen, batch), self._predictions(seen)
+    each = self._each(seen, batch)
+    labels = [{} if no else told for no, told in zip(batch['refused'].tolist(), explained(batch['targets'], each, self._decode))]
+    return *_sums(batch, each), [replace(p, **told) for p, told in zip(self._predictions(seen), labels)]
 
 # %% ../../nbs/06e_seq2seq.ipynb #339b8ca6
 @patch
