@@ -247,7 +247,7 @@ def predict(
 
 def _save_overlay(folder:Path, row:dict, looked:Looked):
     name = f'{Path(row["file"]).stem}-{stable_hash(row["file"])[:6]}' + (f'-{row["page"] + 1}' if row['page'] else '')
-    overlay(looked.img, [l for l in row['lines'] if 'at' in l]).save(folder/f'{name}.png')
+    overlay(looked.img, [l for l in row['lines'] if 'at' in l]).save(writable_dir(folder)/f'{name}.png')
 
 # %% ../nbs/15e_predict.ipynb #d09352f5
 def model_id(
