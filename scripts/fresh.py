@@ -33,7 +33,8 @@ def _cell(cell)->str:
     source = cell.source.strip()
     if cell.cell_type == 'raw' or not source: return ''
     if cell.cell_type == 'markdown': return source
-    return '\n\n'.join(filter(None, [f'```python\n{source}\n```', *(_output(o) for o in cell.outputs)]))
+    shown = '' if cell.source.startswith('#| echo: false') else f'```python\n{source}\n```'
+    return '\n\n'.join(filter(None, [shown, *(_output(o) for o in cell.outputs)]))
 
 def _output(out)->str:
     data = out.get('data', {})
