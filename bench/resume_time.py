@@ -10,8 +10,9 @@ from welllog_ocr.dataset import Sample, shuffled_batches
 from welllog_ocr.epochs import RunData
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.models.ctc import tiny_ctc
+from welllog_ocr.step import Run, capture
 from welllog_ocr.synth import SynthLines
-from welllog_ocr.train import Run, _pass, capture, restore
+from welllog_ocr.train import _pass, restore
 
 STEPS = (10, 100_000)
 

@@ -15,10 +15,11 @@ from welllog_ocr.config import TrainingConfig
 from welllog_ocr.core import write_json
 from welllog_ocr.cost import Budget, Ledger, Price
 from welllog_ocr.epochs import run_data
+from welllog_ocr.guests import Guest, Log, Save, Spend
 from welllog_ocr.mirror import Sender
 from welllog_ocr.models.core import load_recogniser
 from welllog_ocr.step import Run
-from welllog_ocr.train import Guest, Log, Save, Spend, fit
+from welllog_ocr.train import fit
 
 class Stop(Guest):
     def __init__(self, n): self.n, self.times = n, []

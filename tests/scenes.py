@@ -8,10 +8,12 @@ from runs import import_ahead, in_child, make_model, outcome, tiny
 
 import faults, syscalls
 import welllog_ocr.checkpoint as checkpoint
+import welllog_ocr.guests as guests
 import welllog_ocr.preflight as before
 import welllog_ocr.train as training
 from welllog_ocr.core import SetupError, read_jsonl
-from welllog_ocr.train import Guest, train
+from welllog_ocr.guests import Guest
+from welllog_ocr.train import train
 
 def place(model=True):
     folder = Path(tempfile.mkdtemp(prefix='scenes-'))
@@ -126,7 +128,7 @@ def large_state(n):
         rec = real(*args, **kw)
         rec.ballast = torch.nn.Parameter(torch.zeros(25_000_000)) # 100 MB, and as much again in the average
         return rec
-    before.load_recogniser, training.save_model = heavy, lambda rec, folder: folder.mkdir(exist_ok=True)
+    before.load_recogniser, guests.save_model = heavy, lambda rec, folder: folder.mkdir(exist_ok=True)
     class Slow(Guest): # a copy of a large state is taken as often as it costs 2 % of the time; here the second step was a slow one
         def after_step(self, run):
             if run.step == 2: run.guests[-1].copied = -math.inf

@@ -9,7 +9,8 @@ from welllog_ocr import checkpoint, cost, train as training
 from welllog_ocr.checkpoint import checkpoints, latest_valid, load, state_digest
 from welllog_ocr.core import ConfigError, append_jsonl, read_json, read_jsonl, write_jsonl
 from welllog_ocr.cost import Budget, BudgetReached, Ledger, Price, legs, open_ledger, pod_price, refuse_spent
-from welllog_ocr.train import Guest, train
+from welllog_ocr.guests import Guest
+from welllog_ocr.train import train
 
 class Clock:
     "A clock that goes when the run does something: a step, a part of an evaluation, a save"

@@ -12,7 +12,8 @@ from welllog_ocr.core import ConfigError
 from welllog_ocr.epochs import run_data
 from welllog_ocr.identity import CLASS_OF, begin, check_same, config_changes
 from welllog_ocr.models.ctc import tiny_ctc
-from welllog_ocr.train import Run, capture, restore
+from welllog_ocr.step import Run, capture
+from welllog_ocr.train import restore
 
 KEYS = [f.name for f in fields(TrainingConfig)]
 CHOICES = dict(lr_scheduler_type=['linear', 'cosine', 'constant'], optim=['adamw'], metric_for_best_model=['cer', 'loss'], data_path=[None, 'here', 'there'])

@@ -14,9 +14,9 @@ from welllog_ocr.core import ConfigError, SetupError, read_json, write_json
 from welllog_ocr.epochs import run_data
 from welllog_ocr.models.core import load_recogniser
 from welllog_ocr.preflight import load_model
-from welllog_ocr.step import frozen_hash
+from welllog_ocr.step import Run, capture, frozen_hash
 from welllog_ocr.synth import SynthLines
-from welllog_ocr.train import Run, capture, fit, restore, train
+from welllog_ocr.train import fit, restore, train
 
 @pytest.fixture(scope='module')
 def vlm(tmp_path_factory):

@@ -9,7 +9,9 @@ from runs import ALL, make_model, tiny
 
 from welllog_ocr.checkpoint import state_digest
 from welllog_ocr.epochs import run_data
+from welllog_ocr.guests import Guest, Log, StopEarly, StopOnLoss
 from welllog_ocr.models.ctc import tiny_ctc
+from welllog_ocr.step import Run, capture
 
 BUGS = [ # what is gone, (the code, what stands there instead), the injection that has to notice
     ('fsync of the files',          ('            disk.fsync(tmp/name)\n', ''), faults.power_loss),
@@ -57,9 +59,9 @@ def test_is_noticed(what, change, inject):
 
 FORGOTTEN = [
     ('random generators',   ("    set_rng_state(s.state['rng'], s.optimizer)\n", '')),
-    ('moments',             ('        run.optimizer.state[p] = {k.split', '        _ = {k.split')),
+    ('moments',             ('run.optimizer.state[p] = moments[name]\n', '_ = moments[name]\n')),
     ('schedule',            ("    _restore_schedule(run, state['schedule'])\n", '')),
-    ('average',             ("        for name, m in zip(params, run.average.mean): m.copy_(s.optimizer[f'average|{name}'])\n", '')),
+    ('average',             ("        for name, m in zip(params, run.average.mean): m.copy_(as_pieces(s.optimizer[f'average|{name}'], m))\n", '')),
     ('place in the data',   ("for name in ('step', 'epoch', 'at', ", "for name in ('step', 'epoch', ")),
     ('counts of the guests', ("    for guest in run.guests: guest.load_state_dict(state['guests'].get(type(guest).__name__, {}) or guest.state_dict())\n", ''))]
 
@@ -68,21 +70,21 @@ def resumed_equal(m, folder):
     make_model(folder)
     cfg = tiny(folder, max_steps=12, train_loss_threshold=1e-9)
     cfg.run_dir.mkdir(parents=True)
-    class Keep(m.Guest):
+    class Keep(Guest):
         def after_step(self, run):
-            if run.step == 5: self.found = m.capture(run)
+            if run.step == 5: self.found = capture(run)
     def start():
         rec = tiny_ctc(ALL)
-        return m.Run(cfg, rec, run_data(cfg, rec), [m.Log(), m.StopOnLoss(cfg), m.StopEarly(cfg), Keep()])
+        return Run(cfg, rec, run_data(cfg, rec), [Log(), StopOnLoss(cfg), StopEarly(cfg), Keep()])
     torch.manual_seed(0), random.seed(0)
     whole = start()
     m.fit(whole)
-    want = state_digest(m.capture(whole)) # the generators as they are now
+    want = state_digest(capture(whole)) # the generators as they are now
     torch.manual_seed(1), random.seed(1)
     rest = start()
     m.restore(rest, whole.guests[-1].found)
     m.fit(rest)
-    assert state_digest(m.capture(rest)) == want
+    assert state_digest(capture(rest)) == want
 
 def test_a_whole_resume_is_equal(tmp_path):
     import welllog_ocr.train

@@ -9,11 +9,12 @@ from runs import outcome, tiny
 from welllog_ocr.core import SetupError, read_jsonl
 from welllog_ocr.epochs import run_data
 from welllog_ocr.evaluate import evaluate
+from welllog_ocr.guests import Guest
 from welllog_ocr.models.core import load_recogniser
 from welllog_ocr.models.seq2seq import tiny_seq2seq
 from welllog_ocr.preflight import preflight
 from welllog_ocr.synth import SynthLines
-from welllog_ocr.train import Guest, train
+from welllog_ocr.train import train
 
 @pytest.fixture(scope='module', params=['trocr', 'donut'])
 def made(request, tmp_path_factory):

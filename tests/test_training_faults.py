@@ -12,8 +12,10 @@ import welllog_ocr.train as training
 from welllog_ocr.checkpoint import CheckpointError, checkpoints, load, rng_state, set_rng_state, state_digest
 from welllog_ocr.core import ConfigError, DataError, SetupError, read_jsonl, write_jsonl
 from welllog_ocr.epochs import run_data
+from welllog_ocr.guests import Guest, Spikes, _is_model
 from welllog_ocr.models.ctc import tiny_ctc
-from welllog_ocr.train import Diverged, Guest, Run, Spikes, capture, fit, restore, train
+from welllog_ocr.step import Run, capture
+from welllog_ocr.train import Diverged, fit, restore, train
 
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'HF_HUB_OFFLINE': '1', 'PYTHONPATH': str(ROOT)}
 
@@ -40,7 +42,7 @@ def test_random_kills(n, reliability):
 def fork_script(home, name, body):
     "A training in a process of its own, with `body` before it"
     path = home/f'{name}.py'
-    path.write_text(f'import sys; sys.path.insert(0, {str(ROOT/"tests")!r})\nfrom pathlib import Path\nfrom runs import *\nimport ctypes, time\nfrom welllog_ocr.train import Guest, run_command\n'
+    path.write_text(f'import sys; sys.path.insert(0, {str(ROOT/"tests")!r})\nfrom pathlib import Path\nfrom runs import *\nimport ctypes, time\nfrom welllog_ocr.core import run_command\nfrom welllog_ocr.guests import Guest\n'
                     f'home = Path({str(home)!r})\n{body}')
     return subprocess.Popen([sys.executable, path], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -170,7 +172,7 @@ def test_a_best_model_that_is_lost_is_replaced_by_the_next(home, harm):
     folder = train(tiny(home), [At(9, do)])
     lost, = events(folder, 'best_lost')
     assert lost['step'] == 16 and events(folder, 'best')[-1]['step'] == 16 # the only one that was evaluated after it
-    assert training._is_model(folder/'best') and not (folder/'best').is_symlink() and events(folder, 'end')[0]['best_step'] == 16
+    assert _is_model(folder/'best') and not (folder/'best').is_symlink() and events(folder, 'end')[0]['best_step'] == 16
     if harm == 'a link': assert [p.name for p in (home/'canary').iterdir()] == ['x']
 
 def test_deleted_checkpoints_are_never_a_silent_restart(home):

@@ -10,8 +10,9 @@ from wandb_server import WandbServer
 from welllog_ocr import mirror
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.core import append_jsonl, read_json, read_jsonl, write_atomic, write_json
+from welllog_ocr.guests import Guest
 from welllog_ocr.mirror import Mirror, Sender, follow, row_number
-from welllog_ocr.train import Guest, train
+from welllog_ocr.train import train
 
 KEY = 'a'*40
 

@@ -146,7 +146,7 @@ def _trust(rows:dict)->str:
     wells = len({r['group'] or r['id'] for r in after})
     if wells < 2: return ''
     between = lambda name: '{:.2%} to {:.2%}'.format(*interval(rows[name]))
-    text = f'95 % intervals over {wells} wells{", which are few," if wells < 20 else ""}: CER ' + ', '.join(f'{esc_md(n)} {between(n)}' for n in rows)
+    text = f'95 % intervals over {wells} wells{", which are few" if wells < 20 else ""}: CER ' + ', '.join(f'{esc_md(n)} {between(n)}' for n in rows)
     return text + ('; {} against {} {:+.2%}, {:+.2%} to {:+.2%}'.format(esc_md(last), esc_md(first), *difference(rows[first], after)) if len(rows) > 1 else '') + '.'
 
 def comparison(
