@@ -96,7 +96,7 @@ def pairs(folder:Path, into:Path)->list[Path]:
 def kraken(args):
     with tempfile.TemporaryDirectory() as folder:
         train, held = (pairs(args.data/'lines'/s, Path(folder)/s) for s in ('train', 'eval'))
-        command = [args.ketos, '--workers', '1', 'train', '-f', 'path', '-o', f'{folder}/model', '-q', 'fixed', '-N', '100000', *map(str, train)]
+        command = [args.ketos, '--threads', '2', 'train', '-f', 'path', '-o', f'{folder}/model', '-q', 'fixed', '-N', '100000', *map(str, train)]
         print('ketos train on', len(train), 'lines:', ' '.join(command[:10]), '...', flush=True)
         start = time.monotonic()
         try: done = subprocess.run(command, capture_output=True, text=True, timeout=args.minutes*60)
@@ -104,7 +104,9 @@ def kraken(args):
         if done and done.returncode: sys.exit(f'ketos ended by itself: {done.stderr.strip()[-600:]}')
         models = sorted((p for p in Path(folder).rglob('*') if p.suffix in ('.mlmodel', '.safetensors', '.ckpt')), key=lambda p: p.stat().st_mtime)
         print(f'{len(models)} models after {(time.monotonic() - start)/60:.1f} minutes')
-        if models: print(subprocess.run([args.ketos, 'test', '-f', 'path', '-m', str(models[-1]), *map(str, held)], capture_output=True, text=True).stdout[-3000:])
+        if models:
+            told = subprocess.run([args.ketos, 'test', '-f', 'path', '-m', str(models[-1]), *map(str, held)], capture_output=True, text=True).stdout
+            print(*[l for l in told.splitlines() if 'ccuracy' in l or 'Errors' in l or l.split('\t')[-1].strip() in ('Characters',)][:8], sep='\n')
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -29,6 +29,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .confidence import Calibration, load_calibration
 from .core import ConfigError, DataError, SetupError, run_command, write_atomic
 from .finder import open_session
 from .language import language_json
@@ -76,6 +77,7 @@ def _difference(model:nn.Module, path:Path)->float:
 def to_onnx(
     rec:CTCRecogniser,
     path:Path,         # Written whole or not at all
+    calibration=Calibration(), # Of its confidence; goes along
 )->float: # Largest difference that was seen between the file and the model
     "Write a line recogniser as ONNX. Raises `ConfigError` for another kind of model, `DataError` when the file would say something else than the model"
     import onnx
@@ -85,7 +87,7 @@ def to_onnx(
     model = _Ordered(rec.model.to('cpu', memory_format=torch.contiguous_format), rec.characters)
     found = onnx.load_from_string(_exported(model))
     language = dict(language=json.dumps(language_json(rec.language, rec.language_weight))) if rec.language else {}
-    onnx.helper.set_model_props(found, dict(character='\n'.join(model.characters), **language))
+    onnx.helper.set_model_props(found, dict(character='\n'.join(model.characters), calibration=json.dumps(calibration), **language))
     with tempfile.NamedTemporaryFile(suffix='.onnx') as f:
         f.write(data := found.SerializeToString()), f.flush()
         off = _difference(model, Path(f.name))
@@ -100,7 +102,7 @@ def main(args):
     if path.suffix != '.onnx': raise ConfigError(f"{path}: its ending is not .onnx, and onnxruntime would not know it; name it {path.with_suffix('.onnx')}")
     if not path.parent.is_dir(): raise ConfigError(f'{path.parent}: no such folder; make it first')
     rec = load_recogniser(args.folder)
-    off = to_onnx(rec, path)
+    off = to_onnx(rec, path, load_calibration(args.folder))
     print(f'{path}: {path.stat().st_size/1e6:.1f} MB, {len(rec.characters)} characters, equal to the model within {off:.1g}')
 
 if ARGS: run_command(partial(main, ARGS), ARGS.debug)

@@ -37,7 +37,6 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from .confidence import Calibration, load_calibration
 from .core import ConfigError, DataError, SetupError, run_command, sha256_file, stable_hash, visible, writable_dir
 from .dataset import Skip, skip_report
 from .finder import Finder, cut
@@ -202,11 +201,11 @@ def _ahead(jobs, look, workers:int):
 # %% ../nbs/15e_predict.ipynb #9e053d1b
 _TOGETHER = 64 # pictures that are collected before they are read
 
-def _read_some(reader, some:list, calibration)->list[tuple]: # (row, `Looked` or none)
+def _read_some(reader, some:list)->list[tuple]: # (row, `Looked` or none)
     "Rows of several pages, whose pictures are read together"
     pictures = [p for _, l in some if isinstance(l, Looked) for p in l.pictures]
     kind = 'line' if 'line' in reader.kinds else 'page'
-    preds, out = (Read(p.text, calibration(p.confidence)) for p in reader(pictures, kind)), []
+    preds, out = (Read(p.text, reader.calibration(p.confidence)) for p in reader(pictures, kind)), []
     for (path, page), l in some:
         if isinstance(l, str): out.append((dict(file=str(path), page=page, error=l), None))
         else: out.append((to_row(l, [next(preds) for _ in l.pictures]), l))
@@ -226,7 +225,6 @@ def predict(
     bf16:bool=True,    # bfloat16 where the device has it
     done=(),           # (file, page) of what is not read again
     overlays:Path|None=None, # Folder for pictures to check with
-    calibration=Calibration(), # Of the model's confidence
 ): # Yields one row a page
     "Read scans, in order. Raises `DataError` when there are none, `ConfigError` when the model does not read such"
     reader = as_reader(rec, bf16)
@@ -235,7 +233,7 @@ def predict(
     look = partial(look_at, kind=kind, finder=Finder(cores) if 'line' in reader.kinds else None)
     some = []
     def flush():
-        for row, looked in _read_some(reader, some, calibration):
+        for row, looked in _read_some(reader, some):
             if overlays and looked: _save_overlay(Path(overlays), row, looked)
             for line in row.get('lines', ()): line.pop('at', None)
             yield row
@@ -286,7 +284,7 @@ def main(args):
     for folder in [f for f in (target and target.parent, args.overlay) if f]: writable_dir(folder)
     rec  = open_reader(args.model, not args.float32)
     same = dict(model=model_id(args.model), how=args.kind)
-    run  = partial(predict, rec, args.scans, args.kind, args.workers, overlays=args.overlay, calibration=load_calibration(args.model))
+    run  = partial(predict, rec, args.scans, args.kind, args.workers, overlays=args.overlay)
     bad, before = [], set()
     if target is None: n = _consume(run(), _show, bad)
     else:

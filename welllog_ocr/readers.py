@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .core import ConfigError, SetupError, sha256_file
+from .confidence import Calibration, load_calibration
+from .core import SetupError
 from .dataset import Sample
 from .finder import open_session
 from .language import language_from_json, search
@@ -42,7 +43,8 @@ class TorchReader:
         self,
         rec,            # Any family
         bf16:bool=True, # bfloat16 where the device has it
-    ): self.rec, self.kinds, self.bf16 = rec.eval(), rec.kinds, bf16
+        calibration=Calibration(), # Of its confidence
+    ): self.rec, self.kinds, self.bf16, self.calibration = rec.eval(), rec.kinds, bf16, calibration
 
     def __call__(
         self,
@@ -87,6 +89,7 @@ class OnnxReader:
             raise SetupError(f"{path}: names no characters or takes other pictures, so it is no line recogniser; write one with python -m welllog_ocr.deploy")
         self.input, self.characters = inputs[0].name, facts['character'].split('\n') + [' ']
         self.language, self.weight = language_from_json(json.loads(facts['language'])) if 'language' in facts else (None, 0.)
+        self.calibration = Calibration(*json.loads(facts.get('calibration', '[]')))
 
     def _say(self, log_probs:np.ndarray)->Read:
         plain = best_path(log_probs, self.characters)
@@ -115,7 +118,7 @@ def open_reader(
         if not Path(name).is_file(): raise SetupError(f'{name}: no such file; write one with python -m welllog_ocr.deploy FOLDER {name}')
         return OnnxReader(Path(name))
     from welllog_ocr.models.core import default_device, load_recogniser # here, not above: torch takes seconds
-    return TorchReader(load_recogniser(name).to(default_device()), bf16)
+    return TorchReader(load_recogniser(name).to(default_device()), bf16, load_calibration(name))
 
 def as_reader(
     rec,            # A reader, or a `Recogniser`
