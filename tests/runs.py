@@ -37,7 +37,7 @@ KINDS = dict(ctc=(make_model, tiny), lora=(make_vlm, adapted), qlora=(make_vlm, 
 def outcome(run):
     "All that a run left, clocks aside: state, metrics, evaluations, models"
     root = run/'checkpoints'
-    files = [p for d in ('best', 'final', 'eval') for p in sorted((run/d).rglob('*')) if p.is_file()]
+    files = [p for d in ('best', 'final', 'eval') for p in sorted((run/d).rglob('*')) if p.is_file() and p.name != 'README.md'] # a card tells of name and time
     return dict(state=state_digest(load(root/f'step-{max(checkpoints(root)):08}')), kept=sorted(checkpoints(root)),
                 metrics=[{k: v for k, v in r.items() if k not in CLOCK} for r in read_jsonl(run/'metrics.jsonl')],
                 files={str(p.relative_to(run)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files})
