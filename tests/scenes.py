@@ -44,6 +44,8 @@ def die_in(module, name, after=False):
 POINTS = [(checkpoint, 'load_tensors'), (checkpoint, 'verify'), (training, 'latest_valid'), (training, 'restore'), (training, 'restore', True), (training, 'cut_back'), (training, 'cut_back', True),
           (training, 'go_on', True), (training, 'train_step'), (training, 'train_step', True), (checkpoint, '_manifest')] # the last: in the middle of the first save after a resume
 
+def save_of(run): return next(g for g in run.guests if isinstance(g, guests.Save))
+
 def kills_while_resuming(n):
     "Runs of ten kills, each at some point of loading and resuming, before the next checkpoint is there"
     folder, rng, kills = place(), random.Random(0), 0
@@ -53,7 +55,7 @@ def kills_while_resuming(n):
         class Gone(Guest):
             def after_step(self, r):
                 if r.step == 7:
-                    r.guests[-1].saver.wait() # there is something to resume from
+                    save_of(r).saver.wait() # there is something to resume from
                     os.kill(os.getpid(), signal.SIGKILL)
         assert in_child(lambda: train(tiny(folder), [Gone()])) == -signal.SIGKILL
         newest = max(checkpoint.checkpoints(run/'checkpoints'))
@@ -78,7 +80,7 @@ class Blocked(Guest):
     "A step that no signal handler of Python can interrupt"
     def __init__(self, flag, heavy): self.flag, self.heavy = flag, heavy
     def after_step(self, run):
-        if not self.heavy: run.guests[-1].cost = 0. # copy the state at each step, also on a machine that is busy
+        if not self.heavy: save_of(run).cost = 0. # copy the state at each step, also on a machine that is busy
         if run.step == 3:
             self.flag.touch()
             end = time.monotonic() + 60
@@ -131,7 +133,7 @@ def large_state(n):
     before.load_recogniser, guests.save_model = heavy, lambda rec, folder: folder.mkdir(exist_ok=True)
     class Slow(Guest): # a copy of a large state is taken as often as it costs 2 % of the time; here the second step was a slow one
         def after_step(self, run):
-            if run.step == 2: next(g for g in run.guests if isinstance(g, guests.Save)).copied = -math.inf
+            if run.step == 2: save_of(run).copied = -math.inf
     for _ in range(n):
         status, seconds = signalled(folder, [signal.SIGTERM], [Slow()])
         assert status == 128 + signal.SIGTERM, f'{status} after {seconds:.1f} s'

@@ -12,7 +12,7 @@ import welllog_ocr.train as training
 from welllog_ocr.checkpoint import CheckpointError, checkpoints, load, rng_state, set_rng_state, state_digest
 from welllog_ocr.core import ConfigError, DataError, SetupError, read_jsonl, write_jsonl
 from welllog_ocr.epochs import run_data
-from welllog_ocr.guests import Guest, Spikes, _is_model
+from welllog_ocr.guests import Guest, Spikes, _is_model, Save
 from welllog_ocr.models.ctc import tiny_ctc
 from welllog_ocr.step import Run, capture
 from welllog_ocr.train import Diverged, fit, restore, train
@@ -49,7 +49,7 @@ def fork_script(home, name, body):
 BLOCKED = '''
 class Blocked(Guest): # a step that no signal handler of Python can interrupt
     def after_step(self, run):
-        run.guests[-1].cost = 0. # copy the state at each step, also on a machine that is busy
+        next(g for g in run.guests if isinstance(g, Save)).cost = 0. # copy the state at each step, also on a machine that is busy
         if run.step == 3:
             (home/'blocked').touch()
             while True: ctypes.CDLL(None).sleep(60) # a signal cuts one sleep short, and a real step goes on
