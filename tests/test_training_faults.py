@@ -42,7 +42,7 @@ def test_random_kills(n, reliability):
 def fork_script(home, name, body):
     "A training in a process of its own, with `body` before it"
     path = home/f'{name}.py'
-    path.write_text(f'import sys; sys.path.insert(0, {str(ROOT/"tests")!r})\nfrom pathlib import Path\nfrom runs import *\nimport ctypes, time\nfrom welllog_ocr.core import run_command\nfrom welllog_ocr.guests import Guest\n'
+    path.write_text(f'import sys; sys.path.insert(0, {str(ROOT/"tests")!r})\nfrom pathlib import Path\nfrom runs import *\nimport ctypes, time\nfrom welllog_ocr.core import run_command\nfrom welllog_ocr.guests import Guest, Save\n'
                     f'home = Path({str(home)!r})\n{body}')
     return subprocess.Popen([sys.executable, path], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
