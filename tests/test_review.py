@@ -71,8 +71,8 @@ def test_two_sessions_against_a_model(tmp_path_factory, plan):
             if mine: said.remove(mine[-1])
         else:
             people[who].mark(KEYS[k], state, f'text {n}' if state == 'fixed' else '')
-            said.append((who, k, state, f'text {n}' if state == 'fixed' else ''))
-    want = {KEYS[k]: (state, text) for _, k, state, text in said}
+            said.append((who, k, state, f'text {n}' if state == 'fixed' else '', n)) # the same may be said twice, and the later one is taken back
+    want = {KEYS[k]: (state, text) for _, k, state, text, _ in said}
     for p in people: p.pull()
     assert states(people[0]) == states(people[1]) == states(Review(path)) == want
 
