@@ -124,8 +124,10 @@ class Browser:
 
     def reload(self):
         "As F5 does it, after the notebook was saved: the widget is found again without running anything"
+        path = Path(self.folder)/'pod.ipynb'
+        before = path.stat().st_mtime_ns # an earlier save holds an earlier widget, which no kernel knows any more
         self.page.keyboard.press('Control+s')
-        wait_for(lambda: 'widget-view' in (Path(self.folder)/'pod.ipynb').read_text(), 'the notebook was not saved')
+        wait_for(lambda: path.stat().st_mtime_ns > before and 'widget-view' in path.read_text(), 'the notebook was not saved')
         self.page.reload()
         self.page.wait_for_selector('.jp-Notebook .jp-CodeCell')
 
