@@ -15,10 +15,11 @@ python scripts/fresh.py readme;  count $? "README.md differs from nbs/index.ipyn
 echo "== notebooks"
 total=$(find nbs -name '*.ipynb' -not -path '*/.*' | wc -l)
 log=$(mktemp)
-nbdev_test --n_workers 2 --do_print >"$log" 2>&1; status=$?
+# unbuffered: the two workers write into one log, and a buffer may end in the middle of a name
+PYTHONUNBUFFERED=1 nbdev_test --n_workers 2 --do_print >"$log" 2>&1; status=$?
 bad=$(sed -n '/Failed On The Following Notebooks/,$p' "$log" | grep -c '\.ipynb')
 [ "$status" -ne 0 ] && { tail -n 60 "$log"; [ "$bad" -eq 0 ] && bad=1; }
-ran=$(grep -c '^Starting' "$log")
+ran=$(grep -oE '(Starting|Completed) [^ ]*\.ipynb' "$log" | cut -d' ' -f2 | sort -u | wc -l)
 [ "$ran" -ne "$total" ] && { echo "FAILED: $ran of $total notebooks were run"; failed=$((failed + 1)); }
 passed=$((passed + total - bad)) failed=$((failed + bad))
 echo "$((total - bad)) of $total notebooks passed"
