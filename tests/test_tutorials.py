@@ -1,5 +1,5 @@
 """Every tutorial opened in a real JupyterLab and run to its end, as a reader does it."""
-import json, time
+import json, shutil, time
 
 import pytest
 from conftest import ROOT
@@ -10,12 +10,15 @@ QUICK = 'add_a_model' # the one that runs with every change
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f'needs {" and ".join(MISSING)}')
 
 def emptied(path, folder):
-    "The page without what it has shown so far"
+    "The page without what it has shown so far, where it lies in a checkout"
+    shutil.copytree(ROOT/'configs', folder/'configs')
+    copy = folder/path.relative_to(ROOT)
+    copy.parent.mkdir(parents=True)
     nb = json.loads(path.read_text(encoding='utf-8'))
     for c in nb['cells']:
         if c['cell_type'] == 'code': c.update(outputs=[], execution_count=None)
-    (folder/path.name).write_text(json.dumps(nb), encoding='utf-8')
-    return folder/path.name
+    copy.write_text(json.dumps(nb), encoding='utf-8')
+    return copy
 
 def run_all(page, url, name, minutes):
     "Run > Run All Cells, and save"
@@ -37,7 +40,7 @@ def test_a_tutorial_runs_to_its_end(path, tmp_path, monkeypatch):
     try:
         with sync_playwright() as p:
             browser = p.chromium.launch(executable_path=str(CHROMIUM), args=ARGS)
-            run_all(browser.new_page(viewport=dict(width=1300, height=1000)), url, copy.name, minutes=20)
+            run_all(browser.new_page(viewport=dict(width=1300, height=1000)), url, path.relative_to(ROOT), minutes=20)
             browser.close()
     finally:
         lab.terminate()
