@@ -14,14 +14,21 @@ from welllog_ocr.config import TrainingConfig
 from welllog_ocr.core import rng_for
 from welllog_ocr.epochs import run_data
 from welllog_ocr.models.core import freeze
-from welllog_ocr.models.ctc import CTCRecogniser
+from welllog_ocr.models.ctc import CTCRecogniser, Folded, Folding
 from welllog_ocr.step import Run, loaded, train_step
 
+def published(model):
+    "As transformers gives it: channels first, batch norms that do their own work, its own choice of attention"
+    for m in model.modules():
+        if isinstance(m, (Folding, Folded)): m.__class__ = type(m).__base__
+        if getattr(m, '_supports_sdpa', False): m.config._attn_implementation = 'sdpa'
+    return model.to(memory_format=torch.contiguous_format)
+
 class Plain(CTCRecogniser):
-    "As transformers gives it: channels first, probabilities out"
+    "As transformers gives it, with probabilities out"
     def __init__(self, *args):
         super().__init__(*args)
-        self.model = self.model.to(memory_format=torch.contiguous_format)
+        self.model = published(self.model)
 
     def logits(self, pixels): return self.model(pixels).last_hidden_state.float().clamp(min=1e-12).log()
 

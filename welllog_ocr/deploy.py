@@ -61,7 +61,7 @@ def _exported(model:nn.Module)->bytes:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter('ignore') # of deprecations inside the exporter
         logging.getLogger('torch.onnx').setLevel(logging.ERROR)
-        try: torch.onnx.export(model, (torch.zeros(2, 3, HEIGHT, 320),), f'{folder}/x.onnx', input_names=['x'], output_names=['softmax'], dynamo=True, verbose=False, external_data=False, dynamic_shapes=({0: n, 3: w},))
+        try: torch.onnx.export(model, (torch.zeros(2, 3, HEIGHT, 320),), f'{folder}/x.onnx', input_names=['x'], output_names=['probabilities'], dynamo=True, verbose=False, external_data=False, dynamic_shapes=({0: n, 3: w},))
         except ModuleNotFoundError as e: raise SetupError(f'the package {e.name} is not installed, and writing ONNX needs it; pip install onnxscript') from None
         return Path(f'{folder}/x.onnx').read_bytes()
 
