@@ -19,7 +19,7 @@ from .checkpoint import Saver, checkpoints
 from .core import fsync_dir, read_jsonl, write_jsonl
 from .cost import Budget, BudgetReached
 from .early_stopping import EarlyStopping, LossThreshold
-from .epochs import language_texts
+from .epochs import study
 from .evaluate import evaluate, summarise
 from .figures import high_loss
 from .mirror import HIGH_LOSS, lay_out
@@ -162,7 +162,7 @@ def save_whole(
     rec = load_model(run.cfg)
     with torch.no_grad():
         for n, p in rec.trainable().items(): p.copy_(weights[n])
-    rec.study(language_texts(run.cfg, run.data), run.cfg.language_weight)
+    study(run.cfg, run.data, rec)
     save_model(rec, folder)
 
 def save_final(run:Run):
@@ -176,8 +176,7 @@ def _clear(path:Path):
 # %% ../nbs/11c_guests.ipynb #af4cab43
 class Study(Guest):
     "Gives the model the language of headers"
-    def before_run(self, run):
-        run.rec.study(language_texts(run.cfg, run.data), run.cfg.language_weight)
+    def before_run(self, run): study(run.cfg, run.data, run.rec)
 
 # %% ../nbs/11c_guests.ipynb #855bce33
 class StopOnLoss(Guest):
@@ -257,6 +256,11 @@ class Curves(Guest):
         if run.step in run.evals: learning_curves(read_jsonl(run.folder/'metrics.jsonl')).savefig(run.folder/'curves.png', dpi=110)
 
 # %% ../nbs/11c_guests.ipynb #14d019f2
+def _hardest(run:Run)->tuple[list[dict], list[dict], dict]: # All rows; those to look at, the worst first; samples by their id
+    "What the evaluation at this step found"
+    rows = read_jsonl(eval_file(run, run.step))
+    return rows, high_loss(rows, run.cfg.high_loss_threshold, run.cfg.high_loss_samples_to_log), {s.id: s for s in run.data.eval}
+
 class HighLoss(Guest):
     "Keeps high_loss.html up to date"
     def before_run(self, run): self.after_step(run)
@@ -264,8 +268,7 @@ class HighLoss(Guest):
     def after_step(self, run):
         cfg = run.cfg
         if not cfg.log_high_loss_samples or run.step not in run.evals: return
-        rows, samples = read_jsonl(eval_file(run, run.step)), {s.id: s for s in run.data.eval}
-        worst = high_loss(rows, cfg.high_loss_threshold, cfg.high_loss_samples_to_log)
+        rows, worst, samples = _hardest(run)
         facts = [f'{len(worst)} of {len(rows)} eval samples: the worst {cfg.high_loss_samples_to_log}, and all with a mean loss above {cfg.high_loss_threshold:g}.', f"To correct labels, call inspect('{run.folder}') of welllog_ocr.inspector in a notebook."]
         write_page(run.folder/'high_loss.html', worst, lambda r: samples[r['id']].image, f'High loss: {cfg.experiment_name}, step {run.step}', facts)
 
@@ -333,6 +336,5 @@ class Pictures(Guest):
 
     def after_step(self, run):
         if run.step not in run.evals or (run.folder/HIGH_LOSS/f'step-{run.step:08}.jsonl').exists(): return
-        n = run.cfg.high_loss_samples_to_log
-        worst, samples = high_loss(read_jsonl(eval_file(run, run.step)), run.cfg.high_loss_threshold, n)[:n], {s.id: s for s in run.data.eval}
-        threading.Thread(target=lay_out, args=(run.folder, run.step, worst, samples), name='pictures', daemon=True).start()
+        _, worst, samples = _hardest(run)
+        threading.Thread(target=lay_out, args=(run.folder, run.step, worst[:run.cfg.high_loss_samples_to_log], samples), name='pictures', daemon=True).start()

@@ -42,7 +42,7 @@ from .core import ConfigError, SetupError, WelllogError, esc_md, first_few, seed
 from .cost import legs, refuse_spent
 from .dataset import skip_report, sorted_batches
 from .doctor import quick
-from .epochs import RunData, language_texts, run_data
+from .epochs import RunData, run_data, study
 from .identity import check_same, data_rows
 from .loader import batches
 from .mirror import wandb_mode
@@ -597,7 +597,7 @@ def _eval_seconds(run:Run)->float:
     costs = [run.rec.cost(s) for s in held]
     todo = sorted_batches(costs, run.cfg.per_device_eval_batch_size)
     where = todo[len(todo)//2]
-    run.rec.study(language_texts(run.cfg.replace(language_texts=200), run.data), run.cfg.language_weight) # or it would not know when to stop writing
+    study(run.cfg.replace(language_texts=200), run.data, run.rec) # or it would not know when to stop writing
     start = time.perf_counter()
     batch = _fetch(run, held, (where, 0))[0]
     run.rec.eval()
