@@ -801,17 +801,20 @@ def _ask_model(f:Preflight):
     f.rec = ask(f.checks, 'model', asked, partial(load_model, f.cfg))
     if f.rec is not None: f.checks.append(Check('model', asked, model_text(f.cfg, f.rec)))
 
+def _ask_output(f:Preflight, sizes)->bool: # Does the folder take them?
+    found = ask(f.checks, 'output', _OUTPUT, partial(check_output, f.cfg, [int(1.2*n) + 2**16 for n in sizes]))
+    if found is None: return False
+    check, f.speed = found
+    f.checks.append(check)
+    return True
+
 def _ask_disk(f:Preflight, env):
     volume = check_volume(f.cfg, env)
     f.checks.append(volume)
     if volume.verdict == FAILURE: return
-    sizes = state_sizes(f.cfg, f.rec) if f.rec is not None else dict(model=0)
-    output = ask(f.checks, 'output', _OUTPUT, partial(check_output, f.cfg, [int(1.2*n) + 2**16 for n in sizes.values()]))
-    if output is None: return
-    check, f.speed = output
-    f.checks.append(check)
-    saved = f.rec.trainable() if f.rec is not None and f.rec.saved_as == 'adapter' else f.rec.state_dict() if f.rec is not None else {}
-    if f.rec is not None: f.checks.append(check_room(f.cfg, sum(sizes.values()), sum(t.numel()*t.element_size() for t in saved.values())))
+    if f.rec is None: return _ask_output(f, [0]) # how large a checkpoint is, nobody knows; whether anything can be written, the disk does
+    sizes, saved = state_sizes(f.cfg, f.rec).values(), f.rec.trainable() if f.rec.saved_as == 'adapter' else f.rec.state_dict()
+    if _ask_output(f, sizes): f.checks.append(check_room(f.cfg, sum(sizes), sum(t.numel()*t.element_size() for t in saved.values())))
 
 def _ask_rehearsal(f:Preflight):
     asked = 'does a step work, on the largest batch there is, and a save?'
