@@ -48,10 +48,18 @@ class Average:
 
 # %% ../nbs/10b_step.ipynb #127647f1
 class Silent(Journal):
-    "A journal of which only the events are written, to events-N.jsonl"
+    "A journal of which only some events are written, to events-N.jsonl"
+    def __init__(
+        self,
+        n:int, # Which process it is
+        *args, # As a `Journal` takes them
+    ):
+        super().__init__(*args)
+        self.events = self.folder/f'events-{n}.jsonl'
+
     def metric(self, *args, **figures): self.rows += 1
     def event(self, what:str, step:int|None=None, **facts):
-        if what in ('image_lost', 'loader_restarted', 'out_of_memory'): append_jsonl(self.folder/f'events-{Team().rank}.jsonl', dict(event=what, step=step, **facts))
+        if what in ('image_lost', 'loader_restarted', 'out_of_memory'): append_jsonl(self.events, dict(event=what, step=step, **facts))
 
 # %% ../nbs/10b_step.ipynb #89949111
 def frozen_hash(rec:Recogniser)->str:
@@ -99,7 +107,14 @@ class Run:
         self.loss = self.grad_norm = float('nan')            # of the last step
         self.tokens, self.stop = 0, ''                       # why the run stops before its last step
         self.evals = {}                                      # step -> figures of `summarise`
-        self.journal, self.spare = (Journal if self.team.first else Silent)(self.folder), None
+        self.spare = None
+        self.keep_journal()
+
+    def keep_journal(
+        self,
+        spent:float=0., # Seconds, and
+        rows:int=0,     # rows, of a journal that goes on
+    ): self.journal = Journal(self.folder, spent, rows) if self.team.first else Silent(self.team.rank, self.folder, spent, rows)
 
     def batches(self, epoch:int):
         samples = epoch_samples(self.cfg, self.data, self.rec, epoch)

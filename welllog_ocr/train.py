@@ -139,7 +139,8 @@ def _placed(v, p):
 def _restore_counts(run:Run, state:dict):
     for name in ('step', 'epoch', 'at', 'seen', 'split', 'skipped', 'skipped_in_a_row', 'stop'): setattr(run, name, state[name])
     _restore_schedule(run, state['schedule'])
-    run.average.steps, run.journal = state['average_steps'], type(run.journal)(run.folder, state['elapsed_s'], state['metrics_rows'])
+    run.average.steps = state['average_steps']
+    run.keep_journal(state['elapsed_s'], state['metrics_rows'])
     for guest in run.guests: guest.load_state_dict(state['guests'].get(type(guest).__name__, {}) or guest.state_dict())
 
 def _restore_schedule(run:Run, steps:int):
