@@ -21,11 +21,16 @@ def drawn(tmp_path):
     return tmp_path/'lines'
 
 @pytest.fixture(scope='module')
-def place(tmp_path_factory):
-    "A folder with a tiny model in it, made once"
+def make():
+    "Called with a folder, it puts a tiny line recogniser there; a test file that is about another model has a `make` of its own"
     from runs import make_model
+    return make_model
+
+@pytest.fixture(scope='module')
+def place(make, tmp_path_factory):
+    "A folder with a tiny model in it, made once"
     folder = tmp_path_factory.mktemp('place')
-    make_model(folder)
+    make(folder)
     return folder
 
 @pytest.fixture
