@@ -316,7 +316,7 @@ class Spend(Guest):
         if self.budget: self.count(run)
         if run.cfg.budget_cap and run.step < run.total and not run.stop and run.team.say(bool(self.budget and self.budget.too_little(self.evaluates(run, run.step + 1), (run.step + 1) % run.cfg.save_steps == 0))):
             self.save.copy(run)
-            raise BudgetReached(self.budget.why() if self.budget else 'the first process said so')
+            raise BudgetReached(self.budget.why() if self.budget else f'process {run.team.rank}: the first process, which counts the cost, says that what comes next would go past budget_cap={run.cfg.budget_cap:g}, so this one ends with it; raise it, and the same command goes on')
 
     def evaluates(self, run, step:int)->bool: return step == run.total or step % run.cfg.eval_steps == 0
 
