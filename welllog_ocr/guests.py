@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from fastcore.basics import patch
 from safetensors import SafetensorError, safe_open
 from tqdm.auto import tqdm
 
@@ -106,16 +107,6 @@ class Evaluate(Guest):
         (run.folder/'eval').mkdir(exist_ok=True)
         write_jsonl(eval_file(run, run.step), rows)
 
-    def keep(self, run, value):
-        run.event('best', metric=run.cfg.metric_for_best_model, value=value, before=self.best)
-        save_whole(run, run.folder/'best')
-        self.best, self.best_step = value, run.step
-
-    def lose(self, run):
-        "Someone deleted or damaged best/: the next one evaluated is the best that there is"
-        run.event('best_lost', best_step=self.best_step, best=self.best)
-        self.best = self.best_step = None
-
     def state_dict(self): return dict(best=self.best, best_step=self.best_step)
     def load_state_dict(self, state): self.best, self.best_step = state['best'], state['best_step']
 
@@ -127,6 +118,19 @@ def _beating(rec:Recogniser, beat):
     try: yield
     finally:
         for h in hooks: h.remove()
+
+# %% ../nbs/11c_guests.ipynb #00affe0c
+@patch
+def keep(self:Evaluate, run, value):
+    run.event('best', metric=run.cfg.metric_for_best_model, value=value, before=self.best)
+    save_whole(run, run.folder/'best')
+    self.best, self.best_step = value, run.step
+
+@patch
+def lose(self:Evaluate, run):
+    "Someone deleted or damaged best/: the next one evaluated is the best that there is"
+    run.event('best_lost', best_step=self.best_step, best=self.best)
+    self.best = self.best_step = None
 
 def _is_model(folder:Path)->bool:
     "Are the files of a saved model there, and as long as they have to be?"

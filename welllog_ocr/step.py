@@ -73,7 +73,7 @@ _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 def _bit_sum(t:torch.Tensor)->int: return int(t.detach().contiguous().view(-1).view(_INTEGERS[t.element_size()]).sum(dtype=torch.int64))
 
-# %% ../nbs/10b_step.ipynb #a92886e1
+# %% ../nbs/10b_step.ipynb #e8db62cf
 def total_steps(
     cfg:TrainingConfig,
     data:RunData,
@@ -82,6 +82,7 @@ def total_steps(
     "Optimizer steps of a whole run"
     return cfg.max_steps if cfg.max_steps > 0 else cfg.num_train_epochs*len(epoch_batches(cfg, data, rec, epoch_samples(cfg, data, rec, 0), 0))
 
+# %% ../nbs/10b_step.ipynb #a92886e1
 class Run:
     "A training in progress"
     def __init__(

@@ -368,6 +368,7 @@ def _leave(run:Run, save:Save, note:Notifier, number:int):
         note.wait(2)
     finally: os._exit(128 + number)
 
+# %% ../nbs/12_train.ipynb #386e255e
 def _finish(run:Run, judge:Evaluate, note:Notifier)->Path:
     save_final(run)
     text = report(run, judge.best_step)
