@@ -12,19 +12,11 @@ __all__ = ['ARGS', 'OK', 'WARNING', 'FAILURE', 'PASS_ON', 'Check', 'ask', 'size_
            'Preflight', 'preflight', 'main']
 
 # %% ../nbs/11_preflight.ipynb #456f4627
-import sys
+from .config import command_config
+from .core import run_command
 
-from .config import config_from_args, config_json
-from .core import is_command, run_command
-
-def _arguments():
-    cfg, args = config_from_args(prog='python -m welllog_ocr.preflight', description='Check all that can fail cheaply before a training, and say how long it will take and what it will cost.')
-    if args.print_config: print(config_json(cfg))
-    return cfg, args
-
-ARGS = [] # the config and the other options of a command; parsed before torch is imported, so that --help answers at once
-if is_command(globals()): run_command(lambda: ARGS.extend(_arguments()), debug='--debug' in sys.argv, leave=False)
-if ARGS and ARGS[1].print_config: raise SystemExit(0)
+ARGS = command_config(globals(), prog='python -m welllog_ocr.preflight', # before torch is imported, so that --help answers at once
+                      description='Check all that can fail cheaply before a training, and say how long it will take and what it will cost.')
 
 # %% ../nbs/11_preflight.ipynb #82a08788
 import errno, math, os, re, signal, tempfile, time

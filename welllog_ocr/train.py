@@ -6,22 +6,13 @@
 __all__ = ['ARGS', 'AHEAD', 'sure_step', 'Diverged', 'fit', 'restore', 'find_start', 'go_on', 'report', 'train']
 
 # %% ../nbs/12_train.ipynb #cd78bfa0
-import sys
+from .config import command_config
+from .core import run_command
 
-from .config import config_from_args, config_json
-from .core import is_command, run_command
-
-def _arguments():
-    cfg, args = config_from_args()
-    if args.print_config: print(config_json(cfg))
-    return cfg, args
-
-ARGS = [] # the config and the other options of a command; parsed before torch is imported, so that --help answers at once
-if is_command(globals()): run_command(lambda: ARGS.extend(_arguments()), debug='--debug' in sys.argv, leave=False)
-if ARGS and ARGS[1].print_config: raise SystemExit(0)
+ARGS = command_config(globals()) # before torch is imported, so that --help answers at once
 
 # %% ../nbs/12_train.ipynb #8d9c7028
-import errno, os, re, signal, time
+import errno, os, re, signal, sys, time
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
