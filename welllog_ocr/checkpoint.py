@@ -23,7 +23,7 @@ def _arguments(argv=None):
 ARGS = _arguments() if is_command(globals()) else None # before torch is imported, so that --help answers at once
 
 # %% ../nbs/07_checkpoint.ipynb #cbcc7b83
-import hashlib, json, math, os, random, re, secrets, shutil, socket, threading, time
+import hashlib, json, math, os, random, re, secrets, socket, threading, time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial

@@ -83,7 +83,7 @@ class Ledger:
     ):
         before = legs(folder)
         self.path, self.price, self.every, self.clock, self.lock = Path(folder)/'cost.jsonl', price, every, clock, threading.RLock()
-        self.leg, self.before, self.seconds_before = len(before) + 1, sum(max(0., r['usd']) for r in before), sum(max(0., r['seconds']) for r in before)
+        self.leg, self.before = len(before) + 1, sum(max(0., r['usd']) for r in before)
         self.seconds = self.usd = 0.
         self.at, self.written, self.lost, self.facts = clock(), -math.inf, False, {} # the last: what stands in every row from now on
 

@@ -101,7 +101,7 @@ def old_band(sh:Sheet, w:Well, x0, y0, x1, y1):
 # %% ../nbs/04f_forms.ipynb #66d9706c
 def _diamond(sh:Sheet, x0, y0, x1, y1, text:str, face):
     "A trade mark: a name in a lozenge"
-    y, low, h = (y0 + y1)/2, y1 - (y1 - y0)*.3, y1 - y0
+    y, h = (y0 + y1)/2, y1 - y0
     points = [(x0, y), ((x0 + x1)/2, y0), (x1, y), ((x0 + x1)/2, y1), (x0, y)]
     sh.put(Mark('lozenge', tuple(round(v*sh.k) for v in (x0, y0, x1, y1)), (), True))
     curve(sh, points, 4)
@@ -196,7 +196,7 @@ def _remarks(sh:Sheet, x0, y, x1, size)->float:
 def api_heading(sh:Sheet, w:Well, h:Habit, x0, y, x1)->tuple: # (lower end, empty part)
     "The standard heading of API RP 31, from about 1960"
     r, L = sh.r, sh.look
-    top, big, small = y, r.uniform(17, 23), r.uniform(12, 16)
+    big, small = r.uniform(17, 23), r.uniform(12, 16)
     title_band(sh, w, x0, y, x1, y + (band := r.uniform(150, 260)))
     y += band + r.uniform(0, 20)
     left, step = x0 + r.uniform(150, 220), r.uniform(2.3, 3.2)*big

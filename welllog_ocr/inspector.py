@@ -30,7 +30,7 @@ ARGS = _arguments() if is_command(globals()) else None # before anything slow is
 # %% ../nbs/13_inspector.ipynb #9bc6501f
 import io, json, re
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from pathlib import Path

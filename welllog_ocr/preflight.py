@@ -349,7 +349,7 @@ def check_memory(
     parts = ', '.join(f'{k} {size_text(v)}' for k, v in dict(need, kept_for_backward=kept).items() if v)
     seen = f'about {size_text(fixed + kept)} are needed ({parts.replace("_", " ")})' + (f', {size_text(peak)} were used when it was done' if peak else '') + f'; {size_text(machine.free)} are free'
     advice = 'take a smaller per_device_train_batch_size (with more gradient_accumulation_steps it stays the same training) or max_batch_cost'
-    if least > machine.free: return Check('memory', asked, seen, FAILURE, advice if machine.device == 'cpu' else f'even one sample is too much: take a smaller model or freeze more of it')
+    if least > machine.free: return Check('memory', asked, seen, FAILURE, advice if machine.device == 'cpu' else 'even one sample is too much: take a smaller model or freeze more of it')
     if total > machine.free: return Check('memory', asked, seen, WARNING, f'batches will be cut into smaller parts; {advice}')
     return Check('memory', asked, seen, WARNING, f'that is close; {advice}') if total > .9*machine.free else Check('memory', asked, seen)
 

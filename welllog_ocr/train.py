@@ -27,7 +27,7 @@ from .config import TrainingConfig
 from .core import ConfigError, SetupError, WelllogError, read_jsonl, writable_dir, write_atomic
 from .cost import Budget, BudgetReached, open_ledger
 from .epochs import RunData
-from .evaluate import changed_lines, comparison, summarise, verdict
+from .figures import changed_lines, comparison, summarise, verdict
 from .guests import Curves, Evaluate, HighLoss, Log, Pictures, Progress, Save, Spend, Spikes, StopEarly, StopOnLoss, Study, Tidy, eval_file, save_final, tell
 from .identity import begin, data_rows, refuse_crash_loop
 from .mirror import Sender
