@@ -2,7 +2,7 @@
 
 They take the module under test as an argument, so that `test_planted.py` can hand them a module with a bug in it and see them fail.
 """
-import errno, json, os, random, shutil, signal, sys, tempfile, time, weakref
+import errno, json, os, random, shutil, signal, tempfile, time, weakref
 from pathlib import Path
 
 import torch

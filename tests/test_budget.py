@@ -1,14 +1,14 @@
 """The budget: a run stops before its cap, wherever the cap falls, and goes on with a higher one"""
-import json, random, threading, time
+import random, threading, time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from runs import in_child, tiny
-from welllog_ocr import checkpoint, cost, train as training
+from runs import tiny
+from welllog_ocr import checkpoint, train as training
 from welllog_ocr.checkpoint import checkpoints, latest_valid, load, state_digest
-from welllog_ocr.core import ConfigError, append_jsonl, read_json, read_jsonl, write_jsonl
-from welllog_ocr.cost import Budget, BudgetReached, Ledger, Price, legs, open_ledger, pod_price, refuse_spent
+from welllog_ocr.core import ConfigError, read_json, read_jsonl, write_jsonl
+from welllog_ocr.cost import Budget, BudgetReached, Ledger, Price, legs, pod_price, refuse_spent
 from welllog_ocr.guests import Guest
 from welllog_ocr.train import train
 

@@ -5,8 +5,7 @@ import pytest
 import torch
 from conftest import ROOT
 from runs import KINDS, adapted, make_vlm, quantised
-from safetensors.torch import load_file, save_file
-from test_training_faults import ENV, At, Order, share
+from test_training_faults import ENV, At, Order
 
 import welllog_ocr.models.chat as chat
 from welllog_ocr.checkpoint import CheckpointError, load, save, state_digest
@@ -16,7 +15,7 @@ from welllog_ocr.models.core import load_recogniser
 from welllog_ocr.preflight import load_model
 from welllog_ocr.step import Run, capture, frozen_hash
 from welllog_ocr.synth import SynthLines
-from welllog_ocr.train import fit, restore, train
+from welllog_ocr.train import fit, restore
 
 @pytest.fixture(scope='module')
 def make(): return make_vlm # a tiny Qwen3-VL

@@ -1,18 +1,18 @@
 """Trainings under fire: killed, stopped, short of memory, with numbers that are none, with workers that die. CI runs a share; `pytest -m soak` the full figures."""
-import ctypes, json, math, os, random, shutil, signal, subprocess, sys, threading, time
+import json, math, os, random, shutil, signal, subprocess, sys, time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from runs import ALL, import_ahead, in_child, outcome, tiny
+from runs import ALL, outcome, tiny
 
 import welllog_ocr.train as training
 from welllog_ocr.checkpoint import CheckpointError, checkpoints, load, rng_state, set_rng_state, state_digest
-from welllog_ocr.core import ConfigError, DataError, SetupError, read_jsonl, write_jsonl
+from welllog_ocr.core import DataError, SetupError, read_jsonl, write_jsonl
 from welllog_ocr.epochs import run_data
-from welllog_ocr.guests import Guest, Spikes, _is_model, Save
+from welllog_ocr.guests import Guest, Spikes, _is_model
 from welllog_ocr.models.ctc import tiny_ctc
 from welllog_ocr.step import Run, capture
 from welllog_ocr.train import Diverged, fit, restore, train
@@ -334,10 +334,9 @@ def test_numbers_that_stay_bad_end_the_run_and_are_never_best(home, monkeypatch)
 
 @share(5, 50)
 def test_a_loss_that_is_no_number(home, monkeypatch, n, reliability):
-    real = Run.__init__
     for i in range(n):
         run = runner(home, 1)
-        bad, losses = 1 + i*5 % 24, run.rec.losses
+        bad = 1 + i*5 % 24
         class Poison(torch.nn.Module):
             def __init__(self, rec): super().__init__(); self.rec = rec
             def forward(self, batch):
