@@ -351,7 +351,7 @@ def strangers(m, n=10, seed=0):
         shutil.rmtree(root)
     return n
 
-def links(m, n=5, seed=0):
+def links(m, n=5):
     "Links in place of the folder of checkpoints, a checkpoint, a file of it, the quarantine, what is swept: nothing beyond them is touched"
     def whole(p): return sorted((str(q.relative_to(p)), q.read_bytes() if q.is_file() else None) for q in p.rglob('*'))
     def run(act):

@@ -36,7 +36,7 @@ def fake_time(monkeypatch, clock):
     monkeypatch.setattr(training, 'Budget', lambda *args, **more: Budget(*args, save_s=clock.saving, **more)) # as rehearsed
     monkeypatch.setattr(training, 'open_ledger', lambda folder, rate, cap: (refuse_spent(folder, cap), Ledger(folder, Price(rate), clock=clock))[1])
 
-def hit(home, monkeypatch, name, rng, want=None):
+def hit(home, monkeypatch, name, rng):
     "One run with a cap that falls anywhere: what it cost beyond the cap, in steps; where it stopped; then it goes on to the end"
     step = rng.uniform(.5, 2)
     clock = Clock(step, rng.choice([0, .1, .5, 1])*step, rng.choice([0, .1, 2, 8]))

@@ -19,7 +19,7 @@ def saved(fmt:str, img=BASE, **kw)->bytes:
     img.save(f, fmt, **kw)
     return f.getvalue()
 
-def exif(turn:int, n:int=0)->bytes:
+def exif(turn:int)->bytes:
     e = Image.Exif()
     e[0x0112] = turn
     return e.tobytes()
