@@ -39,6 +39,10 @@ def home(place, tmp_path):
     shutil.copytree(place/'model', tmp_path/'model')
     return tmp_path
 
+def share(ci, full):
+    "Marks a test that is tried `n` times: `ci` times, and `full` times in a soak"
+    return pytest.mark.parametrize('n', [ci, pytest.param(full, marks=pytest.mark.soak)])
+
 TABLE = []
 
 @pytest.fixture

@@ -4,9 +4,10 @@ import random
 import numpy as np
 import pytest
 import torch
+from conftest import share
 from hypothesis import given, settings, strategies as st
+from runs import events, tiny
 
-from runs import tiny
 from welllog_ocr.core import read_jsonl
 from welllog_ocr.evaluate import ROW, evaluate, repetition
 from welllog_ocr.figures import changed_lines, comparison, confusion_table, difference, high_loss, interval, kinds_of_error, slices, summarise, worst_first
@@ -14,10 +15,6 @@ from welllog_ocr.metrics import cer, score, wer
 from welllog_ocr.models.ctc import CTCRecogniser
 from welllog_ocr.synth import SynthLines
 from welllog_ocr.train import train
-
-def share(ci, full): return pytest.mark.parametrize('n', [ci, pytest.param(full, marks=pytest.mark.soak)])
-
-def events(run, what): return [e for e in read_jsonl(run/'events.jsonl') if e['event'] == what]
 
 @pytest.fixture(scope='module')
 def read():

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
-from runs import ALL, outcome, tiny
+from conftest import ROOT, share
+from runs import ALL, events, outcome, tiny
 
 import welllog_ocr.train as training
 from welllog_ocr.checkpoint import CheckpointError, checkpoints, load, rng_state, set_rng_state, state_digest
@@ -18,10 +18,6 @@ from welllog_ocr.step import Run, capture
 from welllog_ocr.train import Diverged, fit, restore, train
 
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'HF_HUB_OFFLINE': '1', 'PYTHONPATH': str(ROOT)}
-
-def share(ci, full): return pytest.mark.parametrize('n', [ci, pytest.param(full, marks=pytest.mark.soak)])
-
-def events(run, what): return [e for e in read_jsonl(run/'events.jsonl') if e['event'] == what]
 
 class At(Guest):
     "Does something after one step"
