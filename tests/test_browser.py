@@ -30,13 +30,13 @@ def notebook():
     cells = [dict(cell_type=kind, id=f'cell{i}', source=source, metadata={}, **(dict(outputs=[], execution_count=None) if kind == 'code' else {})) for i, (kind, source) in enumerate(CELLS)]
     return dict(nbformat=4, nbformat_minor=5, metadata=dict(kernelspec=dict(name='python3', display_name='Python 3', language='python')), cells=cells)
 
-def start_lab(folder):
+def start_lab(folder, *more):
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         port = s.getsockname()[1]
     env = dict(os.environ, HOME=str(folder), PYTHONPATH=str(Path(__file__).resolve().parents[1]), JUPYTER_CONFIG_DIR=str(folder/'.config'), JUPYTER_DATA_DIR=str(folder/'.data'), JUPYTER_RUNTIME_DIR=str(folder/'.runtime'), IPYTHONDIR=str(folder/'.ipython'))
     args = ['--no-browser', '--allow-root', f'--port={port}', '--ServerApp.port_retries=0', '--ServerApp.ip=127.0.0.1', '--IdentityProvider.token=', f'--ServerApp.root_dir={folder}', '--LabApp.news_url=None', '--ServerApp.disable_check_xsrf=True',
-            '--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate']
+            '--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate', *more]
     lab = subprocess.Popen([sys.executable, '-m', 'jupyterlab', *args], env=env, stdout=open(folder/'lab.log', 'w'), stderr=subprocess.STDOUT)
     url, end = f'http://127.0.0.1:{port}', time.monotonic() + 120
     while time.monotonic() < end and lab.poll() is None:

@@ -152,11 +152,35 @@ def test_generation_fills_up_at_the_left():
     assert seen[0]['attention_mask'][:, -1].all() and not seen[0]['attention_mask'][:, 0].all()
     same(preds, [rec.transcribe(rec.collate([s]))[0] for s in samples])
     n = max(batch['prompt'].tolist())
-    ids, mask, watch = batch['ids'][:, :n].clone(), (torch.arange(n) < batch['prompt'][:, None]).long(), Watch(0, n)
+    ids, mask, watch = batch['ids'][:, :n].clone(), (torch.arange(n) < batch['prompt'][:, None]).long(), Watch(2, 0, n)
     ids[mask == 0] = rec.tok.pad_token_id
     inner(input_ids=ids, attention_mask=mask, mm_token_type_ids=batch['types']['mm_token_type_ids'][:, :n]*mask, **batch['pixels'], max_new_tokens=8, do_sample=False, eos_token_id=rec.ends(), logits_processor=[watch])
-    wrong = torch.stack(watch.probabilities, 1).tolist()
+    wrong = watch.probabilities()
     assert abs(wrong[1][0] - preds[1].scores[0]) < 1e-3 < abs(wrong[0][0] - preds[0].scores[0]), 'the longer prompt is right either way, the shorter is not'
+
+class Timed(Watch):
+    "Has each text end after as many tokens as `after` says"
+    def __call__(self, ids, scores):
+        scores = super().__call__(ids, scores).clone()
+        for k, i in enumerate(self.rows):
+            if ids.shape[1] - self.start == self.after[i]: scores[k, self.end] = 1e4
+        return scores
+
+@pytest.mark.parametrize('name', ARCHITECTURES)
+def test_texts_that_end_at_different_times(name, monkeypatch):
+    "Those that have ended are left out, and nothing of the others changes"
+    rec, sizes = sharpened(tiny_chat(name, max_new_tokens=24)), []
+    samples, inner = [blank(40 + 30*i, 24 + 3*i) for i in range(4)] + LINES[:3], rec.core.generate
+    monkeypatch.setattr('welllog_ocr.models.chat.Watch', Timed)
+    rec.core.generate = lambda **kw: sizes.append(len(kw['input_ids'])) or inner(**kw)
+    def read(after, samples):
+        monkeypatch.setattr(Timed, 'after', after, raising=False)
+        return rec.transcribe(rec.collate(samples))
+    after = [5, 17, 2, 99, 9, 12, 5]
+    together = read(after, samples)
+    assert sizes == [7, 3, 1] and [len(p.scores) for p in together] == [min(n, 24) for n in after]
+    same(together, [read([n], [s])[0] for n, s in zip(after, samples)])
+    assert len({p.scores[0] for p in together}) > 2, 'the texts differ, so that a row taken for another would show'
 
 def test_what_a_published_model_wants_for_conversation_is_not_used():
     rec = sharpened(tiny_chat(max_new_tokens=12))

@@ -38,6 +38,15 @@ def test_nothing_unpickles_or_runs_foreign_code(path):
             for k in node.keywords:
                 if k.arg == 'trust_remote_code': assert ast.unparse(k.value) == 'False'
 
+def test_imports_stand_alone_in_their_cells():
+    "Whoever makes the documentation runs every cell with an import, and of the others only the exported ones"
+    imports = (ast.Import, ast.ImportFrom)
+    for nb in CHAPTERS:
+        for source in _cells(nb):
+            if re.search(r'^#\|\s*(export|default_exp|eval: false)', source, re.M) or 'nbdev_export()' in source: continue
+            body = ast.parse(re.sub(r'^[%!].*$', '', source, flags=re.M)).body
+            if any(isinstance(node, imports) for n in body for node in ast.walk(n)): assert all(isinstance(n, imports) for n in body), f'{nb.name}: {source[:200]}'
+
 def test_every_chapter_is_on_the_shelf():
     quarto = (ROOT/'_quarto.yml').read_text(encoding='utf-8')
     readme = (ROOT/'README.md').read_text(encoding='utf-8')

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IGNORE', 'ROUNDS', 'LOOP', 'EVERY', 'each_loss', 'totals', 'in_pieces', 'explained', 'circle', 'longest_circle',
-           'Watch', 'finished']
+           'Watch', 'Thinned', 'finished']
 
 # %% ../../nbs/06c_answers.ipynb #992420f7
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
-from transformers import LogitsProcessor
+from transformers import LogitsProcessor, StoppingCriteria
 
 # %% ../../nbs/06c_answers.ipynb #310b8e90
 IGNORE = -100 # A target that is not learned; the number that transformers uses
@@ -121,22 +121,45 @@ class Watch(LogitsProcessor):
     "Notes the probability of each token, and ends texts that run in circles"
     def __init__(
         self,
+        n:int,         # Texts
         end:int,       # The token that ends a text
         start:int,     # Tokens of the prompt, which come before the text
         loop:int=LOOP, # A longer repetition ends the text
     ):
-        self.end, self.start, self.loop, self.probabilities, self.caught = end, start, loop, [], set()
+        self.n, self.end, self.start, self.loop, self.rows, self.steps, self.caught = n, end, start, loop, list(range(n)), [], set()
 
     def __call__(self, ids, scores):
         written = ids.shape[1] - self.start
-        if written > self.loop and written % EVERY == 0: self.caught |= {i for i, row in enumerate(ids[:, self.start:].tolist()) if circle(row)[1] > self.loop}
-        if self.caught:
-            rows = torch.tensor(sorted(self.caught), device=scores.device)
-            scores[rows] = -torch.inf
-            scores[rows, self.end] = 0.
+        if written > self.loop and written % EVERY == 0: self.caught |= {i for i, row in zip(self.rows, ids[:, self.start:].tolist()) if circle(row)[1] > self.loop}
+        stopped = [k for k, i in enumerate(self.rows) if i in self.caught]
         scores = scores.float()
-        self.probabilities.append((scores.max(-1).values - scores.logsumexp(-1)).exp())
+        if stopped:
+            scores[stopped] = -torch.inf
+            scores[stopped, self.end] = 0.
+        self.steps.append((self.rows, (scores.max(-1).values - scores.logsumexp(-1)).exp()))
         return scores
+
+    def keep(self, rows:list, written:int):
+        "From now on only these texts are written, with so many tokens each; a step that was taken too many is forgotten"
+        self.rows, self.steps = rows, self.steps[:written]
+
+    def probabilities(self)->list[list]: # For each text those of its tokens
+        found = [[] for _ in range(self.n)]
+        for rows, step in self.steps:
+            for i, p in zip(rows, step.tolist()): found[i].append(p)
+        return found
+
+# %% ../../nbs/06c_answers.ipynb #8b55d060
+class Thinned(StoppingCriteria):
+    "Stops a batch when half of its texts have ended"
+    def __init__(
+        self,
+        ends, # Tokens that end a text
+    ): self.ends, self.done = torch.tensor(list(ends)), False
+
+    def __call__(self, ids, scores, **kwargs):
+        self.done = torch.isin(ids[:, -1], self.ends.to(ids.device)) | self.done
+        return (2*self.done.sum() >= len(ids)).expand(len(ids))
 
 # %% ../../nbs/06c_answers.ipynb #e1a75573
 def finished(

@@ -18,7 +18,7 @@ from PIL import Image
 from ..core import ConfigError, DataError, SetupError, esc, read_json, write_json
 from ..dataset import Sample
 from .adapter import add_lora, audit as audit_rows, audit_table, count_4bit, has_adapter, load_4bit, load_adapter, save_adapter, save_memory
-from .answers import IGNORE, LOOP, Watch, each_loss, explained, finished, longest_circle, totals
+from .answers import IGNORE, LOOP, Thinned, Watch, each_loss, explained, finished, longest_circle, totals
 from .architectures import ARCHITECTURES
 from .core import Prediction, Recogniser, adapter_base, adapter_config, model_file, model_type
 from .tiny import tiny_parts
@@ -284,19 +284,46 @@ def ends(self:ChatRecogniser)->list[int]:
     return sorted({self.tok.convert_tokens_to_ids(self.end), *([] if own is None else [own] if isinstance(own, int) else own)})
 
 @patch
+def _asked(self:ChatRecogniser, batch:dict)->dict: # What `generate` takes
+    "The questions of a batch, filled up at the left"
+    left = lambda t, fill: _stack([row[:k] for row, k in zip(t.tolist(), batch['prompt'].tolist())], fill, left=True).to(self.device)
+    return dict(input_ids=left(batch['ids'], self.tok.pad_token_id), attention_mask=left(batch['mask'], 0), **{k: left(t, 0) for k, t in batch['types'].items()}, **batch['pixels'])
+
+# %% ../../nbs/06g_chat.ipynb #4dd10496
+@patch
+def _without(self:ChatRecogniser, out, mask:torch.Tensor, keep:list[int])->dict: # What `generate` takes
+    "To go on with some rows of what was written"
+    rows, ids, cache, inner = torch.tensor(keep, device=mask.device), out.sequences, out.past_key_values, self.core.model
+    mask = torch.cat([mask, mask.new_ones(len(ids), ids.shape[1] - mask.shape[1])], 1)
+    cache.batch_select_indices(rows)
+    if getattr(inner, 'rope_deltas', None) is not None: inner.rope_deltas = inner.rope_deltas[rows]
+    return dict(input_ids=ids[rows], attention_mask=mask[rows], past_key_values=cache)
+
+@patch
+def _write(self:ChatRecogniser, given:dict)->list[tuple]: # For each text: tokens, their probabilities, was it caught in a circle?
+    "Write all texts of a batch"
+    (n, start), ends = given['input_ids'].shape, self.ends()
+    most, written, rows = self.habits.max_new_tokens or max(64, self.habits.max_seq_length - start), [[] for _ in range(n)], list(range(n))
+    watch = Watch(n, self.tok.convert_tokens_to_ids(self.end), start, self.habits.loop)
+    while rows:
+        out = self.core.generate(**given, logits_processor=[watch], stopping_criteria=[Thinned(ends)], max_new_tokens=start + most - given['input_ids'].shape[1], eos_token_id=ends, pad_token_id=self.tok.pad_token_id, use_cache=True, return_dict_in_generate=True, **GREEDY)
+        for i, ids in zip(rows, out.sequences[:, start:].tolist()): written[i] = ids
+        steps = out.sequences.shape[1] - start
+        keep = [k for k, i in enumerate(rows) if steps < most and not set(ends) & set(written[i])]
+        rows = [rows[k] for k in keep]
+        watch.keep(rows, steps)
+        if rows: given = self._without(out, given['attention_mask'], keep)
+    return [(ids, p, i in watch.caught) for i, (ids, p) in enumerate(zip(written, watch.probabilities()))]
+
+# %% ../../nbs/06g_chat.ipynb #d201e11a
+@patch
 @torch.no_grad()
 def transcribe(self:ChatRecogniser, batch:dict)->list[Prediction]:
     "What each image says; confidence 0 for a text that was stopped, by `max_new_tokens` or for running in circles"
-    mode, n, ends = self.training, batch['prompt'].tolist(), self.ends()
-    left = lambda t, fill: _stack([row[:k] for row, k in zip(t.tolist(), n)], fill, left=True).to(self.device)
-    watch = Watch(self.tok.convert_tokens_to_ids(self.end), max(n), self.habits.loop)
-    most = self.habits.max_new_tokens or max(64, self.habits.max_seq_length - max(n))
+    mode, ends = self.training, self.ends()
     self.eval()
-    try: ids = self.core.generate(input_ids=left(batch['ids'], self.tok.pad_token_id), attention_mask=left(batch['mask'], 0), **{k: left(t, 0) for k, t in batch['types'].items()}, **batch['pixels'],
-                                  logits_processor=[watch], max_new_tokens=most, eos_token_id=ends, pad_token_id=self.tok.pad_token_id, use_cache=True, **GREEDY)
+    try: return [self._said(*finished(ids, p, ends, caught)) for ids, p, caught in self._write(self._asked(batch))]
     finally: self.train(mode)
-    sure = torch.stack(watch.probabilities, 1).tolist()
-    return [self._said(*finished(written, p, ends, i in watch.caught)) for i, (written, p) in enumerate(zip(ids[:, max(n):].tolist(), sure))]
 
 @patch
 def _said(self:ChatRecogniser, ids:list, scores:tuple, confidence:float)->Prediction:
