@@ -5,7 +5,6 @@
 Measured is what the allocator of PyTorch says: the most that was there at one time in two training steps, and in an evaluation.
 """
 import gc, os, sys, tempfile
-from functools import partial
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')

@@ -6,7 +6,7 @@ The same run, with 1.6 million drawn lines an epoch in its plan, goes on at step
 """
 import argparse, statistics, time
 
-from welllog_ocr.dataset import Sample, shuffled_batches
+from welllog_ocr.dataset import shuffled_batches
 from welllog_ocr.epochs import RunData
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.models.ctc import tiny_ctc

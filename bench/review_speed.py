@@ -8,7 +8,6 @@ start = time.perf_counter()
 from welllog_ocr.inspector import inspect
 imported = time.perf_counter() - start
 from welllog_ocr.core import write_json, write_jsonl
-from welllog_ocr.review import Review
 from welllog_ocr.sources import load_eval
 from welllog_ocr.synth import SynthLines
 

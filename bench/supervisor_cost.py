@@ -7,7 +7,6 @@ In turn, in seconds of the processor, so that a busy machine disturbs little; th
 import argparse, os, statistics, tempfile, time
 from pathlib import Path
 
-import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from welllog_ocr.models.core import load_recogniser

@@ -7,7 +7,6 @@ run in turn, bare and with all of it (a mirror of W&B in offline mode included, 
 """
 import argparse, os, statistics, tempfile, time
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 

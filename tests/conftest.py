@@ -21,11 +21,16 @@ def drawn(tmp_path):
     return tmp_path/'lines'
 
 @pytest.fixture(scope='module')
-def place(tmp_path_factory):
-    "A folder with a tiny model in it, made once"
+def make():
+    "Called with a folder, it puts a tiny line recogniser there; a test file that is about another model has a `make` of its own"
     from runs import make_model
+    return make_model
+
+@pytest.fixture(scope='module')
+def place(make, tmp_path_factory):
+    "A folder with a tiny model in it, made once"
     folder = tmp_path_factory.mktemp('place')
-    make_model(folder)
+    make(folder)
     return folder
 
 @pytest.fixture
@@ -33,6 +38,10 @@ def home(place, tmp_path):
     "A folder of the test's own, with the tiny model"
     shutil.copytree(place/'model', tmp_path/'model')
     return tmp_path
+
+def share(ci, full):
+    "Marks a test that is tried `n` times: `ci` times, and `full` times in a soak"
+    return pytest.mark.parametrize('n', [ci, pytest.param(full, marks=pytest.mark.soak)])
 
 TABLE = []
 

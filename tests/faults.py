@@ -2,7 +2,7 @@
 
 They take the module under test as an argument, so that `test_planted.py` can hand them a module with a bug in it and see them fail.
 """
-import errno, json, os, random, shutil, signal, sys, tempfile, time, weakref
+import errno, json, os, random, shutil, signal, tempfile, time, weakref
 from pathlib import Path
 
 import torch
@@ -173,41 +173,41 @@ def _fresh(m, kept={}):
     shutil.copytree(kept[key], root, dirs_exist_ok=True)
     return root
 
-def bit_flips(m, n=100, seed=0):
-    "One random bit of any file, the manifest too"
+def _spoiled(m, n, seed, spoil):
+    "`spoil` does its damage to a random file of the newest of two checkpoints, and says what it did: the older one is found, and the damaged one set aside"
     rng = random.Random(seed)
     for _ in range(n):
         root = _fresh(m)
-        path = rng.choice(sorted((root/'step-00000020').iterdir()))
+        _falls_back(m, root, spoil(rng, rng.choice(sorted((root/'step-00000020').iterdir()))))
+    return n
+
+def bit_flips(m, n=100, seed=0):
+    "One random bit of any file, the manifest too"
+    def flip(rng, path):
         data = bytearray(path.read_bytes())
         bit = rng.randrange(8*len(data))
         data[bit//8] ^= 1 << bit % 8
         path.write_bytes(data)
-        _falls_back(m, root, f'bit {bit} of {path.name}')
-    return n
+        return f'bit {bit} of {path.name}'
+    return _spoiled(m, n, seed, flip)
 
 def truncations(m, n=60, seed=0):
-    rng = random.Random(seed)
-    for _ in range(n):
-        root = _fresh(m)
-        path = rng.choice(sorted((root/'step-00000020').iterdir()))
+    "A file that ends early, by a byte or by all of them"
+    def cut(rng, path):
         data = path.read_bytes()
         path.write_bytes(data[:rng.choice([0, 1, 7, 8, 9, len(data) - 1, rng.randrange(len(data))])])
-        _falls_back(m, root, f'{path.name} cut')
-    return n
+        return f'{path.name} cut'
+    return _spoiled(m, n, seed, cut)
 
 def swaps(m, n=20, seed=0):
     "A file of another checkpoint, zeros, or nothing in its place"
-    rng = random.Random(seed)
-    for _ in range(n):
-        root = _fresh(m)
-        path = rng.choice(sorted((root/'step-00000020').iterdir()))
+    def swap(rng, path):
         how = rng.choice(['swap', 'zero', 'missing'])
-        if how == 'swap' and path.name != 'manifest.json': path.write_bytes((root/'step-00000010'/path.name).read_bytes())
+        if how == 'swap' and path.name != 'manifest.json': path.write_bytes((path.parents[1]/'step-00000010'/path.name).read_bytes())
         elif how == 'missing': path.unlink()
         else: path.write_bytes(bytes(path.stat().st_size))
-        _falls_back(m, root, f'{path.name} {how}')
-    return n
+        return f'{path.name} {how}'
+    return _spoiled(m, n, seed, swap)
 
 def bad_manifests(m, n=100, seed=0):
     "Manifests that are not what they should be: no crash, and never believed"
@@ -351,7 +351,7 @@ def strangers(m, n=10, seed=0):
         shutil.rmtree(root)
     return n
 
-def links(m, n=5, seed=0):
+def links(m, n=5):
     "Links in place of the folder of checkpoints, a checkpoint, a file of it, the quarantine, what is swept: nothing beyond them is touched"
     def whole(p): return sorted((str(q.relative_to(p)), q.read_bytes() if q.is_file() else None) for q in p.rglob('*'))
     def run(act):

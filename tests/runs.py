@@ -34,6 +34,8 @@ def make_vlm(folder):
 
 KINDS = dict(ctc=(make_model, tiny), lora=(make_vlm, adapted), qlora=(make_vlm, quantised))
 
+def events(run, what): return [e for e in read_jsonl(run/'events.jsonl') if e['event'] == what]
+
 def outcome(run):
     "All that a run left, clocks aside: state, metrics, evaluations, models"
     root = run/'checkpoints'

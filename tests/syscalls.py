@@ -1,6 +1,5 @@
 """Faults inside single system calls: strace attaches to a child and kills it in its nth `fsync`, or makes that call fail"""
 import ctypes, os, shutil, signal, subprocess
-from pathlib import Path
 
 import faults
 

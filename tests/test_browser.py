@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from welllog_ocr.core import read_jsonl, write_json, write_jsonl
+from welllog_ocr.core import write_json, write_jsonl
 from welllog_ocr.review import Review
 
 CHROMIUM = Path('/usr/bin/chromium')

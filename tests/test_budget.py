@@ -1,14 +1,14 @@
 """The budget: a run stops before its cap, wherever the cap falls, and goes on with a higher one"""
-import json, random, threading, time
+import random, threading, time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from runs import in_child, tiny
-from welllog_ocr import checkpoint, cost, train as training
+from runs import tiny
+from welllog_ocr import checkpoint, train as training
 from welllog_ocr.checkpoint import checkpoints, latest_valid, load, state_digest
-from welllog_ocr.core import ConfigError, append_jsonl, read_json, read_jsonl, write_jsonl
-from welllog_ocr.cost import Budget, BudgetReached, Ledger, Price, legs, open_ledger, pod_price, refuse_spent
+from welllog_ocr.core import ConfigError, read_json, read_jsonl, write_jsonl
+from welllog_ocr.cost import Budget, BudgetReached, Ledger, Price, legs, pod_price, refuse_spent
 from welllog_ocr.guests import Guest
 from welllog_ocr.train import train
 
@@ -36,7 +36,7 @@ def fake_time(monkeypatch, clock):
     monkeypatch.setattr(training, 'Budget', lambda *args, **more: Budget(*args, save_s=clock.saving, **more)) # as rehearsed
     monkeypatch.setattr(training, 'open_ledger', lambda folder, rate, cap: (refuse_spent(folder, cap), Ledger(folder, Price(rate), clock=clock))[1])
 
-def hit(home, monkeypatch, name, rng, want=None):
+def hit(home, monkeypatch, name, rng):
     "One run with a cap that falls anywhere: what it cost beyond the cap, in steps; where it stopped; then it goes on to the end"
     step = rng.uniform(.5, 2)
     clock = Clock(step, rng.choice([0, .1, .5, 1])*step, rng.choice([0, .1, 2, 8]))

@@ -19,17 +19,10 @@ def error(status, *args, **kw):
     assert 'Traceback' not in got.stderr
     return got.stderr
 
-@pytest.fixture(scope='module')
-def tiny(tmp_path_factory):
-    from welllog_ocr.models.ctc import tiny_ctc
-    folder = tmp_path_factory.mktemp('models')/'tiny'
-    tiny_ctc(''.join(map(chr, range(32, 127)))).save_pretrained(folder)
-    return folder
-
 @pytest.fixture
-def quick(tiny, drawn, tmp_path):
+def quick(place, drawn, tmp_path):
     "Arguments of a run that takes a second"
-    return ['welllog_ocr.train', '--model_name', tiny, '--data_path', drawn, '--output_dir', tmp_path/'runs', '--max-steps', 4, '--language_texts', 20, '--warmup-steps', 1, '--eval_steps=2', '--experiment_name', 'x']
+    return ['welllog_ocr.train', '--model_name', place/'model', '--data_path', drawn, '--output_dir', tmp_path/'runs', '--max-steps', 4, '--language_texts', 20, '--warmup-steps', 1, '--eval_steps=2', '--experiment_name', 'x']
 
 COMMANDS = ['checkpoint', 'compare', 'confidence', 'deploy', 'doctor', 'evaluate', 'inspector', 'memory', 'merge', 'mirror', 'predict', 'preflight', 'supervisor', 'synth', 'train']
 
@@ -124,15 +117,15 @@ def test_a_model_that_is_none_ends_with_3(quick, drawn, tmp_path):
     assert 'no saved model' in error(3, *quick, '--model_name', tmp_path/'empty')
     assert 'cannot be loaded' in error(3, 'welllog_ocr.evaluate', '--model', 'nobody/nothing', '--data', drawn)
 
-def test_half_a_model_is_refused(tiny, drawn, tmp_path):
+def test_half_a_model_is_refused(place, drawn, tmp_path):
     import shutil
     from safetensors.torch import load_file, save_file
-    shutil.copytree(tiny, tmp_path/'half')
+    shutil.copytree(place/'model', tmp_path/'half')
     weights = load_file(tmp_path/'half'/'model.safetensors')
     weights.pop(next(k for k in weights if 'head.head' in k))
     save_file(weights, tmp_path/'half'/'model.safetensors', metadata={'format': 'pt'})
     assert 'lacks' in error(3, 'welllog_ocr.evaluate', '--model', tmp_path/'half', '--data', drawn)
-    (tmp_path/'half'/'model.safetensors').write_bytes((tiny/'model.safetensors').read_bytes()[:5000])
+    (tmp_path/'half'/'model.safetensors').write_bytes((place/'model'/'model.safetensors').read_bytes()[:5000])
     assert 'cannot be loaded' in error(3, 'welllog_ocr.evaluate', '--model', tmp_path/'half', '--data', drawn)
 
 def test_no_secret_reaches_the_run(quick, tmp_path, monkeypatch):

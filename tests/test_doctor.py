@@ -1,5 +1,5 @@
 """A healthy set gives no alarm; each planted fault is found, with its verdict; nothing of a data set becomes part of the page."""
-import io, json, os, re, shutil, subprocess, sys
+import io, os, re, shutil, subprocess, sys
 from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image, ImageOps
 
 from welllog_ocr.core import read_jsonl, write_jsonl
-from welllog_ocr.sources import load_split
 from welllog_ocr.doctor import KINDS, examine, quick, read_splits
 from welllog_ocr.findings import INFO, LOOK, MUST, Example, Finding, Histogram, Report
 from welllog_ocr.synth import write_folder

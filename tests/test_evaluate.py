@@ -4,20 +4,17 @@ import random
 import numpy as np
 import pytest
 import torch
+from conftest import share
 from hypothesis import given, settings, strategies as st
+from runs import events, tiny
 
-from runs import tiny
 from welllog_ocr.core import read_jsonl
 from welllog_ocr.evaluate import ROW, evaluate, repetition
 from welllog_ocr.figures import changed_lines, comparison, confusion_table, difference, high_loss, interval, kinds_of_error, slices, summarise, worst_first
 from welllog_ocr.metrics import cer, score, wer
-from welllog_ocr.models.ctc import CTCRecogniser, tiny_ctc
+from welllog_ocr.models.ctc import CTCRecogniser
 from welllog_ocr.synth import SynthLines
 from welllog_ocr.train import train
-
-def share(ci, full): return pytest.mark.parametrize('n', [ci, pytest.param(full, marks=pytest.mark.soak)])
-
-def events(run, what): return [e for e in read_jsonl(run/'events.jsonl') if e['event'] == what]
 
 @pytest.fixture(scope='module')
 def read():
@@ -125,7 +122,6 @@ def test_figures_of_any_rows(rows, rnd):
     assert sorted(i for part in slices(rows, 'group').values() for i in part) == list(range(len(rows)))
 
 def test_an_interval_is_wider_where_wells_differ():
-    rng = np.random.default_rng(0)
     alike  = [row(i, 'A'*20, 'B'*2 + 'A'*18, f'{i % 20}', 1.) for i in range(200)]
     differ = [row(i, 'A'*20, 'B'*(4*(i % 20 < 10)) + 'A'*(20 - 4*(i % 20 < 10)), f'{i % 20}', 1.) for i in range(200)]
     assert summarise(alike)['cer'] == summarise(differ)['cer'] == .1

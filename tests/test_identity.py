@@ -34,7 +34,7 @@ def test_every_setting_has_one_class():
 @pytest.mark.parametrize('examples', [60, pytest.param(1000, marks=pytest.mark.soak)])
 def test_changes_of_any_settings_are_seen(examples, reliability, tmp_path):
     old = TrainingConfig()
-    papers = begin(tmp_path, old, [], 'f')
+    begin(tmp_path, old, [], 'f')
     @settings(max_examples=examples, deadline=None, database=None, derandomize=True)
     @given(st.data(), st.lists(st.sampled_from(KEYS), min_size=1, max_size=4, unique=True))
     def run(data, names):

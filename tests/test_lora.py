@@ -5,8 +5,7 @@ import pytest
 import torch
 from conftest import ROOT
 from runs import KINDS, adapted, make_vlm, quantised
-from safetensors.torch import load_file, save_file
-from test_training_faults import ENV, At, Order, share
+from test_training_faults import ENV, At, Order
 
 import welllog_ocr.models.chat as chat
 from welllog_ocr.checkpoint import CheckpointError, load, save, state_digest
@@ -16,14 +15,10 @@ from welllog_ocr.models.core import load_recogniser
 from welllog_ocr.preflight import load_model
 from welllog_ocr.step import Run, capture, frozen_hash
 from welllog_ocr.synth import SynthLines
-from welllog_ocr.train import fit, restore, train
+from welllog_ocr.train import fit, restore
 
 @pytest.fixture(scope='module')
-def vlm(tmp_path_factory):
-    "A folder with a tiny Qwen3-VL"
-    folder = tmp_path_factory.mktemp('vlm')
-    make_vlm(folder)
-    return folder
+def make(): return make_vlm # a tiny Qwen3-VL
 
 def start(folder, kind, **changes):
     cfg = KINDS[kind][1](folder, **changes)
@@ -42,16 +37,16 @@ def test_random_kills(kind, n, reliability):
     reliability(f'SIGKILL at a random time of a training with {kind}, resumed until done', found['kills'], found['kills'], f'{found["bit_equal"]} of {found["runs"]} runs')
 
 @pytest.mark.parametrize('kind, steps', [('qlora', [3]), *(pytest.param(k, range(1, 8), marks=pytest.mark.soak) for k in ('lora', 'qlora'))])
-def test_resume_grid(vlm, tmp_path, kind, steps, reliability):
+def test_resume_grid(place, tmp_path, kind, steps, reliability):
     "From each step on, through the files of a checkpoint, with an evaluation on the way: the evaluation must not change the frozen weights"
-    whole = start(vlm, kind)
+    whole = start(place, kind)
     def judge(run): run.rec.eval(), run.rec.read(run.rec.collate(run.data.eval[:2]))
     whole.guests.append(At(2, judge))
     fit(whole)
     want = whole.guests[0].states
     assert any(t.dtype == torch.uint8 for n, t in want[4].optimizer.items() if n.endswith('|state1')) and any(t.dtype == torch.float32 for n, t in want[4].optimizer.items() if n.endswith('|state1'))
     for step in steps:
-        run = start(vlm, kind)
+        run = start(place, kind)
         s = load(save(tmp_path, want[step], 'run'))
         assert s.part == 'adapter' and state_digest(s) == state_digest(want[step])
         torch.manual_seed(99)
@@ -62,9 +57,9 @@ def test_resume_grid(vlm, tmp_path, kind, steps, reliability):
         assert state_digest(got) == state_digest(end), step
     reliability(f'{kind}: resumed at a step, 8-bit moments and all', len(steps), len(steps), 'yes')
 
-def test_other_devices_sum_the_frozen_weights_alike(vlm):
+def test_other_devices_sum_the_frozen_weights_alike(place):
     "The order of a sum is a matter of the device; of integers it does not matter"
-    a, b = (start(vlm, 'qlora').rec for _ in range(2))
+    a, b = (start(place, 'qlora').rec for _ in range(2))
     layer = next(m for m in b.modules() if type(m).__name__ == 'Linear4bit' and hasattr(m.weight, 'quant_state'))
     assert frozen_hash(a) == frozen_hash(b)
     layer.weight.quant_state.absmax[0] ^= 1 # a scale
@@ -73,19 +68,19 @@ def test_other_devices_sum_the_frozen_weights_alike(vlm):
 
 # --- the adapter in the model is the one that was saved
 
-def test_another_adapter_is_refused(vlm, tmp_path, monkeypatch):
-    a = start(vlm, 'lora')
+def test_another_adapter_is_refused(place, tmp_path, monkeypatch):
+    a = start(place, 'lora')
     s = load(save(tmp_path, capture(a), 'run'))
-    with pytest.raises(CheckpointError, match='it is of another model'): restore(start(vlm, 'lora', r=32), s)
-    with pytest.raises(CheckpointError, match='not the model it was'): restore(start(vlm, 'qlora'), s)
+    with pytest.raises(CheckpointError, match='it is of another model'): restore(start(place, 'lora', r=32), s)
+    with pytest.raises(CheckpointError, match='not the model it was'): restore(start(place, 'qlora'), s)
     swapped = dataclasses.replace(s, model={n: t + 1 for n, t in s.model.items()})
     with pytest.raises(CheckpointError, match='bit by bit'): restore(a, swapped)
-    b = start(vlm, 'lora')
+    b = start(place, 'lora')
     for p in b.rec.trainable().values(): p.data = p.data.bfloat16()
     with pytest.raises(CheckpointError, match='another precision'): restore(b, dataclasses.replace(s, model={n: t + .001 for n, t in s.model.items()}))
 
-def test_files_swapped_between_checkpoints_are_seen(vlm, tmp_path):
-    run = start(vlm, 'lora')
+def test_files_swapped_between_checkpoints_are_seen(place, tmp_path):
+    run = start(place, 'lora')
     fit(run)
     for step in (2, 4): save(tmp_path, run.guests[0].states[step], 'run')
     shutil.copy(tmp_path/'step-00000002'/'adapter.safetensors', tmp_path/'step-00000004'/'adapter.safetensors')
@@ -93,16 +88,16 @@ def test_files_swapped_between_checkpoints_are_seen(vlm, tmp_path):
 
 # --- set-ups that are wrong
 
-def test_a_quantised_tower_is_refused(vlm, monkeypatch):
+def test_a_quantised_tower_is_refused(place, monkeypatch):
     "The name that matches nothing, and the name that is missing"
     row = chat.ARCHITECTURES['qwen3_vl']
     for eye, why in ((('visual',), "called 'model.visual'"), (('model.visual.merger',), None)):
         monkeypatch.setitem(chat.ARCHITECTURES, 'qwen3_vl', dataclasses.replace(row, eye=eye))
         if why:
-            with pytest.raises(SetupError, match=why): load_recogniser(str(vlm/'model'), load_in_4bit=True)
-        else: assert chat.count_4bit(load_recogniser(str(vlm/'model'), load_in_4bit=True).core, row.eye)['model.visual'] > 0 # what the audit shows
+            with pytest.raises(SetupError, match=why): load_recogniser(str(place/'model'), load_in_4bit=True)
+        else: assert chat.count_4bit(load_recogniser(str(place/'model'), load_in_4bit=True).core, row.eye)['model.visual'] > 0 # what the audit shows
     monkeypatch.setitem(chat.ARCHITECTURES, 'qwen3_vl', row)
-    assert chat.count_4bit(load_recogniser(str(vlm/'model'), load_in_4bit=True).core, row.eye)['model.visual'] == 0
+    assert chat.count_4bit(load_recogniser(str(place/'model'), load_in_4bit=True).core, row.eye)['model.visual'] == 0
 
 @pytest.mark.parametrize('arch', [a if a in ('qwen3_vl', 'paddleocr_vl') else pytest.param(a, marks=pytest.mark.soak) for a in chat.ARCHITECTURES]) # the tower of PaddleOCR-VL has layers called q_proj too
 def test_every_architecture(tmp_path, arch):
@@ -124,50 +119,50 @@ def test_every_architecture(tmp_path, arch):
     assert torch.equal(*losses)
     assert '| r=4 |' in rec.audit()
 
-def test_transformers_that_ignores_the_list_is_found_out(vlm, monkeypatch):
+def test_transformers_that_ignores_the_list_is_found_out(place, monkeypatch):
     "The list is right, and what is loaded is not: the layers are counted, whoever is to blame"
     import transformers.integrations.bitsandbytes as integration
     monkeypatch.setattr(integration, 'should_convert_module', lambda name, patterns: name != 'lm_head')
-    with pytest.raises(SetupError, match='linear layers of model.visual are in 4 bits'): load_recogniser(str(vlm/'model'), load_in_4bit=True)
+    with pytest.raises(SetupError, match='linear layers of model.visual are in 4 bits'): load_recogniser(str(place/'model'), load_in_4bit=True)
 
 @pytest.mark.parametrize('changes, error, why', [
     (dict(r=8), ConfigError, 'has r=64'), (dict(lora_alpha=32), ConfigError, 'has lora_alpha=16'), (dict(target_modules='q_proj'), ConfigError, 'its modules already'), (dict(r=0, load_in_4bit=False), ConfigError, 'r=0 asks for none'),
     (dict(target_modules='qq_proj'), ConfigError, "did you mean 'q_proj'"), (dict(target_modules='qkv'), ConfigError, 'only layers of model.visual')])
-def test_settings_that_do_not_fit_the_adapter(vlm, tmp_path, changes, error, why):
-    name = vlm/'model'
+def test_settings_that_do_not_fit_the_adapter(place, tmp_path, changes, error, why):
+    name = place/'model'
     if 'proj' not in why and 'visual' not in why: load_recogniser(str(name), r=64).save_pretrained(name := tmp_path/'adapter')
-    with pytest.raises(error, match=why): load_model(adapted(vlm, model_name=str(name), output_dir=str(tmp_path/'runs'), **changes))
+    with pytest.raises(error, match=why): load_model(adapted(place, model_name=str(name), output_dir=str(tmp_path/'runs'), **changes))
 
-def test_an_adapter_is_trained_on_and_stays_one(vlm, tmp_path):
-    first = load_recogniser(str(vlm/'model'), r=64)
+def test_an_adapter_is_trained_on_and_stays_one(place, tmp_path):
+    first = load_recogniser(str(place/'model'), r=64)
     for p in first.trainable().values(): torch.nn.init.normal_(p, std=.1)
     first.save_pretrained(tmp_path/'adapter')
-    rec = load_model(adapted(vlm, model_name=str(tmp_path/'adapter')))
+    rec = load_model(adapted(place, model_name=str(tmp_path/'adapter')))
     assert {n: tuple(p.shape) for n, p in rec.trainable().items()} == {n: tuple(p.shape) for n, p in first.trainable().items()}
     assert all(torch.equal(p, rec.trainable()[n]) for n, p in first.trainable().items())
     rec.save_pretrained(tmp_path/'again')
-    assert read_json(tmp_path/'again'/'adapter_config.json')['base_model_name_or_path'] == str(vlm/'model')
+    assert read_json(tmp_path/'again'/'adapter_config.json')['base_model_name_or_path'] == str(place/'model')
 
-def test_bitsandbytes_is_an_extra(vlm, monkeypatch):
+def test_bitsandbytes_is_an_extra(place, monkeypatch):
     monkeypatch.setitem(sys.modules, 'bitsandbytes', None)
     import welllog_ocr.models.adapter as adapter
     adapter.check_4bit.cache_clear(), adapter.adamw_8bit.cache_clear()
     try:
-        with pytest.raises(SetupError, match=r'welllog_ocr\[qlora\]'): load_recogniser(str(vlm/'model'), load_in_4bit=True)
+        with pytest.raises(SetupError, match=r'welllog_ocr\[qlora\]'): load_recogniser(str(place/'model'), load_in_4bit=True)
         with pytest.raises(SetupError, match=r'welllog_ocr\[qlora\]'): adapter.adamw_8bit(torch.device('cpu'))
     finally: adapter.check_4bit.cache_clear(), adapter.adamw_8bit.cache_clear()
 
 # --- what others load
 
 @pytest.mark.parametrize('four', [False, True])
-def test_plain_peft_and_transformers_load_it(vlm, tmp_path, four):
+def test_plain_peft_and_transformers_load_it(place, tmp_path, four):
     from peft import PeftModel
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from welllog_ocr.merge import merge
-    rec = load_recogniser(str(vlm/'model'), r=8, load_in_4bit=four)
+    rec = load_recogniser(str(place/'model'), r=8, load_in_4bit=four)
     for p in rec.trainable().values(): torch.nn.init.normal_(p, std=.1)
     rec.save_pretrained(tmp_path/'final')
-    batch = rec.collate(run_data(adapted(vlm, output_dir=str(tmp_path)), rec).eval[:2])
+    batch = rec.collate(run_data(adapted(place, output_dir=str(tmp_path)), rec).eval[:2])
     def logits(model):
         with torch.no_grad(): return model(input_ids=batch['ids'], attention_mask=batch['mask'], **batch['types'], **batch['pixels']).logits.float()
     want = logits(rec.core)
@@ -175,24 +170,24 @@ def test_plain_peft_and_transformers_load_it(vlm, tmp_path, four):
     assert again.in_4bit == four and torch.equal(logits(again.core), want)
     assert AutoProcessor.from_pretrained(tmp_path/'final').apply_chat_template([dict(role='user', content=[dict(type='text', text='x')])]) # with its template
     full = load_recogniser(str(tmp_path/'final'), load_in_4bit=False)
-    plain = PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained(vlm/'model'), tmp_path/'final')
+    plain = PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained(place/'model'), tmp_path/'final')
     by_transformers = AutoModelForImageTextToText.from_pretrained(tmp_path/'final')
     for model in (plain, by_transformers): assert torch.equal(logits(model.eval()), logits(full.core))
     merged = AutoModelForImageTextToText.from_pretrained(merge(tmp_path/'final', tmp_path/'merged'))
     assert torch.allclose(logits(merged.eval()), logits(full.core), atol=1e-4) and not load_recogniser(str(tmp_path/'merged')).in_4bit
 
-def test_a_base_that_is_gone(vlm, tmp_path):
-    shutil.copytree(vlm/'model', tmp_path/'base')
+def test_a_base_that_is_gone(place, tmp_path):
+    shutil.copytree(place/'model', tmp_path/'base')
     load_recogniser(str(tmp_path/'base'), r=8).save_pretrained(tmp_path/'final')
     shutil.rmtree(tmp_path/'base')
     with pytest.raises(SetupError, match='which is not there; put that folder back'): load_recogniser(str(tmp_path/'final'))
 
-def test_the_command_of_the_recipe(vlm, tmp_path):
+def test_the_command_of_the_recipe(place, tmp_path):
     "From preflight to the final adapter: the recipe, made small"
     recipe, small = ROOT/'configs'/'experiments'/'qwen3_qlora_r16.py', dict(synth_kind='line', synth_lines=8, synth_eval_lines=2, max_steps=2, eval_steps=2, save_steps=2, warmup_steps=1, min_pixels=1024, max_pixels=16384,
                                                                             max_new_tokens=4, gradient_accumulation_steps=2, output_dir=tmp_path/'runs', experiment_name='q')
-    if not recipe.exists(): write_json(recipe := tmp_path/'recipe.json', dataclasses.asdict(quantised(vlm, preflight=True)))
-    got = subprocess.run([sys.executable, '-m', 'welllog_ocr.train', '--config', recipe, '--model_name', vlm/'model', *(str(w) for k, v in small.items() for w in (f'--{k}', v))], capture_output=True, text=True, env=ENV)
+    if not recipe.exists(): write_json(recipe := tmp_path/'recipe.json', dataclasses.asdict(quantised(place, preflight=True)))
+    got = subprocess.run([sys.executable, '-m', 'welllog_ocr.train', '--config', recipe, '--model_name', place/'model', *(str(w) for k, v in small.items() for w in (f'--{k}', v))], capture_output=True, text=True, env=ENV)
     assert got.returncode == 0, got.stderr[-3000:]
     run = tmp_path/'runs'/'q'
     assert sorted(p.name for p in (run/'checkpoints'/'step-00000002').iterdir()) == ['adapter.safetensors', 'manifest.json', 'optimizer.safetensors', 'state.json']

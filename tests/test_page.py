@@ -3,7 +3,7 @@ import re
 
 import numpy as np
 import pytest
-from hostile import HOSTILE, TAGS, foreign
+from hostile import HOSTILE, foreign
 from PIL import Image
 
 from welllog_ocr.inspector import Opened, _list_row, _look, summary

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT
-from runs import ALL, outcome, tiny
+from runs import outcome, tiny
 
 import welllog_ocr.preflight as module
 from welllog_ocr.checkpoint import cpu_copy
-from welllog_ocr.core import ConfigError, DataError, SetupError, read_jsonl, write_jsonl
-from welllog_ocr.preflight import FAILURE, OK, PASS_ON, WARNING, PreflightError, check_output, check_room, check_sigterm, check_volume, look, preflight, same_run
+from welllog_ocr.core import ConfigError, SetupError, read_jsonl, write_jsonl
+from welllog_ocr.preflight import FAILURE, OK, PASS_ON, WARNING, PreflightError, check_output, check_room, check_sigterm, check_volume, look, preflight
 from welllog_ocr.train import train
 
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'HF_HUB_OFFLINE': '1', 'PYTHONPATH': str(ROOT)}

@@ -1,5 +1,5 @@
 """Launch, watch and stop in a real kernel and a real JupyterLab: kernels are killed, browsers reloaded, notebooks reopened, and the run goes on."""
-import json, os, re, shutil, signal, socket, subprocess, sys, time, urllib.request
+import json, os, re, signal, socket, subprocess, sys, time, urllib.request
 from pathlib import Path
 
 import pytest

@@ -1,5 +1,5 @@
 """TrOCR and Donut through the whole loop, on tiny models"""
-import json, shutil
+import json
 from dataclasses import replace
 
 import pytest
@@ -17,15 +17,7 @@ from welllog_ocr.synth import SynthLines
 from welllog_ocr.train import train
 
 @pytest.fixture(scope='module', params=['trocr', 'donut'])
-def made(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(request.param)
-    tiny_seq2seq(request.param).save_pretrained(folder/'model')
-    return folder
-
-@pytest.fixture
-def home(made, tmp_path):
-    shutil.copytree(made/'model', tmp_path/'model')
-    return tmp_path
+def make(request): return lambda folder: tiny_seq2seq(request.param).save_pretrained(folder/'model')
 
 class Leave(Guest):
     def after_step(self, run):
@@ -50,8 +42,8 @@ def test_preflight_asks_all(home):
     assert not found.failures and found.rehearsal, str(found)
     assert 'no adapter' in str(preflight(config(home, r=8)).failures[0])
 
-def test_a_loss_does_not_depend_on_the_batch(made):
-    rec, samples = load_recogniser(str(made/'model'), extra_characters='°½'), [s for s in SynthLines(12, 'batch')]
+def test_a_loss_does_not_depend_on_the_batch(place):
+    rec, samples = load_recogniser(str(place/'model'), extra_characters='°½'), [s for s in SynthLines(12, 'batch')]
     samples = [s for s in samples if not rec.refuses(s)]
     assert len(samples) > 8
     with torch.no_grad():
@@ -61,8 +53,8 @@ def test_a_loss_does_not_depend_on_the_batch(made):
     assert torch.allclose(together, alone, atol=1e-3)
     assert [p.text for p in rec.transcribe(rec.collate(samples))] == [rec.transcribe(rec.collate([s]))[0].text for s in samples]
 
-def test_the_loss_of_each_token(made):
-    rec = load_recogniser(str(made/'model'), extra_characters='°½')
+def test_the_loss_of_each_token(place):
+    rec = load_recogniser(str(place/'model'), extra_characters='°½')
     rec.limit = 3
     sample = next(s for s in SynthLines(12, 'batch') if not rec.refuses(s))
     samples = [replace(sample, text=t) for t in ('KB 912', 'A ½ B°', '8"', '9'*500)]
@@ -72,10 +64,10 @@ def test_the_loss_of_each_token(made):
     assert [''.join(p.pieces) for p in preds[:3]] == [s.text for s in samples[:3]] and {p.pieces[-1] for p in preds[:3]} == {''}
     assert sums[3].isinf() and preds[3].losses == preds[3].pieces == () # it is refused, so that nothing is known of its tokens
 
-def test_checkpointing_gives_the_same_gradients(made):
+def test_checkpointing_gives_the_same_gradients(place):
     grads = []
     for keep in (False, True):
-        rec = load_recogniser(str(made/'model'), gradient_checkpointing=keep).train()
+        rec = load_recogniser(str(place/'model'), gradient_checkpointing=keep).train()
         rec.losses(rec.collate([s for s in SynthLines(8, 'batch') if not rec.refuses(s)][:2]))[0].sum().backward()
         grads.append({n: p.grad for n, p in rec.trainable().items() if p.grad is not None})
     assert grads[0].keys() == grads[1].keys() and all(torch.equal(grads[0][n], grads[1][n]) for n in grads[0])

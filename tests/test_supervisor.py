@@ -1,5 +1,5 @@
 """The supervisor: what it does about each way in which a training can end, with trainings that are none; and once with a real one."""
-import json, os, shutil, signal, subprocess, sys, threading, time
+import os, signal, subprocess, sys, threading, time
 from pathlib import Path
 
 import pytest

@@ -1,27 +1,23 @@
 """Trainings under fire: killed, stopped, short of memory, with numbers that are none, with workers that die. CI runs a share; `pytest -m soak` the full figures."""
-import ctypes, json, math, os, random, shutil, signal, subprocess, sys, threading, time
+import json, math, os, random, shutil, signal, subprocess, sys, time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
-from runs import ALL, import_ahead, in_child, outcome, tiny
+from conftest import ROOT, share
+from runs import ALL, events, outcome, tiny
 
 import welllog_ocr.train as training
 from welllog_ocr.checkpoint import CheckpointError, checkpoints, load, rng_state, set_rng_state, state_digest
-from welllog_ocr.core import ConfigError, DataError, SetupError, read_jsonl, write_jsonl
+from welllog_ocr.core import DataError, SetupError, read_jsonl, write_jsonl
 from welllog_ocr.epochs import run_data
-from welllog_ocr.guests import Guest, Spikes, _is_model, Save
+from welllog_ocr.guests import Guest, Spikes, _is_model
 from welllog_ocr.models.ctc import tiny_ctc
 from welllog_ocr.step import Run, capture
 from welllog_ocr.train import Diverged, fit, restore, train
 
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'HF_HUB_OFFLINE': '1', 'PYTHONPATH': str(ROOT)}
-
-def share(ci, full): return pytest.mark.parametrize('n', [ci, pytest.param(full, marks=pytest.mark.soak)])
-
-def events(run, what): return [e for e in read_jsonl(run/'events.jsonl') if e['event'] == what]
 
 class At(Guest):
     "Does something after one step"
@@ -92,11 +88,14 @@ def test_the_same_crash_three_times_is_the_end(home):
 
 # --- resume
 
-def runner(home, accumulate, **changes):
+def runner(home, accumulate, total=24, **changes):
+    "A run that is planned for 24 steps, and takes `total` of them"
     c = tiny(home, gradient_accumulation_steps=accumulate, per_device_train_batch_size=4//accumulate, max_steps=24, synth_lines=32, **changes)
     c.run_dir.mkdir(parents=True, exist_ok=True)
     rec = tiny_ctc(ALL)
-    return Run(c, rec, run_data(c, rec), [Order()])
+    run = Run(c, rec, run_data(c, rec), [Order()])
+    run.total = total
+    return run
 
 class Order(Guest):
     "Keeps the state after each step, and which samples it saw"
@@ -285,12 +284,10 @@ def test_out_of_memory_at_any_step(home, monkeypatch, n, reliability):
 @share(2, 30)
 def test_out_of_memory_in_the_middle_of_a_step(home, n, reliability):
     "In the forward or the backward pass of the second part, when gradients of the first are there already"
-    whole = runner(home, 2)
-    whole.total = 8
+    whole = runner(home, 2, total=8)
     fit(whole)
     for i in range(n):
-        run, at, calls = runner(home, 2), 1 + i % 8, []
-        run.total = 8
+        run, at, calls = runner(home, 2, total=8), 1 + i % 8, []
         def fails(real):
             def call(*args, **kw):
                 if run.step + 1 == at and run.split == 1:
@@ -333,10 +330,9 @@ def test_numbers_that_stay_bad_end_the_run_and_are_never_best(home, monkeypatch)
 
 @share(5, 50)
 def test_a_loss_that_is_no_number(home, monkeypatch, n, reliability):
-    real = Run.__init__
     for i in range(n):
         run = runner(home, 1)
-        bad, losses = 1 + i*5 % 24, run.rec.losses
+        bad = 1 + i*5 % 24
         class Poison(torch.nn.Module):
             def __init__(self, rec): super().__init__(); self.rec = rec
             def forward(self, batch):
@@ -366,13 +362,12 @@ def test_loss_spikes_are_found_and_calm_runs_are_not_accused(home, reliability):
 
 @share(2, 50)
 def test_workers_that_die(home, n, reliability):
-    whole = runner(home, 1)
-    whole.total = 10
+    whole = runner(home, 1, total=10)
     fit(whole)
     for i in range(n):
         flag = home/f'died{i}'
-        run = runner(home, 1, dataloader_num_workers=1 + i % 2)
-        run.total, real = 10, run.batches
+        run = runner(home, 1, total=10, dataloader_num_workers=1 + i % 2)
+        real = run.batches
         def batches(epoch, k=i*5, how=i % 3):
             samples, plan = real(epoch)
             k %= len(samples) # an epoch may have a line less
@@ -398,20 +393,18 @@ def test_a_worker_that_dies_while_it_hands_over(home, monkeypatch, error):
         if left: raise left.pop()
         return got
     monkeypatch.setattr(loader, '_next', next_)
-    run, whole = runner(home, 1, dataloader_num_workers=1), runner(home, 1)
-    run.total = whole.total = 4
+    run, whole = runner(home, 1, total=4, dataloader_num_workers=1), runner(home, 1, total=4)
     fit(run), fit(whole)
     assert not left and run.guests[0].losses == whole.guests[0].losses
 
 @share(2, 20)
 def test_a_volume_that_blinks(home, n, reliability):
     "An image cannot be read once or twice, and then it can: nothing is lost and nothing is different"
-    whole = runner(home, 1)
-    whole.total = 8
+    whole = runner(home, 1, total=8)
     fit(whole)
     for i in range(n):
-        run, tries = runner(home, 1), []
-        run.total, real = 8, run.batches
+        run, tries = runner(home, 1, total=8), []
+        real = run.batches
         def batches(epoch, k=None):
             samples, plan = real(epoch)
             k = plan[i % 8][0]

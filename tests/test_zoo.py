@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageOps, PngImagePlugin
+from PIL import Image, ImageDraw, ImageOps
 
 from conftest import ROOT
 
@@ -19,7 +19,7 @@ def saved(fmt:str, img=BASE, **kw)->bytes:
     img.save(f, fmt, **kw)
     return f.getvalue()
 
-def exif(turn:int, n:int=0)->bytes:
+def exif(turn:int)->bytes:
     e = Image.Exif()
     e[0x0112] = turn
     return e.tobytes()
@@ -194,7 +194,7 @@ def test_a_region_is_a_part_of_the_whole(zoo, name):
 
 @pytest.mark.parametrize('way', ['TIFF in tiles', 'tall PNG', 'tall JPEG'])
 def test_what_only_libvips_can_cut(tmp_path, way):
-    from welllog_ocr.scan import read_image, read_region
+    from welllog_ocr.scan import read_region
     strip = np.asarray(BASE.resize((1700, 500)))
     tall  = np.tile(strip, (80, 1))
     path  = tmp_path/'tall'

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ARGS', 'DISK', 'FORMAT', 'MANIFEST', 'PARTS', 'WEIGHTS', 'STALE', 'CheckpointError', 'Snapshot', 'cpu_copy',
-           'state_digest', 'rng_state', 'set_rng_state', 'Disk', 'verify', 'read_manifest', 'FutureFormat',
+           'state_digest', 'rng_state', 'set_rng_state', 'Disk', 'read_manifest', 'FutureFormat', 'verify',
            'step_folder', 'save', 'load', 'weights_sum', 'checkpoints', 'set_aside', 'latest_valid', 'to_keep', 'prune',
            'sweep', 'Saver', 'save_now', 'own', 'overview', 'main']
 
@@ -23,7 +23,7 @@ def _arguments(argv=None):
 ARGS = _arguments() if is_command(globals()) else None # before torch is imported, so that --help answers at once
 
 # %% ../nbs/07_checkpoint.ipynb #cbcc7b83
-import hashlib, json, math, os, random, re, secrets, shutil, socket, threading, time
+import hashlib, json, math, os, random, re, secrets, socket, threading, time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -132,27 +132,6 @@ def _manifest(run_id:str, s:Snapshot, files:dict)->bytes:
     return _canonical(dict(body, digest=stable_hash(body)))
 
 # %% ../nbs/07_checkpoint.ipynb #49fcbaec
-_STEP = re.compile(r'step-(\d{8,})')
-
-def verify(
-    folder:Path,      # A checkpoint
-    run_id:str='',    # Must be the manifest's; '' takes any
-    whole:bool=True,  # Hash the files too; else sizes alone
-)->dict: # The manifest
-    "Check a checkpoint. Raises `CheckpointError` saying what is wrong with it"
-    manifest = read_manifest(folder)
-    if (m := _STEP.fullmatch(Path(folder).name)) and int(m[1]) != manifest['step']:
-        raise CheckpointError(f'{folder.name}: holds step {manifest["step"]}, so it was renamed or is a copy; give it the name step-{manifest["step"]:08}')
-    if run_id and manifest['run_id'] != run_id: raise CheckpointError(f'{folder.name}: belongs to run {manifest["run_id"]}, not to {run_id}')
-    for name, want in manifest['files'].items():
-        path = folder/name
-        if path.is_symlink() or not path.is_file(): raise CheckpointError(f'{folder.name}: {name} is missing')
-        if path.stat().st_size != want['size']: raise CheckpointError(f'{folder.name}: {name} has {path.stat().st_size} bytes, and {want["size"]} were written')
-        if whole:
-            with open(path, 'rb') as f: found = hashlib.file_digest(f, 'sha256').hexdigest()
-            if found != want['sha256']: raise CheckpointError(f'{folder.name}: {name} is not what was written (its SHA-256 differs)')
-    return manifest
-
 def read_manifest(
     folder:Path,
 )->dict:
@@ -180,6 +159,28 @@ def _complete(m:dict)->bool:
     return all(type(m.get(k)) is kind for k, kind in kinds.items()) and PARTS <= m['files'].keys() and len(_weights(m)) == 1 and all(plain(*f) for f in m['files'].items())
 
 class FutureFormat(CheckpointError): "Written by a later version: not bad, only unreadable here"
+
+# %% ../nbs/07_checkpoint.ipynb #275ab8f1
+_STEP = re.compile(r'step-(\d{8,})')
+
+def verify(
+    folder:Path,      # A checkpoint
+    run_id:str='',    # Must be the manifest's; '' takes any
+    whole:bool=True,  # Hash the files too; else sizes alone
+)->dict: # The manifest
+    "Check a checkpoint. Raises `CheckpointError` saying what is wrong with it"
+    manifest = read_manifest(folder)
+    if (m := _STEP.fullmatch(Path(folder).name)) and int(m[1]) != manifest['step']:
+        raise CheckpointError(f'{folder.name}: holds step {manifest["step"]}, so it was renamed or is a copy; give it the name step-{manifest["step"]:08}')
+    if run_id and manifest['run_id'] != run_id: raise CheckpointError(f'{folder.name}: belongs to run {manifest["run_id"]}, not to {run_id}')
+    for name, want in manifest['files'].items():
+        path = folder/name
+        if path.is_symlink() or not path.is_file(): raise CheckpointError(f'{folder.name}: {name} is missing')
+        if path.stat().st_size != want['size']: raise CheckpointError(f'{folder.name}: {name} has {path.stat().st_size} bytes, and {want["size"]} were written')
+        if whole:
+            with open(path, 'rb') as f: found = hashlib.file_digest(f, 'sha256').hexdigest()
+            if found != want['sha256']: raise CheckpointError(f'{folder.name}: {name} is not what was written (its SHA-256 differs)')
+    return manifest
 
 # %% ../nbs/07_checkpoint.ipynb #603bfee4
 def step_folder(root:Path, step:int)->Path: return root/f'step-{step:08}'
@@ -255,6 +256,7 @@ def _no_link(folder:Path)->Path:
     if folder.is_symlink(): raise SetupError(f'{folder} is a link, so checkpoints would be written, moved and deleted somewhere else; put a folder in its place')
     return folder
 
+# %% ../nbs/07_checkpoint.ipynb #fba3c8b8
 def set_aside(root:Path, folder:Path, why:str, disk:Disk=DISK)->Path:
     "Move a bad checkpoint to `quarantine/`, with the reason beside it"
     place = _no_link(root/'quarantine')

@@ -32,8 +32,8 @@ from pathlib import Path
 from fastcore.basics import patch
 
 from .config import TrainingConfig
-from .core import ConfigError, DataError, did_you_mean, esc, esc_md, first_few, read_json, read_jsonl, redact, run_command, stable_hash, visible, writable_dir, write_atomic
-from .difference import PARTS, Difference, chars, figure_text, gain, paired, parts, rate
+from .core import ConfigError, DataError, did_you_mean, esc, esc_md, read_json, read_jsonl, redact, run_command, stable_hash, visible, writable_dir, write_atomic
+from .difference import Difference, chars, figure_text, gain, paired, parts, rate
 from .identity import data_changes
 from .metrics import align, cer
 

@@ -14,7 +14,6 @@ from typing import Callable, NamedTuple
 from PIL import Image
 
 from .core import DataError, first_few, rng_for, stable_hash
-from .scan import MAX_PIXELS, read_image
 
 # %% ../nbs/03_dataset.ipynb #62853692
 @dataclass(frozen=True)

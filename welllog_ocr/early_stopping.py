@@ -9,6 +9,8 @@ __all__ = ['EarlyStopping', 'LossThreshold', 'trainer_callback']
 import math
 from dataclasses import asdict, dataclass, field
 
+from fastcore.basics import patch
+
 from .core import ConfigError
 
 # %% ../nbs/09_early_stopping.ipynb #7f3f8c79
@@ -43,21 +45,24 @@ class EarlyStopping:
         self.why = self._reason() if self.evals >= self.min_evals else ''
         return bool(self.why)
 
-    def _better(self, value):
-        if value is None or not math.isfinite(value): return False
-        if self.best is None: return True
-        gain = self.best - value if self.mode == 'min' else value - self.best
-        return gain > self.min_delta
-
-    def _reason(self):
-        if self.patience and self.bad >= self.patience: return f'no improvement by more than {self.min_delta:g} in {self.bad} evaluations (best {self.best})'
-        flat = self.plateau and len(self.recent) == self.plateau and all(v is not None and math.isfinite(v) for v in self.recent)
-        if flat and max(self.recent) - min(self.recent) <= self.min_delta: return f'the last {self.plateau} evaluations lie within {self.min_delta:g}'
-        return ''
-
     def state_dict(self)->dict: return dict(asdict(self), recent=list(self.recent))
     def load_state_dict(self, state:dict):
         for name in ('best', 'bad', 'evals', 'recent', 'why'): setattr(self, name, state[name])
+
+# %% ../nbs/09_early_stopping.ipynb #1d0a422f
+@patch
+def _better(self:EarlyStopping, value):
+    if value is None or not math.isfinite(value): return False
+    if self.best is None: return True
+    gain = self.best - value if self.mode == 'min' else value - self.best
+    return gain > self.min_delta
+
+@patch
+def _reason(self:EarlyStopping):
+    if self.patience and self.bad >= self.patience: return f'no improvement by more than {self.min_delta:g} in {self.bad} evaluations (best {self.best})'
+    flat = self.plateau and len(self.recent) == self.plateau and all(v is not None and math.isfinite(v) for v in self.recent)
+    if flat and max(self.recent) - min(self.recent) <= self.min_delta: return f'the last {self.plateau} evaluations lie within {self.min_delta:g}'
+    return ''
 
 # %% ../nbs/09_early_stopping.ipynb #28df38a8
 @dataclass

@@ -33,10 +33,10 @@ import torch
 
 from .core import ConfigError, DataError, read_jsonl, run_command, writable_dir, write_atomic, write_json, write_jsonl
 from .dataset import of_kind, skip_report, sorted_batches
-from .figures import changed_lines, comparison, confusion_table, same_samples, slices, summarise, verdict
+from .figures import comparison, confusion_table, same_samples, slices, summarise
 from .metrics import cer, normalise, wer
 from .loader import batches
-from .models.core import EMBEDDED, Prediction, Recogniser, autocast, default_device, is_out_of_memory, load_recogniser, release_memory, to_device
+from .models.core import Prediction, Recogniser, autocast, default_device, is_out_of_memory, load_recogniser, release_memory, to_device
 from .sources import load_eval
 
 # %% ../nbs/08_evaluate.ipynb #4677421c

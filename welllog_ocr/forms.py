@@ -101,7 +101,7 @@ def old_band(sh:Sheet, w:Well, x0, y0, x1, y1):
 # %% ../nbs/04f_forms.ipynb #66d9706c
 def _diamond(sh:Sheet, x0, y0, x1, y1, text:str, face):
     "A trade mark: a name in a lozenge"
-    y, low, h = (y0 + y1)/2, y1 - (y1 - y0)*.3, y1 - y0
+    y, h = (y0 + y1)/2, y1 - y0
     points = [(x0, y), ((x0 + x1)/2, y0), (x1, y), ((x0 + x1)/2, y1), (x0, y)]
     sh.put(Mark('lozenge', tuple(round(v*sh.k) for v in (x0, y0, x1, y1)), (), True))
     curve(sh, points, 4)
@@ -175,7 +175,7 @@ def paper(sh:Sheet, w:Well, box:tuple, low:float):
         sh.line(place_text(sh, w.api[3:] + str(integer(r, 10, 99)), x1 - 180, y1 + 130, 17, face_for('', ('typewriter',), r), 'printed', 1., .1, align=.5), kind='extra')
 
 # %% ../nbs/04f_forms.ipynb #95bff165
-def _names(sh:Sheet, w:Well, old:bool)->list:
+def _names(w:Well, old:bool)->list:
     "The spine repeats these"
     return [('COUNTY', w.county), ('FIELD or' if old else 'FIELD', w.field), ('LOCATION', w.where[0]), ('WELL', w.name), ('COMPANY', w.company)]
 
@@ -196,7 +196,7 @@ def _remarks(sh:Sheet, x0, y, x1, size)->float:
 def api_heading(sh:Sheet, w:Well, h:Habit, x0, y, x1)->tuple: # (lower end, empty part)
     "The standard heading of API RP 31, from about 1960"
     r, L = sh.r, sh.look
-    top, big, small = y, r.uniform(17, 23), r.uniform(12, 16)
+    big, small = r.uniform(17, 23), r.uniform(12, 16)
     title_band(sh, w, x0, y, x1, y + (band := r.uniform(150, 260)))
     y += band + r.uniform(0, 20)
     left, step = x0 + r.uniform(150, 220), r.uniform(2.3, 3.2)*big
@@ -206,9 +206,9 @@ def api_heading(sh:Sheet, w:Well, h:Habit, x0, y, x1)->tuple: # (lower end, empt
     pairs(sh, [('CNTY', 'COUNTY', w.county), ('STAT', 'STATE', pick(r, (w.state, w.state, w.abbreviation)))], left + 12, y1, x1 - 12, big, (.56, .44))
     y1, sh.dark = (max(y1 + step*.4, y + step*4.6) if sh.dark else y1 + step*.4), False
     bar(sh, left, y1, x1, y1, L.thick)
-    y2, split = _location_box(sh, w, left, y1, x1, small, step)
+    y2, split = _location_box(sh, w, left, y1, x1, small)
     frame(sh, left, y, x1, y2, L.thick); frame(sh, x0, y, left, y2, L.thick); bar(sh, split, y1, split, y2, L.thick)
-    spine(sh, _names(sh, w, False), x0 + 6, y, left - 4, y2, 1)
+    spine(sh, _names(w, False), x0 + 6, y, left - 4, y2, 1)
     y3 = datum_box(sh, w, h, x0, y2 + r.uniform(0, 12), x1, small*2.2, small)
     columns = max(len(w.runs), pick(r, (1, 2, 2, 3, 4, 4)))
     y4 = run_table(sh, w, h, rows_of(API_ROWS, r), x0, y3 + r.uniform(4, 16), x1, small*r.uniform(1.9, 2.4), columns, small)
@@ -216,7 +216,7 @@ def api_heading(sh:Sheet, w:Well, h:Habit, x0, y, x1)->tuple: # (lower end, empt
     split = x0 + (x1 - x0)*.5 if columns > len(w.runs) else x0
     return y5, (max(split, x1 - 420), y3 + 60, x1 - 20, y4 - 60)
 
-def _location_box(sh:Sheet, w:Well, x0, y, x1, size, step)->tuple: # (lower end, where it is split)
+def _location_box(sh:Sheet, w:Well, x0, y, x1, size)->tuple: # (lower end, where it is split)
     "Location and other services"
     r, split = sh.r, x0 + (x1 - x0)*float(sh.r.uniform(.6, .75))
     api = [('API', pick(r, ('API SERIAL NO.', 'API No.', 'API Number')), w.api)] if w.year > 1966 and r.random() < .7 else []
@@ -238,9 +238,9 @@ def old_heading(sh:Sheet, w:Well, h:Habit, x0, y, x1)->tuple:
     left, right, step = x0 + r.uniform(150, 210), x1 - r.uniform(290, 360), r.uniform(2.1, 2.8)*big
     y1 = info_lines(sh, [('COMP', 'COMPANY', w.company, 2), ('WELL', 'WELL', w.name, pick(r, (1, 2))), ('FLD', 'FIELD', w.field, 1), ('LOC', 'LOCATION', w.where[-1], pick(r, (1, 2))), ('CNTY', 'COUNTY', w.county, 1), ('STAT', 'STATE', w.state, 1)],
                     left + 12, y + step*.8, right - 12, step, big)
-    y1 = max(y1 - step*.4, _side_box(sh, w, h, right, y, x1, small, y1 - step*.4))
+    y1 = max(y1 - step*.4, _side_box(sh, w, right, y, x1, small, y1 - step*.4))
     frame(sh, left, y, right, y1, L.thick); frame(sh, x0, y, x1, y1, L.thick)
-    spine(sh, _names(sh, w, True), x0 + 6, y, left - 4, y1, pick(r, (1, 1, 3)))
+    spine(sh, _names(w, True), x0 + 6, y, left - 4, y1, pick(r, (1, 1, 3)))
     base = y1 + small*1.8
     i = label(sh, 'Log Depths Measured From', x0 + 40, base, small, colon=False)
     j = value(sh, h.datum[w.datum], sh.end(i) + 40, base, small); k = value(sh, str(w.apd), sh.end(j) + 60, base, small)
@@ -251,7 +251,7 @@ def old_heading(sh:Sheet, w:Well, h:Habit, x0, y, x1)->tuple:
     y3 = run_table(sh, w, h, rows_of(OLD_ROWS, r), x0, y2, x1, small*r.uniform(1.8, 2.2), columns, small)
     return _remarks(sh, x0 + 10, y3 + small*2.4, x1 - 10, small), (max(x0 + (x1 - x0)*.5, x1 - 420), y2 + 60, x1 - 20, y3 - 60)
 
-def _side_box(sh:Sheet, w:Well, h:Habit, x0, y, x1, size, low)->float:
+def _side_box(sh:Sheet, w:Well, x0, y, x1, size, low)->float:
     "Other surveys, location of the well, elevations, filing number"
     r, room = sh.r, x1 - x0 - 40
     y = block(sh, list(w.others)[:2], x0 + 14, y + size*1.8, size*1.9, size, room, pick(r, ('Other Surveys', 'Other Surveys:')))

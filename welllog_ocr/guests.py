@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from fastcore.basics import patch
 from safetensors import SafetensorError, safe_open
 from tqdm.auto import tqdm
 
@@ -19,7 +20,7 @@ from .checkpoint import Saver, checkpoints
 from .core import fsync_dir, read_jsonl, write_jsonl
 from .cost import Budget, BudgetReached
 from .early_stopping import EarlyStopping, LossThreshold
-from .epochs import language_texts
+from .epochs import study
 from .evaluate import evaluate, summarise
 from .figures import high_loss
 from .mirror import HIGH_LOSS, lay_out
@@ -106,16 +107,6 @@ class Evaluate(Guest):
         (run.folder/'eval').mkdir(exist_ok=True)
         write_jsonl(eval_file(run, run.step), rows)
 
-    def keep(self, run, value):
-        run.event('best', metric=run.cfg.metric_for_best_model, value=value, before=self.best)
-        save_whole(run, run.folder/'best')
-        self.best, self.best_step = value, run.step
-
-    def lose(self, run):
-        "Someone deleted or damaged best/: the next one evaluated is the best that there is"
-        run.event('best_lost', best_step=self.best_step, best=self.best)
-        self.best = self.best_step = None
-
     def state_dict(self): return dict(best=self.best, best_step=self.best_step)
     def load_state_dict(self, state): self.best, self.best_step = state['best'], state['best_step']
 
@@ -127,6 +118,19 @@ def _beating(rec:Recogniser, beat):
     try: yield
     finally:
         for h in hooks: h.remove()
+
+# %% ../nbs/11c_guests.ipynb #00affe0c
+@patch
+def keep(self:Evaluate, run, value):
+    run.event('best', metric=run.cfg.metric_for_best_model, value=value, before=self.best)
+    save_whole(run, run.folder/'best')
+    self.best, self.best_step = value, run.step
+
+@patch
+def lose(self:Evaluate, run):
+    "Someone deleted or damaged best/: the next one evaluated is the best that there is"
+    run.event('best_lost', best_step=self.best_step, best=self.best)
+    self.best = self.best_step = None
 
 def _is_model(folder:Path)->bool:
     "Are the files of a saved model there, and as long as they have to be?"
@@ -162,7 +166,7 @@ def save_whole(
     rec = load_model(run.cfg)
     with torch.no_grad():
         for n, p in rec.trainable().items(): p.copy_(weights[n])
-    rec.study(language_texts(run.cfg, run.data), run.cfg.language_weight)
+    study(run.cfg, run.data, rec)
     save_model(rec, folder)
 
 def save_final(run:Run):
@@ -176,8 +180,7 @@ def _clear(path:Path):
 # %% ../nbs/11c_guests.ipynb #af4cab43
 class Study(Guest):
     "Gives the model the language of headers"
-    def before_run(self, run):
-        run.rec.study(language_texts(run.cfg, run.data), run.cfg.language_weight)
+    def before_run(self, run): study(run.cfg, run.data, run.rec)
 
 # %% ../nbs/11c_guests.ipynb #855bce33
 class StopOnLoss(Guest):
@@ -257,6 +260,11 @@ class Curves(Guest):
         if run.step in run.evals: learning_curves(read_jsonl(run.folder/'metrics.jsonl')).savefig(run.folder/'curves.png', dpi=110)
 
 # %% ../nbs/11c_guests.ipynb #14d019f2
+def _hardest(run:Run)->tuple[list[dict], list[dict], dict]: # All rows; those to look at, the worst first; samples by their id
+    "What the evaluation at this step found"
+    rows = read_jsonl(eval_file(run, run.step))
+    return rows, high_loss(rows, run.cfg.high_loss_threshold, run.cfg.high_loss_samples_to_log), {s.id: s for s in run.data.eval}
+
 class HighLoss(Guest):
     "Keeps high_loss.html up to date"
     def before_run(self, run): self.after_step(run)
@@ -264,8 +272,7 @@ class HighLoss(Guest):
     def after_step(self, run):
         cfg = run.cfg
         if not cfg.log_high_loss_samples or run.step not in run.evals: return
-        rows, samples = read_jsonl(eval_file(run, run.step)), {s.id: s for s in run.data.eval}
-        worst = high_loss(rows, cfg.high_loss_threshold, cfg.high_loss_samples_to_log)
+        rows, worst, samples = _hardest(run)
         facts = [f'{len(worst)} of {len(rows)} eval samples: the worst {cfg.high_loss_samples_to_log}, and all with a mean loss above {cfg.high_loss_threshold:g}.', f"To correct labels, call inspect('{run.folder}') of welllog_ocr.inspector in a notebook."]
         write_page(run.folder/'high_loss.html', worst, lambda r: samples[r['id']].image, f'High loss: {cfg.experiment_name}, step {run.step}', facts)
 
@@ -313,7 +320,7 @@ class Spend(Guest):
         if self.budget: self.count(run)
         if run.cfg.budget_cap and run.step < run.total and not run.stop and run.team.say(bool(self.budget and self.budget.too_little(self.evaluates(run, run.step + 1), (run.step + 1) % run.cfg.save_steps == 0))):
             self.save.copy(run)
-            raise BudgetReached(self.budget.why() if self.budget else 'the first process said so')
+            raise BudgetReached(self.budget.why() if self.budget else f'process {run.team.rank}: the first process, which counts the cost, says that what comes next would go past budget_cap={run.cfg.budget_cap:g}, so this one ends with it; raise it, and the same command goes on')
 
     def evaluates(self, run, step:int)->bool: return step == run.total or step % run.cfg.eval_steps == 0
 
@@ -333,6 +340,5 @@ class Pictures(Guest):
 
     def after_step(self, run):
         if run.step not in run.evals or (run.folder/HIGH_LOSS/f'step-{run.step:08}.jsonl').exists(): return
-        n = run.cfg.high_loss_samples_to_log
-        worst, samples = high_loss(read_jsonl(eval_file(run, run.step)), run.cfg.high_loss_threshold, n)[:n], {s.id: s for s in run.data.eval}
-        threading.Thread(target=lay_out, args=(run.folder, run.step, worst, samples), name='pictures', daemon=True).start()
+        _, worst, samples = _hardest(run)
+        threading.Thread(target=lay_out, args=(run.folder, run.step, worst[:run.cfg.high_loss_samples_to_log], samples), name='pictures', daemon=True).start()

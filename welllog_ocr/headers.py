@@ -238,7 +238,7 @@ def _clear(page:Layout, own:frozenset, box:tuple, tight:tuple, size:tuple, angle
     return True
 
 # %% ../nbs/04g_headers.ipynb #8626c7e2
-def _padded(page:Layout, tight:tuple, size:float, grow:float, skew:float, r)->tuple: # box, size of the picture, angle in radians
+def _padded(tight:tuple, size:float, grow:float, skew:float, r)->tuple: # box, size of the picture, angle in radians
     pads = r.uniform(0, .55, 4)*(1, .9, 1, .9)*size*grow
     if r.random() < .2: pads[2] += r.uniform(0, 3)*size*grow
     x0, y0, x1, y1 = box = tuple(round(v) for v in (tight[0] - pads[0], tight[1] - pads[1], tight[2] + pads[2], tight[3] + pads[3]))
@@ -252,7 +252,7 @@ def _crop(page:Layout, ids:tuple, r, skew:float)->Crop|None:
     marks = [page.marks[i] for i in ids]
     tight, size = _union(m.tight for m in marks), max(m.data[0].size for m in marks)
     for grow in (1., .5, .15):
-        box, out, a = _padded(page, tight, size, grow, skew, r)
+        box, out, a = _padded(tight, size, grow, skew, r)
         if min(box[:2]) < 0 or box[2] > page.size[0] or box[3] > page.size[1] or not _clear(page, frozenset(ids), box, tight, out, a): continue
         return Crop(' '.join(m.text for m in marks), next((m.made for m in marks if m.made != 'printed'), 'printed'), box, out, math.degrees(a))
     return None

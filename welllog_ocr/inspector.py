@@ -30,7 +30,7 @@ ARGS = _arguments() if is_command(globals()) else None # before anything slow is
 # %% ../nbs/13_inspector.ipynb #9bc6501f
 import io, json, re
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -38,6 +38,7 @@ from typing import Callable
 
 import anywidget, traitlets
 from fastcore.basics import patch
+from fastcore.meta import delegates
 
 from .config import load_config
 from .core import DataError, WelllogError, esc, read_json, read_jsonl, run_command, visible, writable_dir
@@ -361,15 +362,14 @@ def _read_place(path:Path)->dict:
     return found if isinstance(found, dict) else {}
 
 # %% ../nbs/13_inspector.ipynb #8e344c95
+@delegates(open_run)
 def inspect(
-    run:Path,               # Folder of a run, or of an evaluation
-    step:int|None=None,     # Of a run; `None`: the newest evaluation
-    data:str|None=None,     # Where the images are; `None`: where the evaluation found them
-    review:Path|None=None,  # `None`: the file of the config, or review.jsonl in the folder
-    who:str='',             # Whose judgement it is; '': the user's name
+    run:Path,  # Folder of a run, or of an evaluation
+    *args,     # As `open_run` takes them, by their place
+    **kwargs,
 )->Inspector:
     "Open an evaluation, where it was left. Raises `DataError` when there is none"
-    opened = open_run(run, step, data, review, who)
+    opened = open_run(run, *args, **kwargs)
     for note in opened.notes(): print(f'note: {visible(note)}')
     return Inspector(opened)
 

@@ -8,19 +8,11 @@ __all__ = ['ARGS', 'SIZES', 'LEDGER', 'CARD', 'OWN', 'Paper', 'pack', 'parts_of'
            'main']
 
 # %% ../nbs/10c_memory.ipynb #94047848
-import sys
+from .config import command_config
+from .core import run_command
 
-from .config import config_from_args, config_json
-from .core import is_command, run_command
-
-def _arguments():
-    cfg, args = config_from_args(prog='python -m welllog_ocr.memory', description='How much memory a training needs, from its config alone: nothing is downloaded.')
-    if args.print_config: print(config_json(cfg))
-    return cfg, args
-
-ARGS = [] # the config and the other options of a command; parsed before torch is imported, so that --help answers at once
-if is_command(globals()): run_command(lambda: ARGS.extend(_arguments()), debug='--debug' in sys.argv, leave=False)
-if ARGS and ARGS[1].print_config: raise SystemExit(0)
+ARGS = command_config(globals(), prog='python -m welllog_ocr.memory', # before torch is imported, so that --help answers at once
+                      description='How much memory a training needs, from its config alone: nothing is downloaded.')
 
 # %% ../nbs/10c_memory.ipynb #692a6f40
 import math, statistics, weakref

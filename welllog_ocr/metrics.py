@@ -6,7 +6,7 @@
 __all__ = ['CONVENTIONS', 'normalise', 'cer', 'wer', 'score', 'align', 'confusions']
 
 # %% ../nbs/02_metrics.ipynb #2751ed79
-import re, unicodedata
+import unicodedata
 from collections import Counter
 from statistics import mean, median
 

@@ -12,19 +12,11 @@ __all__ = ['ARGS', 'OK', 'WARNING', 'FAILURE', 'PASS_ON', 'Check', 'ask', 'size_
            'Preflight', 'preflight', 'main']
 
 # %% ../nbs/11_preflight.ipynb #456f4627
-import sys
+from .config import command_config
+from .core import run_command
 
-from .config import config_from_args, config_json
-from .core import is_command, run_command
-
-def _arguments():
-    cfg, args = config_from_args(prog='python -m welllog_ocr.preflight', description='Check all that can fail cheaply before a training, and say how long it will take and what it will cost.')
-    if args.print_config: print(config_json(cfg))
-    return cfg, args
-
-ARGS = [] # the config and the other options of a command; parsed before torch is imported, so that --help answers at once
-if is_command(globals()): run_command(lambda: ARGS.extend(_arguments()), debug='--debug' in sys.argv, leave=False)
-if ARGS and ARGS[1].print_config: raise SystemExit(0)
+ARGS = command_config(globals(), prog='python -m welllog_ocr.preflight', # before torch is imported, so that --help answers at once
+                      description='Check all that can fail cheaply before a training, and say how long it will take and what it will cost.')
 
 # %% ../nbs/11_preflight.ipynb #82a08788
 import errno, math, os, re, signal, tempfile, time
@@ -42,7 +34,7 @@ from .core import ConfigError, SetupError, WelllogError, esc_md, first_few, seed
 from .cost import legs, refuse_spent
 from .dataset import skip_report, sorted_batches
 from .doctor import quick
-from .epochs import RunData, language_texts, run_data
+from .epochs import RunData, run_data, study
 from .identity import check_same, data_rows
 from .loader import batches
 from .mirror import wandb_mode
@@ -357,7 +349,7 @@ def check_memory(
     parts = ', '.join(f'{k} {size_text(v)}' for k, v in dict(need, kept_for_backward=kept).items() if v)
     seen = f'about {size_text(fixed + kept)} are needed ({parts.replace("_", " ")})' + (f', {size_text(peak)} were used when it was done' if peak else '') + f'; {size_text(machine.free)} are free'
     advice = 'take a smaller per_device_train_batch_size (with more gradient_accumulation_steps it stays the same training) or max_batch_cost'
-    if least > machine.free: return Check('memory', asked, seen, FAILURE, advice if machine.device == 'cpu' else f'even one sample is too much: take a smaller model or freeze more of it')
+    if least > machine.free: return Check('memory', asked, seen, FAILURE, advice if machine.device == 'cpu' else 'even one sample is too much: take a smaller model or freeze more of it')
     if total > machine.free: return Check('memory', asked, seen, WARNING, f'batches will be cut into smaller parts; {advice}')
     return Check('memory', asked, seen, WARNING, f'that is close; {advice}') if total > .9*machine.free else Check('memory', asked, seen)
 
@@ -597,7 +589,7 @@ def _eval_seconds(run:Run)->float:
     costs = [run.rec.cost(s) for s in held]
     todo = sorted_batches(costs, run.cfg.per_device_eval_batch_size)
     where = todo[len(todo)//2]
-    run.rec.study(language_texts(run.cfg.replace(language_texts=200), run.data), run.cfg.language_weight) # or it would not know when to stop writing
+    study(run.cfg.replace(language_texts=200), run.data, run.rec) # or it would not know when to stop writing
     start = time.perf_counter()
     batch = _fetch(run, held, (where, 0))[0]
     run.rec.eval()
@@ -801,17 +793,20 @@ def _ask_model(f:Preflight):
     f.rec = ask(f.checks, 'model', asked, partial(load_model, f.cfg))
     if f.rec is not None: f.checks.append(Check('model', asked, model_text(f.cfg, f.rec)))
 
+def _ask_output(f:Preflight, sizes)->bool: # Does the folder take them?
+    found = ask(f.checks, 'output', _OUTPUT, partial(check_output, f.cfg, [int(1.2*n) + 2**16 for n in sizes]))
+    if found is None: return False
+    check, f.speed = found
+    f.checks.append(check)
+    return True
+
 def _ask_disk(f:Preflight, env):
     volume = check_volume(f.cfg, env)
     f.checks.append(volume)
     if volume.verdict == FAILURE: return
-    sizes = state_sizes(f.cfg, f.rec) if f.rec is not None else dict(model=0)
-    output = ask(f.checks, 'output', _OUTPUT, partial(check_output, f.cfg, [int(1.2*n) + 2**16 for n in sizes.values()]))
-    if output is None: return
-    check, f.speed = output
-    f.checks.append(check)
-    saved = f.rec.trainable() if f.rec is not None and f.rec.saved_as == 'adapter' else f.rec.state_dict() if f.rec is not None else {}
-    if f.rec is not None: f.checks.append(check_room(f.cfg, sum(sizes.values()), sum(t.numel()*t.element_size() for t in saved.values())))
+    if f.rec is None: return _ask_output(f, [0]) # how large a checkpoint is, nobody knows; whether anything can be written, the disk does
+    sizes, saved = state_sizes(f.cfg, f.rec).values(), f.rec.trainable() if f.rec.saved_as == 'adapter' else f.rec.state_dict()
+    if _ask_output(f, sizes): f.checks.append(check_room(f.cfg, sum(sizes), sum(t.numel()*t.element_size() for t in saved.values())))
 
 def _ask_rehearsal(f:Preflight):
     asked = 'does a step work, on the largest batch there is, and a save?'

@@ -10,14 +10,13 @@ __all__ = ['STATES', 'Mark', 'Review', 'new_digest', 'Changes', 'apply_review', 
 import csv, errno, getpass, io, json, operator, os, re, secrets
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from fastcore.basics import patch
 
 from .core import DataError, SetupError, did_you_mean, first_few, fsync_dir, stable_hash, write_atomic, write_json
-from .dataset import Sample
 
 # %% ../nbs/03e_review.ipynb #de67407a
 STATES = ('todo', 'ok', 'fixed', 'dropped', 'unsure')

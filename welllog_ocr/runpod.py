@@ -10,7 +10,7 @@ import base64, io, json, os, signal, socket, subprocess, sys, tempfile, threadin
 from pathlib import Path
 
 from .config import TrainingConfig, config_json, load_config
-from .core import ConfigError, DataError, SetupError, esc, read_json, read_jsonl, redact, visible
+from .core import ConfigError, DataError, SetupError, esc, read_jsonl, redact, visible
 from .supervisor import Rules, supervisor_dir, supervisor_pid
 from .tracking import learning_curves
 

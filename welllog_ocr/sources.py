@@ -418,7 +418,7 @@ def load_eval(
 def _ids(rows:list):
     "(number, id) of each row that has one"
     for n, row in enumerate(rows):
-        try: yield n, _labels(n, row, column := _column_of(row), _at(row))['id']
+        try: yield n, _labels(n, row, _column_of(row), _at(row))['id']
         except DataError: pass # it was told when the data was read; nobody can ask for it by name
 
 class Finder:

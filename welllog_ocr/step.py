@@ -48,10 +48,18 @@ class Average:
 
 # %% ../nbs/10b_step.ipynb #127647f1
 class Silent(Journal):
-    "A journal of which only the events are written, to events-N.jsonl"
+    "A journal of which only some events are written, to events-N.jsonl"
+    def __init__(
+        self,
+        n:int, # Which process it is
+        *args, # As a `Journal` takes them
+    ):
+        super().__init__(*args)
+        self.events = self.folder/f'events-{n}.jsonl'
+
     def metric(self, *args, **figures): self.rows += 1
     def event(self, what:str, step:int|None=None, **facts):
-        if what in ('image_lost', 'loader_restarted', 'out_of_memory'): append_jsonl(self.folder/f'events-{Team().rank}.jsonl', dict(event=what, step=step, **facts))
+        if what in ('image_lost', 'loader_restarted', 'out_of_memory'): append_jsonl(self.events, dict(event=what, step=step, **facts))
 
 # %% ../nbs/10b_step.ipynb #89949111
 def frozen_hash(rec:Recogniser)->str:
@@ -65,7 +73,7 @@ _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 def _bit_sum(t:torch.Tensor)->int: return int(t.detach().contiguous().view(-1).view(_INTEGERS[t.element_size()]).sum(dtype=torch.int64))
 
-# %% ../nbs/10b_step.ipynb #a92886e1
+# %% ../nbs/10b_step.ipynb #e8db62cf
 def total_steps(
     cfg:TrainingConfig,
     data:RunData,
@@ -74,6 +82,7 @@ def total_steps(
     "Optimizer steps of a whole run"
     return cfg.max_steps if cfg.max_steps > 0 else cfg.num_train_epochs*len(epoch_batches(cfg, data, rec, epoch_samples(cfg, data, rec, 0), 0))
 
+# %% ../nbs/10b_step.ipynb #a92886e1
 class Run:
     "A training in progress"
     def __init__(
@@ -99,7 +108,14 @@ class Run:
         self.loss = self.grad_norm = float('nan')            # of the last step
         self.tokens, self.stop = 0, ''                       # why the run stops before its last step
         self.evals = {}                                      # step -> figures of `summarise`
-        self.journal, self.spare = (Journal if self.team.first else Silent)(self.folder), None
+        self.spare = None
+        self.keep_journal()
+
+    def keep_journal(
+        self,
+        spent:float=0., # Seconds, and
+        rows:int=0,     # rows, of a journal that goes on
+    ): self.journal = Journal(self.folder, spent, rows) if self.team.first else Silent(self.team.rank, self.folder, spent, rows)
 
     def batches(self, epoch:int):
         samples = epoch_samples(self.cfg, self.data, self.rec, epoch)

@@ -31,9 +31,8 @@ _RULE_DOCS = dict(hang_s='seconds without a sign of life after which a training 
                   pause_s='seconds between a crash and the next start', fruitless='starts in a row without a new checkpoint after which it ends')
 
 # %% ../nbs/12a_supervisor.ipynb #481cbc1b
-import faulthandler, fcntl, json, os, select, signal, socket, subprocess, time
-from dataclasses import dataclass, field, make_dataclass
-from functools import partial
+import faulthandler, fcntl, os, select, signal, socket, subprocess, time
+from dataclasses import field, make_dataclass
 from pathlib import Path
 
 from .config import TrainingConfig, config_json

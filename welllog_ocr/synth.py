@@ -93,7 +93,7 @@ class LinePlan:
     grey:bool      # Left in grey levels; most scans are one bit
 
 _SENTENCE = re.compile(r'\s+')
-_HANDS, _TYPED, _PRINTED = 'hand', 'typewriter', ('sans', 'serif')
+_HANDS, _TYPED = 'hand', 'typewriter'
 
 # %% ../nbs/05_synth.ipynb #4a347fb8
 def _styles(value:bool, made:str, kind:str, r)->tuple:

@@ -10,7 +10,7 @@ import os, threading, time
 from pathlib import Path
 
 from .checkpoint import CheckpointError
-from .core import append_jsonl, read_jsonl, redact_all, write_atomic
+from .core import append_jsonl, redact_all, write_atomic
 
 # %% ../nbs/10_tracking.ipynb #e95fef24
 class Journal:

@@ -6,22 +6,13 @@
 __all__ = ['ARGS', 'AHEAD', 'sure_step', 'Diverged', 'fit', 'restore', 'find_start', 'go_on', 'report', 'train']
 
 # %% ../nbs/12_train.ipynb #cd78bfa0
-import sys
+from .config import command_config
+from .core import run_command
 
-from .config import config_from_args, config_json
-from .core import is_command, run_command
-
-def _arguments():
-    cfg, args = config_from_args()
-    if args.print_config: print(config_json(cfg))
-    return cfg, args
-
-ARGS = [] # the config and the other options of a command; parsed before torch is imported, so that --help answers at once
-if is_command(globals()): run_command(lambda: ARGS.extend(_arguments()), debug='--debug' in sys.argv, leave=False)
-if ARGS and ARGS[1].print_config: raise SystemExit(0)
+ARGS = command_config(globals()) # before torch is imported, so that --help answers at once
 
 # %% ../nbs/12_train.ipynb #8d9c7028
-import errno, os, re, signal, time
+import errno, os, re, signal, sys, time
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -36,7 +27,7 @@ from .config import TrainingConfig
 from .core import ConfigError, SetupError, WelllogError, read_jsonl, writable_dir, write_atomic
 from .cost import Budget, BudgetReached, open_ledger
 from .epochs import RunData
-from .evaluate import changed_lines, comparison, summarise, verdict
+from .figures import changed_lines, comparison, summarise, verdict
 from .guests import Curves, Evaluate, HighLoss, Log, Pictures, Progress, Save, Spend, Spikes, StopEarly, StopOnLoss, Study, Tidy, eval_file, save_final, tell
 from .identity import begin, data_rows, refuse_crash_loop
 from .mirror import Sender
@@ -139,7 +130,8 @@ def _placed(v, p):
 def _restore_counts(run:Run, state:dict):
     for name in ('step', 'epoch', 'at', 'seen', 'split', 'skipped', 'skipped_in_a_row', 'stop'): setattr(run, name, state[name])
     _restore_schedule(run, state['schedule'])
-    run.average.steps, run.journal = state['average_steps'], type(run.journal)(run.folder, state['elapsed_s'], state['metrics_rows'])
+    run.average.steps = state['average_steps']
+    run.keep_journal(state['elapsed_s'], state['metrics_rows'])
     for guest in run.guests: guest.load_state_dict(state['guests'].get(type(guest).__name__, {}) or guest.state_dict())
 
 def _restore_schedule(run:Run, steps:int):
@@ -367,6 +359,7 @@ def _leave(run:Run, save:Save, note:Notifier, number:int):
         note.wait(2)
     finally: os._exit(128 + number)
 
+# %% ../nbs/12_train.ipynb #386e255e
 def _finish(run:Run, judge:Evaluate, note:Notifier)->Path:
     save_final(run)
     text = report(run, judge.best_step)

@@ -63,7 +63,7 @@ def _footage(r):
 def _survey(r):
     s, t, g, b = integer(r, 1, 37), integer(r, 1, 40), integer(r, 1, 50), integer(r, 1, 200)
     return pick(r, [f'SEC {s}-{t}S-{g}E', f'SEC. {s}, BLK. {b}', f'SEC {s} TWP {t}N RGE {g}W', f'{s}-{t}N-{g}W', f'Section {s}, Block {b}', f'NW/4 SE/4 SEC. {s}', f'S {s} T {t} R {g}',
-                     f'{pick(r, PLACES)} Dist.', f'{pick(r, SURNAMES)} Survey', f'{pick(r, SURNAMES)} Survey A-{b}', f'H & T C RR Survey', f'T & P RY. CO. BLK {b}'])
+                     f'{pick(r, PLACES)} Dist.', f'{pick(r, SURNAMES)} Survey', f'{pick(r, SURNAMES)} Survey A-{b}', 'H & T C RR Survey', f'T & P RY. CO. BLK {b}'])
 
 def _person(r): return pick(r, [lambda: pick(r, SURNAMES), lambda: f'{chr(integer(r, 65, 91))}. {pick(r, SURNAMES)}', lambda: f'{pick(r, SURNAMES)} & {pick(r, SURNAMES)}', lambda: f'MR. {pick(r, SURNAMES)}',
                                  lambda: f'{pick(r, SURNAMES)}-{pick(r, SURNAMES)}', lambda: f'{pick(r, SURNAMES)}/{pick(r, SURNAMES)}'])()

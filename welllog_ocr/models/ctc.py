@@ -12,11 +12,9 @@ from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from fastcore.basics import patch
-from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
