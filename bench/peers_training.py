@@ -1,11 +1,11 @@
 """Training lines a second beside the Trainer of Hugging Face, and the error rate after the same minutes beside kraken.
 
-    python bench/peers_training.py speed [--rounds 3] [--seconds 20] [--lines 320]
+    python bench/peers_training.py speed [--rounds 3] [--lines 240]
     python bench/peers_training.py kraken DATA --ketos /path/to/ketos [--minutes 10]
 
 speed: the same model (PP-OCRv6 small), the same drawn lines, the same optimizer settings, 16 lines a step, all ways in turns within each round. The Trainer once with its defaults (float32, shuffled, every batch filled up to its widest
-line) and once with the best that it offers for this (bfloat16, lines grouped by length; no loader process, one, two); ours as configs/base.py has it and with one loader process, without keeping layers as they are, so that all train the same weights. The time
-is that between the first step and the last: start-up counts for nobody.
+line) and once with the best that it offers for this (bfloat16, lines grouped by length; no loader process, one, two); ours as configs/base.py has it and with one loader process, without keeping layers as they are, so that all train the same weights. After a first
+step, which counts for nobody, each way takes as many steps as the lines make batches.
 
 kraken: `ketos train` from nothing on DATA/lines/train for so many minutes, then its error rate on DATA/lines/eval. ketos is called as a program, so it may live in an environment of its own. Ours, in the same minutes:
 python -m welllog_ocr.train --config configs/experiments/quick_val.py --data_path DATA/lines
@@ -15,8 +15,8 @@ from pathlib import Path
 
 BATCH = 16
 
-def trainer_speed(samples, seconds:float, best:bool, workers:int, folder)->float:
-    "Lines a second of the Trainer, over so many seconds of steps"
+def trainer_speed(samples, best:bool, workers:int, folder)->float:
+    "Lines a second of the Trainer"
     import torch
     from transformers import Trainer, TrainerCallback, TrainingArguments
     from throughput import published
@@ -34,52 +34,50 @@ def trainer_speed(samples, seconds:float, best:bool, workers:int, folder)->float
             return dict(loss=sums.sum()/tokens.sum())
 
     class Clock(TrainerCallback):
-        start, steps = None, 0
         def on_step_end(self, args, state, control, **kw):
-            if self.start is None: self.start = time.perf_counter(); return
-            self.steps, self.took = self.steps + 1, time.perf_counter() - self.start
-            control.should_training_stop = self.took > seconds
+            if state.global_step == 1: self.start = time.perf_counter()
+            self.took = time.perf_counter() - self.start
 
     rec, clock = CTCRecogniser.from_pretrained(), Clock()
     rec.model = published(rec.model)
     widest = lambda rows: max(filled(len(r['input_ids'])) for r in rows)
-    args = TrainingArguments(output_dir=str(folder), per_device_train_batch_size=BATCH, max_steps=10**6, learning_rate=1e-4, save_strategy='no', report_to=[], remove_unused_columns=False, disable_tqdm=True, logging_strategy='no', use_cpu=not torch.cuda.is_available(),
+    args = TrainingArguments(output_dir=str(folder), per_device_train_batch_size=BATCH, max_steps=1 + len(samples)//BATCH, learning_rate=1e-4, save_strategy='no', report_to=[], remove_unused_columns=False, disable_tqdm=True, logging_strategy='no', use_cpu=not torch.cuda.is_available(),
                              dataloader_num_workers=workers, **(dict(bf16=True, train_sampling_strategy='group_by_length') if best else {}))
     Trainer(Wrapped(rec), args, data_collator=lambda rows: rec.collate([samples[r['at']] for r in rows], widest(rows)), train_dataset=Lines(rec), callbacks=[clock]).train()
-    return clock.steps*BATCH/clock.took
+    return len(samples)//BATCH*BATCH/clock.took
 
-def our_speed(samples, seconds:float, workers:int)->float:
-    "Lines a second of this project's own step, over so many seconds"
-    from welllog_ocr.config import TrainingConfig
+def base(lines:int):
+    "configs/base.py, with every layer trained"
+    from welllog_ocr.config import load_config
+    return load_config(Path(__file__).parents[1]/'configs'/'base.py').replace(freeze='', synth_lines=lines, synth_eval_lines=1)
+
+def our_speed(samples, workers:int)->float:
+    "Lines a second of this project's own step"
     from welllog_ocr.epochs import run_data
     from welllog_ocr.models.ctc import CTCRecogniser
     from welllog_ocr.step import Run, loaded, train_step
-    cfg = TrainingConfig(synth_lines=len(samples), synth_eval_lines=1, dataloader_num_workers=workers)
+    cfg = base(len(samples)).replace(dataloader_num_workers=workers)
     rec = CTCRecogniser.from_pretrained()
     run = Run(cfg, rec, run_data(cfg, rec))
     drawn, plan = run.batches(0)
-    start, seen = None, 0
-    for whole, micro in loaded(run, drawn, plan*50):
+    for i, (whole, micro) in enumerate(loaded(run, drawn, (plan*2)[:1 + len(plan)])):
         train_step(run, micro)
-        if start is None: start = time.perf_counter(); continue
-        seen += len(whole)
-        if time.perf_counter() - start > seconds: break
-    return seen/(time.perf_counter() - start)
+        if not i: start = time.perf_counter()
+    return len(samples)/(time.perf_counter() - start)
 
 def speed(args):
-    from welllog_ocr.config import TrainingConfig
     from welllog_ocr.epochs import run_data
     from welllog_ocr.models.ctc import CTCRecogniser
     from welllog_ocr.step import Run
-    cfg, rec = TrainingConfig(synth_lines=args.lines, synth_eval_lines=1), CTCRecogniser.from_pretrained()
+    cfg, rec = base(args.lines), CTCRecogniser.from_pretrained()
     samples, _ = Run(cfg, rec, run_data(cfg, rec)).batches(0) # the very lines that ours trains on
     ways = {'Trainer, defaults': (False, 0), 'Trainer, bf16 and grouped, no process': (True, 0), 'Trainer, bf16 and grouped, one process': (True, 1), 'Trainer, bf16 and grouped, two processes': (True, 2)}
     ours = {'ours, no process': 0, 'ours, one process': 1}
     found = {name: [] for name in [*ways, *ours]}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(args.rounds):
-            for name, (best, workers) in ways.items(): found[name].append(trainer_speed(samples, args.seconds, best, workers, folder))
-            for name, workers in ours.items(): found[name].append(our_speed(samples, args.seconds, workers))
+            for name, (best, workers) in ways.items(): found[name].append(trainer_speed(samples, best, workers, folder))
+            for name, workers in ours.items(): found[name].append(our_speed(samples, workers))
     best = max(ours, key=lambda name: statistics.median(found[name]))
     print(f'| way | lines/s | range | {best}, is faster by |\n| --- | ---: | ---: | ---: |')
     for name, v in found.items(): print(f'| {name} | {statistics.median(v):.1f} | {min(v):.1f} to {max(v):.1f} | {statistics.median(o/x for o, x in zip(found[best], v)):.2f} |')
@@ -115,7 +113,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sub = p.add_subparsers(dest='what', required=True)
     s = sub.add_parser('speed')
-    s.add_argument('--rounds', type=int, default=3), s.add_argument('--seconds', type=float, default=20), s.add_argument('--lines', type=int, default=320)
+    s.add_argument('--rounds', type=int, default=3), s.add_argument('--lines', type=int, default=240)
     k = sub.add_parser('kraken')
     k.add_argument('data', type=Path), k.add_argument('--ketos', default='ketos'), k.add_argument('--minutes', type=float, default=10)
     args = p.parse_args()

@@ -5,7 +5,7 @@
 The base learns its lines with all its weights; `--base` names a folder where it lies, or is kept. Then it stays as it is, in float32 or with the language model in 4 bits, and an adapter alone is trained. Batches,
 losses and optimizer steps are those of the trainer, the reading is that of the evaluation.
 """
-import argparse, shutil, tempfile, time
+import argparse, tempfile, time
 from pathlib import Path
 
 from vlm_learns import distinct

@@ -1,5 +1,5 @@
 """Vision-language models: every architecture through the same gate, planted mistakes, and bad input."""
-import random, shutil, warnings
+import random, warnings
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from welllog_ocr.dataset import Sample
 from welllog_ocr.evaluate import evaluate
 from welllog_ocr.models.answers import IGNORE, Watch
 from welllog_ocr.models.architectures import ARCHITECTURES
-from welllog_ocr.models.chat import ChatRecogniser, _chat, tiny_chat
+from welllog_ocr.models.chat import ChatRecogniser, tiny_chat
 from welllog_ocr.models.core import FAMILIES, load_recogniser
 from welllog_ocr.models.tiny import TINY
 from welllog_ocr.page import strip_html

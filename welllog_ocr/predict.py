@@ -25,7 +25,7 @@ def _arguments(argv=None):
 ARGS = _arguments() if is_command(globals()) else None # before anything heavy is imported, so that --help answers at once
 
 # %% ../nbs/15e_predict.ipynb #d3b53982
-import hashlib, os, sys
+import os, sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

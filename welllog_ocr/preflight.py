@@ -156,19 +156,24 @@ def check_device(
     machine:Machine,
     bf16:bool=True,  # Wanted
     env=os.environ,
+    card:str='',     # That is expected, or a part of its name
 )->Check:
     "What will the run compute on?"
     asked, m = 'what does the run compute on?', machine
     if m.device == 'cuda':
         seen = f'{m.name}, {size_text(m.total)}, {"bfloat16" if m.bf16 and bf16 else "float32"}'
+        if _plain(card) not in _plain(m.name): return Check('device', asked, f'{seen}; expected is {card}', WARNING, 'memory, time and price are those of another card: rent the one that was meant, or change gpu_type')
         return Check('device', asked, seen, WARNING, 'the card has no bfloat16, so float32 is used, which is slower and takes twice the memory') if bf16 and not m.bf16 else Check('device', asked, seen)
     seen = f'{m.device}, {"bfloat16" if m.bf16 and bf16 else "float32"}, {m.threads} thread{"s" if m.threads > 1 else ""} on {m.cores:g} processor{"s" if m.cores > 1 else ""}'
     if m.promised: return Check('device', asked, f'{seen}; yet the machine has {m.promised} graphics card{"s" if m.promised > 1 else ""} that torch does not see', FAILURE,
         'look at nvidia-smi; install the torch that fits the driver, or set CUDA_VISIBLE_DEVICES= to train on the processor on purpose')
+    if card: return Check('device', asked, f'{seen}; expected is {card}', FAILURE, 'start on a machine that has it, or leave gpu_type empty to train on what is there')
     if 'RUNPOD_POD_ID' in env: return Check('device', asked, f'{seen}; this pod has no graphics card', WARNING, 'a pod that is started again may come without one: start another')
     if m.threads > math.ceil(m.cores): return Check('device', asked, seen, WARNING, f'more threads than processors slow each other down; set OMP_NUM_THREADS={math.ceil(m.cores)}')
     if bf16 and not m.bf16: return Check('device', asked, seen, WARNING, 'this processor has no bfloat16, so float32 is used, which is slower')
     return Check('device', asked, seen)
+
+def _plain(name:str)->str: return re.sub(r'[\W_]', '', name.lower())
 
 # %% ../nbs/11_preflight.ipynb #547a1975
 _WHY = {errno.ENOSPC: ('the disk is full', 'make room there, or name another output_dir'), errno.EDQUOT: ('the quota is used up', 'delete what is not needed, or ask for a larger quota or volume'),
@@ -774,7 +779,7 @@ def preflight(
     f.checks += said
     new = ask(f.checks, 'run', _RUN, partial(check_run, cfg, f.data)) if f.data is not None else None
     if new: add(new)
-    add(check_device(f.machine, cfg.bf16, env))
+    add(check_device(f.machine, cfg.bf16, env, cfg.gpu_type))
     _ask_disk(f, env)
     add(check_sigterm(proc))
     if cfg.use_wandb: add(check_wandb(env))

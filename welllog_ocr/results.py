@@ -16,7 +16,6 @@ from .core import ConfigError, DataError, append_jsonl, esc_md, fsync_dir, visib
 
 # %% ../nbs/15c_results.ipynb #ac459bab
 ROWS = '.jsonl'
-_SAME = ('model', 'how') # of every row in a file
 
 def rows_file(
     output:Path, # What the user asked for: .jsonl, .json, .csv or .md
@@ -100,7 +99,7 @@ def _markdown(row:dict)->str:
     return f'{head}\n\n{table}' + '  \n'.join(map(esc_md, row['text'].split('\n'))) + '\n'
 
 # %% ../nbs/15c_results.ipynb #c91bea58
-def _pieces(path:Path, kind:str, rows):
+def _pieces(kind:str, rows):
     "The text of an output file, piece by piece"
     if kind == '.csv':
         for n, row in enumerate(rows):
@@ -124,7 +123,7 @@ def write_as(
     output, tmp = Path(output), Path(output).with_name(f'.tmp-{Path(output).name}')
     try:
         with open(tmp, 'w', encoding='utf-8', newline='') as f, open(rows_path, encoding='utf-8') as rows:
-            for piece in _pieces(output, output.suffix.lower(), (json.loads(line) for line in rows if line.strip())): f.write(piece)
+            for piece in _pieces(output.suffix.lower(), (json.loads(line) for line in rows if line.strip())): f.write(piece)
             f.flush(), os.fsync(f.fileno())
         os.replace(tmp, output)
     finally: tmp.unlink(missing_ok=True)

@@ -290,7 +290,7 @@ def _ready(cfg:TrainingConfig)->Preflight:
     found = Preflight(cfg)
     found.machine, found.rec = look(), load_model(cfg)
     found.data, found.checks = look_at_data(cfg, found.rec)
-    found.checks.append(check_device(found.machine, cfg.bf16))
+    found.checks.append(check_device(found.machine, cfg.bf16, card=cfg.gpu_type))
     return found
 
 def _announce(run:Run, ready:Preflight, notes:list):
