@@ -32,7 +32,7 @@ def readme()->str:
 def _cell(cell)->str:
     source = cell.source.strip()
     if cell.cell_type == 'raw' or not source: return ''
-    if cell.cell_type == 'markdown': return source
+    if cell.cell_type == 'markdown': return re.sub(r'\]\((?!https?:|#)([^)]+)\)', lambda m: f"]({m[1].removeprefix('../') if m[1].startswith('../') else f'nbs/{m[1]}'})", source) # links of the page, seen from the root
     shown = '' if cell.source.startswith('#| echo: false') else f'```python\n{source}\n```'
     return '\n\n'.join(filter(None, [shown, *(_output(o) for o in cell.outputs)]))
 

@@ -56,6 +56,11 @@ def test_every_chapter_is_on_the_shelf():
     for nb in (ROOT/'nbs'/'tutorials').glob('*.ipynb'): assert f'tutorials/{nb.name}' in quarto, f'{nb.name} is missing in _quarto.yml'
     assert (ROOT/'nbs'/'_quarto.yml').resolve() == ROOT/'_quarto.yml'
 
+def test_links_lead_somewhere():
+    pages = {p: p.read_text(encoding='utf-8') for p in ROOT.glob('*.md')} | {p: '\n'.join(_cells(p, 'markdown')) for p in (ROOT/'nbs').rglob('*.ipynb')}
+    links = [(p, l.split('#')[0]) for p, text in pages.items() for l in re.findall(r'\]\(([^)\s]+)\)', text) if not l.startswith(('http', '#'))]
+    assert len(links) > 100 and not [(p.name, l) for p, l in links if not (p.parent/l).exists()]
+
 def test_versions_are_pinned_inside_the_ranges():
     from packaging.requirements import Requirement
     cfg = ConfigParser(delimiters=['='])
