@@ -1,6 +1,6 @@
 """A header as it is read before and after fine-tuning, as one picture.
 
-    python bench/before_after.py --model runs/quick_val/best [--page 3] [--save nbs/images/before_after.png]
+    python bench/before_after.py --model runs/quick_val/best [--page 0] [--save nbs/images/before_after.png]
 
 The header is drawn, with known truth, from a series that no training draws from. What a model read stands where it stands on the sheet; it is red where its letters and digits do not occur in that order in any row of the truth.
 """
@@ -39,7 +39,7 @@ def written(lines, size, scale, rows)->tuple[Image.Image, int]:
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--model', required=True), p.add_argument('--page', type=int, default=3), p.add_argument('--height', type=int, default=620)
+    p.add_argument('--model', required=True), p.add_argument('--page', type=int, default=0), p.add_argument('--height', type=int, default=620)
     p.add_argument('--save', type=Path)
     args = p.parse_args()
     page = SynthPages(args.page + 1, 'before and after', dpi=150)[args.page]
@@ -61,6 +61,6 @@ def main():
         out.paste(img.crop((0, 0, w, h)), (k*(w + 20), 34))
         d.text((k*(w + 20) + 4, 6), name, fill=(90, 90, 90), font=ImageFont.load_default(17))
     args.save.parent.mkdir(parents=True, exist_ok=True)
-    out.quantize(32).save(args.save, optimize=True)
+    out.save(args.save, optimize=True)
 
 if __name__ == '__main__': main()
