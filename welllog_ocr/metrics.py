@@ -67,7 +67,7 @@ def score(
     words = [editdistance.eval(r.split(), p.split()) for r, p in pairs]
     n_chars, n_words = sum(len(r) for r, _ in pairs), sum(len(r.split()) for r, _ in pairs)
     each = [min(1., _rate(e, len(r))) for e, (r, _) in zip(edits, pairs)]
-    return dict(n=len(pairs), cer=_rate(sum(edits), n_chars), wer=_rate(sum(words), n_words), exact=mean(e == 0 for e in edits),
+    return dict(n=len(pairs), cer=_rate(sum(edits), n_chars), wer=_rate(sum(words), n_words), exact=sum(e == 0 for e in edits)/len(edits),
                 cer_macro=mean(each), cer_median=median(each), edits=sum(edits), characters=n_chars)
 
 # %% ../nbs/02_metrics.ipynb #1ec0b7bd
