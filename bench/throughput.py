@@ -43,7 +43,7 @@ WAYS = { # name -> (class, similar widths together, bfloat16, frozen, batches a 
 
 def prepare(cls, similar:bool, bf16:bool, kept:str, lines:int):
     "A run, and the batches it takes"
-    cfg = TrainingConfig(synth_lines=lines, synth_eval_lines=1, bf16=bf16, max_batch_cost=4096 if similar else -1)
+    cfg = TrainingConfig(synth_lines=lines, synth_eval_lines=1, bf16=bf16, max_batch_cost=16384 if similar else -1)
     rec = cls.from_pretrained()
     freeze(rec, kept)
     run = Run(cfg, rec, run_data(cfg, rec))
