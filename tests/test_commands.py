@@ -1,5 +1,5 @@
 """The command line as a user meets it: help at once, clear errors, the right exit status."""
-import json, os, subprocess, sys
+import json, os, re, subprocess, sys
 
 import pytest
 from conftest import ROOT
@@ -27,7 +27,7 @@ def quick(place, drawn, tmp_path):
 COMMANDS = ['checkpoint', 'compare', 'confidence', 'deploy', 'doctor', 'evaluate', 'inspector', 'memory', 'merge', 'mirror', 'predict', 'preflight', 'supervisor', 'synth', 'train']
 
 def test_no_command_is_forgotten():
-    assert COMMANDS == sorted(p.stem for p in (ROOT/'welllog_ocr').rglob('*.py') if 'is_command(globals())' in p.read_text(encoding='utf-8'))
+    assert COMMANDS == sorted(p.stem for p in (ROOT/'welllog_ocr').rglob('*.py') if re.search(r'(is_command|command_config)\(globals\(\)', p.read_text(encoding='utf-8')))
 
 @pytest.mark.parametrize('module', COMMANDS)
 def test_help_comes_without_torch(module):

@@ -255,7 +255,9 @@ def run_command(
     leave:bool=True,  # Exit also when all went well
 ):
     "Run `main` and exit with the status that its outcome has: 0, the `exit_code` of a `WelllogError`, 130 after Ctrl-C, 141 when nobody reads the output any more, 1 for a bug"
-    try: main()
+    try:
+        main()
+        print(end='', flush=True) # or a pipe that is closed would be noticed after this, by nobody
     except WelllogError as e:
         if debug: traceback.print_exc()
         print(redact(f'{type(e).__name__}: {e}'), file=sys.stderr)
