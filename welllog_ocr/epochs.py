@@ -139,8 +139,6 @@ def parts(
     bs:int,     # No part is longer than this,
     room:int,   # nor than this
 )->list[list]:
-    "`batch` in few parts, of nearly one length"
-    most = min(bs, room)
-    size = -(-len(batch)//-(-len(batch)//most))
-    if 1 < size < len(batch): size += size % 2*(1 if size < most else -1)
+    "`batch` in as few parts as possible, of nearly one length"
+    size = -(-len(batch)//-(-len(batch)//min(bs, room)))
     return [batch[i:i + size] for i in range(0, len(batch), size)]
