@@ -10,19 +10,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from peers import letters
 from welllog_ocr.core import visible
 from welllog_ocr.models.core import load_recogniser
 from welllog_ocr.pages import SynthPages
 from welllog_ocr.predict import predict
 from welllog_ocr.rows import rows_of_boxes
 
-def squash(text:str)->str: return ''.join(c for c in text.lower() if c.isalnum())
-
 def truth(page)->list[str]:
     "The rows of a drawn page, letters and digits alone"
     lines = page.info['lines']
     corners = [np.float32([(a, b), (c, b), (c, d), (a, d)]) for a, b, c, d in (l['box'] for l in lines)]
-    return [squash(' '.join(lines[i]['text'] for i in row)) for row in rows_of_boxes(corners)]
+    return [letters(' '.join(lines[i]['text'] for i in row)) for row in rows_of_boxes(corners)]
 
 def written(lines, size, scale, rows)->tuple[Image.Image, int]:
     "What was read, in its places; and how many lines are right"
@@ -30,7 +29,7 @@ def written(lines, size, scale, rows)->tuple[Image.Image, int]:
     d = ImageDraw.Draw(out)
     for l in lines:
         xs, ys = zip(*[(x*scale, y*scale) for x, y in l['box']])
-        good = any(squash(l['text']) in row for row in rows)
+        good = any(letters(l['text']) in row for row in rows)
         right += good
         font = ImageFont.load_default(max(9, min(40, .8*(max(ys) - min(ys)))))
         font = font.font_variant(size=max(8, font.size*min(1, (max(xs) - min(xs) + 4)/max(1, font.getlength(l['text'])))))

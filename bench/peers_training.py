@@ -48,8 +48,8 @@ def trainer_speed(samples, best:bool, workers:int, folder)->float:
 
 def base(lines:int):
     "configs/base.py, with every layer trained"
-    from welllog_ocr.config import load_config
-    return load_config(Path(__file__).parents[1]/'configs'/'base.py').replace(freeze='', synth_lines=lines, synth_eval_lines=1)
+    from throughput import BASE
+    return BASE.replace(freeze='', synth_lines=lines, synth_eval_lines=1)
 
 def our_speed(samples, workers:int)->float:
     "Lines a second of this project's own step"

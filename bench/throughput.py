@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from welllog_ocr.config import TrainingConfig
+from welllog_ocr.config import load_config
 from welllog_ocr.core import rng_for
 from welllog_ocr.epochs import run_data
 from welllog_ocr.models.core import freeze
@@ -32,10 +32,10 @@ class Plain(CTCRecogniser):
 
     def logits(self, pixels): return self.model(pixels).last_hidden_state.float().clamp(min=1e-12).log()
 
-KEPT = 'encoder.convolution blocks.0. blocks.1.' # what configs/base.py keeps as it is
+BASE = load_config(Path(__file__).parents[1]/'configs'/'base.py')
 WAYS = { # name -> (class, similar widths together, bfloat16, frozen, batches a round)
     'similar widths, bfloat16':                  (CTCRecogniser, True, True, '', 20),
-    'the same, first layers kept (base.py)':     (CTCRecogniser, True, True, KEPT, 20),
+    'the same, first layers kept (base.py)':     (CTCRecogniser, True, True, BASE.freeze, 20),
     'shuffled, bfloat16':                        (CTCRecogniser, False, True, '', 8),
     'shuffled, float32, channels last':          (CTCRecogniser, False, False, '', 4),
     'shuffled, float32, plain':                  (Plain, False, False, '', 4),
@@ -43,7 +43,7 @@ WAYS = { # name -> (class, similar widths together, bfloat16, frozen, batches a 
 
 def prepare(cls, similar:bool, bf16:bool, kept:str, lines:int):
     "A run, and the batches it takes"
-    cfg = TrainingConfig(synth_lines=lines, synth_eval_lines=1, bf16=bf16, max_batch_cost=16384 if similar else -1)
+    cfg = BASE.replace(freeze=kept, synth_lines=lines, synth_eval_lines=1, bf16=bf16, **({} if similar else dict(max_batch_cost=-1)))
     rec = cls.from_pretrained()
     freeze(rec, kept)
     run = Run(cfg, rec, run_data(cfg, rec))

@@ -42,7 +42,7 @@ def lesson(most:int, done:int, held:set, r)->list[Sample]:
         if text not in held: out.append(drawn(text, ('train', done, len(out))))
     return out
 
-def cer(rec, samples)->dict: return summarise(evaluate(rec, samples, 64))
+def read(rec, samples)->dict: return summarise(evaluate(rec, samples, 64))
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -54,7 +54,7 @@ def main():
     secret = {s.text for s in held}
     rec = tiny_chat('qwen3_vl', args.seed, args.width, args.layers, min_pixels=args.pixels//2, max_pixels=args.pixels, instruction='Read.')
     rec.study([s.text for s in held])
-    print(f'{sum(p.numel() for p in rec.parameters())/1e6:.1f} M weights; {len(held)} depths to be read, {len(secret)} different; untaught: CER {cer(rec, held)["cer"]:.2%}\n step  digits   loss  minutes')
+    print(f'{sum(p.numel() for p in rec.parameters())/1e6:.1f} M weights; {len(held)} depths to be read, {len(secret)} different; untaught: CER {read(rec, held)["cer"]:.2%}\n step  digits   loss  minutes')
     with tempfile.TemporaryDirectory() as d:
         cfg = TrainingConfig(output_dir=d, per_device_train_batch_size=BATCH, max_batch_cost=-1, learning_rate=args.lr, lr_scheduler_type='constant_with_warmup', warmup_steps=50, max_steps=10**6, ema_decay=.99, weight_decay=0., augment=0., seed=args.seed)
         run = Run(cfg, rec, RunData(held, held, 0, 'depths', [], []))
@@ -65,7 +65,7 @@ def main():
             mean += .03*(run.loss - mean)
             if mean < CAN and most < 6: most, mean = most + 1, 3.
             if run.step % args.every: continue
-            with run.average.applied(): found = cer(rec, held) if most > 3 else {}
+            with run.average.applied(): found = read(rec, held) if most > 3 else {}
             print(f'{run.step:5} {most:7} {mean:6.3f} {now:8.1f}', f'CER {found["cer"]:.2%}, whole numbers {found["exact"]:.1%}' if found else '', flush=True)
             if found and found['cer'] <= args.goal: break
         with run.average.applied():

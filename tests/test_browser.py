@@ -1,18 +1,14 @@
 """The inspector in a real JupyterLab: every key does what it says, every state survives, the notebook stays as it is."""
-import importlib.util, json, os, re, socket, subprocess, sys, time, urllib.request
-from pathlib import Path
+import json, re, time, urllib.request
 
 import pytest
+from lab import ARGS, CHROMIUM, SLOW, needs_browser, start_lab
 
 from welllog_ocr.core import write_json, write_jsonl
 from welllog_ocr.review import Review
 
-CHROMIUM = Path('/usr/bin/chromium')
-MISSING = [what for what, there in (('chromium', CHROMIUM.exists()), ('playwright', importlib.util.find_spec('playwright')), ('jupyterlab', importlib.util.find_spec('jupyterlab'))) if not there]
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f'needs {" and ".join(MISSING)}')
-ARGS = '--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
+pytestmark = needs_browser
 CELLS = [('code', 'from welllog_ocr.inspector import inspect\ninspect("run", who="anna")'), ('markdown', 'Nobody touches this'), ('code', 'x = 1')]
-SLOW = 120_000 # milliseconds; a busy machine is slow, not wrong
 
 def make_run(folder, n=14):
     from welllog_ocr.sources import load_eval
@@ -29,22 +25,6 @@ def make_run(folder, n=14):
 def notebook():
     cells = [dict(cell_type=kind, id=f'cell{i}', source=source, metadata={}, **(dict(outputs=[], execution_count=None) if kind == 'code' else {})) for i, (kind, source) in enumerate(CELLS)]
     return dict(nbformat=4, nbformat_minor=5, metadata=dict(kernelspec=dict(name='python3', display_name='Python 3', language='python')), cells=cells)
-
-def start_lab(folder, *more):
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        port = s.getsockname()[1]
-    env = dict(os.environ, HOME=str(folder), PYTHONPATH=str(Path(__file__).resolve().parents[1]), JUPYTER_CONFIG_DIR=str(folder/'.config'), JUPYTER_DATA_DIR=str(folder/'.data'), JUPYTER_RUNTIME_DIR=str(folder/'.runtime'), IPYTHONDIR=str(folder/'.ipython'))
-    args = ['--no-browser', '--allow-root', f'--port={port}', '--ServerApp.port_retries=0', '--ServerApp.ip=127.0.0.1', '--IdentityProvider.token=', f'--ServerApp.root_dir={folder}', '--LabApp.news_url=None', '--ServerApp.disable_check_xsrf=True',
-            '--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate', *more]
-    lab = subprocess.Popen([sys.executable, '-m', 'jupyterlab', *args], env=env, stdout=open(folder/'lab.log', 'w'), stderr=subprocess.STDOUT)
-    url, end = f'http://127.0.0.1:{port}', time.monotonic() + 120
-    while time.monotonic() < end and lab.poll() is None:
-        try: urllib.request.urlopen(url + '/api', timeout=2)
-        except OSError: time.sleep(.2)
-        else: return lab, url
-    lab.kill()
-    pytest.fail('JupyterLab did not start:\n' + (folder/'lab.log').read_text()[-2000:])
 
 class Lab:
     "A notebook in a browser, with the inspector in its first cell"

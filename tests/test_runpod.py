@@ -1,9 +1,10 @@
 """Launch, watch and stop in a real kernel and a real JupyterLab: kernels are killed, browsers reloaded, notebooks reopened, and the run goes on."""
-import json, os, re, signal, socket, subprocess, sys, time, urllib.request
+import json, os, re, signal, time, urllib.request
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from lab import ARGS, CHROMIUM, MISSING, needs_browser, start_lab
 from runs import tiny
 
 from welllog_ocr.config import config_json
@@ -11,8 +12,6 @@ from welllog_ocr.core import read_json, read_jsonl
 from welllog_ocr.runpod import launch, state, stop
 from welllog_ocr.supervisor import supervisor_dir
 
-CHROMIUM = '/usr/bin/chromium'
-FLAGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
 CELL = "from welllog_ocr.config import load_config\nfrom welllog_ocr.runpod import launch, watch\nrun = launch(load_config('wells.json'))\nwatch(run, every=.5)"
 
 @pytest.fixture
@@ -63,7 +62,7 @@ def killed_kernels(cfg, n):
             km.shutdown_kernel(now=True)
         on_the_move(cfg.run_dir)
 
-@pytest.mark.skipif(Path(CHROMIUM).exists(), reason='the test in JupyterLab does the same and more')
+@pytest.mark.skipif(not MISSING, reason='the test in JupyterLab does the same and more')
 def test_a_killed_kernel_leaves_the_run_alone(long):
     killed_kernels(long, 1)
     unharmed(long.run_dir)
@@ -74,20 +73,10 @@ def test_killed_kernels(long, reliability):
     unharmed(long.run_dir)
     reliability('notebook kernel killed while a run goes on', 20, '20', 'run unharmed, view back')
 
-def lab(folder):
-    "A JupyterLab server for this folder, and its address"
-    with socket.socket() as s: s.bind(('127.0.0.1', 0)); port = s.getsockname()[1]
+def notebook(folder):
+    "The notebook of this folder, with its one cell"
     cell = dict(cell_type='code', id='a1', source=CELL, metadata={}, outputs=[], execution_count=None)
     (folder/'pod.ipynb').write_text(json.dumps(dict(cells=[cell], metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python')), nbformat=4, nbformat_minor=5)))
-    env = {**os.environ, 'JUPYTER_CONFIG_DIR': str(folder/'jc'), 'JUPYTER_DATA_DIR': str(folder/'jd'), 'HOME': str(folder)}
-    p = subprocess.Popen([sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', f'--ServerApp.port={port}', '--ServerApp.ip=127.0.0.1', '--IdentityProvider.token=t', f'--ServerApp.root_dir={folder}',
-                          '--LabApp.news_url=None', '--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate'], env=env, stdout=open(folder/'lab.log', 'w'), stderr=subprocess.STDOUT)
-    def up():
-        assert p.poll() is None, (folder/'lab.log').read_text()[-2000:]
-        try: return urllib.request.urlopen(f'http://127.0.0.1:{port}/api?token=t', timeout=5).status == 200
-        except OSError: return False
-    wait_for(up, 'JupyterLab does not answer')
-    return p, f'http://127.0.0.1:{port}'
 
 class Browser:
     "A page of JupyterLab with the notebook in it"
@@ -97,7 +86,7 @@ class Browser:
         if self.page: self.page.close(run_before_unload=False)
         self.page = self.context.new_page()
         self.page.set_default_timeout(120_000)
-        self.page.goto(f'{self.url}/lab/tree/pod.ipynb?token=t&reset')
+        self.page.goto(f'{self.url}/lab/tree/pod.ipynb?reset')
         self.page.wait_for_selector('.jp-Notebook .jp-CodeCell')
 
     def run_cell(self):
@@ -131,11 +120,11 @@ class Browser:
         self.page.reload()
         self.page.wait_for_selector('.jp-Notebook .jp-CodeCell')
 
-    def kernels(self): return json.load(urllib.request.urlopen(f'{self.url}/api/kernels?token=t'))
+    def kernels(self): return json.load(urllib.request.urlopen(f'{self.url}/api/kernels'))
 
     def restart(self):
         "The kernel is restarted, and the cell run again"
-        request = urllib.request.Request(f'{self.url}/api/kernels/{self.kernels()[0]["id"]}/restart?token=t', method='POST')
+        request = urllib.request.Request(f'{self.url}/api/kernels/{self.kernels()[0]["id"]}/restart', method='POST')
         assert urllib.request.urlopen(request, timeout=120).status == 200
         time.sleep(1)
         self.run_cell()
@@ -149,10 +138,11 @@ def in_jupyterlab(cfg, n):
     "n times each: browser reloaded, kernel restarted, notebook reopened"
     from playwright.sync_api import sync_playwright
     folder = Path(cfg.output_dir).parent
-    server, url = lab(folder)
+    notebook(folder)
+    server, url = start_lab(folder)
     try:
         with sync_playwright() as p:
-            chromium = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            chromium = p.chromium.launch(executable_path=str(CHROMIUM), args=ARGS)
             b = Browser(chromium.new_context(), url)
             b.folder = folder
             b.open()
@@ -167,8 +157,6 @@ def in_jupyterlab(cfg, n):
         server.send_signal(signal.SIGTERM)
         server.wait(60)
     on_the_move(cfg.run_dir) # the server is gone too
-
-needs_browser = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f'needs a browser at {CHROMIUM} (apt-get install chromium)')
 
 @needs_browser
 def test_in_jupyterlab(long):

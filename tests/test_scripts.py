@@ -36,7 +36,8 @@ class Pod:
         self.stub('python', f'case "$*" in *"pip install"*) {install};; *) {training};; esac', self.home/'.venv'/'bin')
 
     def begin(self, *args, **env):
-        return subprocess.Popen([str(self.home/'scripts'/'setup_pod.sh'), *map(str, args)], env={**self.env, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd='/')
+        return subprocess.Popen([str(self.home/'scripts'/'setup_pod.sh'), *map(str, args)], env={**self.env, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd='/',
+                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) # tests that run in the background ignore it, and bash cannot trap what was ignored
 
     def run(self, *args, volume=True, **env): # exit status, and all that was said
         p = self.begin(*(['--volume', self.volume] if volume else []), *args, **env)

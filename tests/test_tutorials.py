@@ -3,11 +3,11 @@ import json, shutil, time
 
 import pytest
 from conftest import ROOT
-from test_browser import ARGS, CHROMIUM, MISSING, SLOW, start_lab
+from lab import ARGS, CHROMIUM, SLOW, needs_browser, start_lab
 
 TUTORIALS = sorted((ROOT/'nbs'/'tutorials').glob('*.ipynb'))
 QUICK = 'add_a_model' # the one that runs with every change
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f'needs {" and ".join(MISSING)}')
+pytestmark = needs_browser
 
 def emptied(path, folder):
     "The page without what it has shown so far, where it lies in a checkout"
