@@ -13,9 +13,9 @@ from PIL import Image, ImageDraw, ImageFont
 from peers import letters
 from welllog_ocr.core import visible
 from welllog_ocr.models.core import load_recogniser
-from welllog_ocr.pages import SynthPages
+from welllog_ocr.draw.pages import SynthPages
 from welllog_ocr.predict import predict
-from welllog_ocr.rows import rows_of_boxes
+from welllog_ocr.read.layout import rows_of_boxes
 
 def truth(page)->list[str]:
     "The rows of a drawn page, letters and digits alone"

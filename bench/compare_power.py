@@ -9,7 +9,7 @@ import argparse
 
 import numpy as np
 
-from welllog_ocr.difference import paired
+from welllog_ocr.eval.stats import paired
 
 LENGTHS = (6, 9, 12, 17, 22, 30, 41) # characters of header lines
 SHARED = (0., .5, .8)

@@ -32,7 +32,7 @@ def write(folder:Path, n:int, drawn:int):
         img = images[i % drawn] if first else worn(images[i % drawn], rng_for('worn', i))
         split = 'eval' if i % drawn % 10 == 0 else 'train'
         img.save(folder/split/f'{i:06}.png')
-        rows[split].append(dict(file_name=f'{i:06}.png', text=s.text, group=f'well {i % drawn}', made=s.made))
+        rows[split].append(dict(file_name=f'{i:06}.png', text=s.text, group=f'well {i % drawn}', style=s.style))
     for split in rows: write_jsonl(folder/split/'metadata.jsonl', rows[split])
 
 def main():

@@ -10,14 +10,14 @@ import argparse, math, statistics, tempfile, time
 import torch
 
 from welllog_ocr.config import TrainingConfig
-from welllog_ocr.dataset import sorted_batches
-from welllog_ocr.epochs import language_texts, run_data
+from welllog_ocr.data.sample import sorted_batches
+from welllog_ocr.run.samples import language_texts, run_data
 from welllog_ocr.evaluate import evaluate, summarise
-from welllog_ocr.loader import batches
+from welllog_ocr.models.loader import batches
 from welllog_ocr.metrics import score
 from welllog_ocr.models.core import autocast, default_device, to_device
 from welllog_ocr.models.ctc import CTCRecogniser
-from welllog_ocr.sources import load_eval
+from welllog_ocr.data.load import load_eval
 from welllog_ocr.synth import write_folder
 
 def a_pass(rec, samples, do, bs=16)->list:
@@ -45,7 +45,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         write_folder(folder, n=args.lines + 1, eval_share=args.lines/(args.lines + 1))
         rec, samples = CTCRecogniser.from_pretrained().to(default_device()), load_eval(folder)[0]
-        if args.language: rec.study(language_texts(cfg := TrainingConfig(synth_eval_lines=1), run_data(cfg, rec)), args.language)
+        if args.language: rec.fit_language(language_texts(cfg := TrainingConfig(synth_eval_lines=1), run_data(cfg, rec)), args.language)
         spent = {'one pass': [], 'two passes': []}
         for turn in range(args.rounds + 1): # the first round prepares kernels and is not counted
             figures = []

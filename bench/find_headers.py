@@ -10,8 +10,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from welllog_ocr.core import DataError
-from welllog_ocr.scan import read_region, scan_info
-from welllog_ocr.upright import read_header
+from welllog_ocr.data.scan import read_region, scan_info
+from welllog_ocr.data.orient import read_header
 
 CELL = (560, 560) # pixels of a scan on the sheet: its top on the left, its header on the right
 

@@ -17,9 +17,9 @@ from torch import nn
 from welllog_ocr.config import load_config
 from welllog_ocr.core import WelllogError
 from welllog_ocr.memory import CARD, as_trained, batch_of, estimate, longest, note_peak, parts_of, verdict_of
-from welllog_ocr.models.adapter import bitsandbytes, inside
+from welllog_ocr.models.lora import bitsandbytes, inside
 from welllog_ocr.models.core import FAMILIES, autocast, to_device
-from welllog_ocr.step import Average, _optimizer
+from welllog_ocr.run.step import EMA, _optimizer
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ('qwen3_qlora_r16', 'qwen3_qlora_r32', 'paddleocr_vl', 'trocr_small')
@@ -47,7 +47,7 @@ def recogniser(cfg, device):
 def trained(rec, cfg, device, steps:int)->tuple[float, float, int, int]: # Seconds a step, peak in bytes, samples, tokens and patches of each
     sample = longest(cfg, rec)
     n, more = batch_of(cfg, rec.cost(sample))
-    batch, adam, average = to_device(rec.collate([sample]*n), device), _optimizer(cfg, rec), Average(rec, cfg.ema_decay)
+    batch, adam, ema = to_device(rec.collate([sample]*n), device), _optimizer(cfg, rec), EMA(rec, cfg.ema_decay)
     rec.train()
     for i in range(steps + 1):
         if i == 1:
@@ -57,7 +57,7 @@ def trained(rec, cfg, device, steps:int)->tuple[float, float, int, int]: # Secon
             with autocast(device, cfg.bf16): sums, _ = rec.losses(batch)
             sums.sum().backward()
         torch.nn.utils.clip_grad_norm_(list(rec.trainable().values()), 1.)
-        adam.step(), adam.zero_grad(), average.update()
+        adam.step(), adam.zero_grad(), ema.update()
     if device.type == 'cuda': torch.cuda.synchronize()
     return (time.perf_counter() - start)/steps/(1 + more), float(torch.cuda.max_memory_allocated()) if device.type == 'cuda' else 0., n, rec.cost(sample)
 

@@ -10,8 +10,8 @@ import argparse, platform, statistics, time
 import cv2
 
 from welllog_ocr.core import rng_for
-from welllog_ocr.headers import SynthCrops
-from welllog_ocr.pages import SynthPages
+from welllog_ocr.draw.page import SynthCrops
+from welllog_ocr.draw.pages import SynthPages
 from welllog_ocr.synth import SynthLines
 
 def rate(samples, order)->float:

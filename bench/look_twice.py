@@ -11,8 +11,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from welllog_ocr.core import rng_for
-from welllog_ocr.sources import load_split
-from welllog_ocr.headers import SynthCrops
+from welllog_ocr.data.load import load_split
+from welllog_ocr.draw.page import SynthCrops
 
 WIDTH, SPACE, HEAD = 1800, 14, 16
 
@@ -50,6 +50,6 @@ def main():
         pen.text((x, y), str(n), fill=0, font=font)
         sheet.paste(img, (x, y + HEAD))
     sheet.save(args.out)
-    for n, (kind, s) in enumerate(chosen, 1): print(f'{n:3} {kind:5} {s.made:12} {s.text}')
+    for n, (kind, s) in enumerate(chosen, 1): print(f'{n:3} {kind:5} {s.style:12} {s.text}')
 
 if __name__ == '__main__': main()

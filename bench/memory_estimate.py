@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.memory import batch_of, estimate, longest
 from welllog_ocr.models.core import autocast, family, load_recogniser
-from welllog_ocr.step import Average, _optimizer
+from welllog_ocr.run.step import EMA, _optimizer
 
 CHAT = dict(max_pixels=256*256, max_seq_length=512, max_new_tokens=96, per_device_train_batch_size=2, gradient_accumulation_steps=2, per_device_eval_batch_size=2, ema_decay=0.)
 LORA = dict(CHAT, r=16)
@@ -36,7 +36,7 @@ def make(kind:str, folder:Path):
     if kind in ('trocr', 'donut'):
         from welllog_ocr.models.seq2seq import tiny_seq2seq
         return tiny_seq2seq(kind).save_pretrained(folder)
-    from welllog_ocr.models.chat import tiny_chat
+    from welllog_ocr.models.vlm import tiny_chat
     tiny_chat(kind, width=256, depth=2).save_pretrained(folder)
 
 def peak(act)->int:
@@ -58,7 +58,7 @@ def measured(cfg)->tuple[float, float]: # Bytes in training and in evaluation
     rec = load_recogniser(cfg.model_name, **family(cfg.model_name).options(cfg))
     sample = longest(cfg, rec)
     n, more = batch_of(cfg, rec.cost(sample))
-    batch, held, adam, average = rec.collate([sample]*n), rec.collate([sample]*cfg.per_device_eval_batch_size), _optimizer(cfg, rec), Average(rec, cfg.ema_decay)
+    batch, held, adam, ema = rec.collate([sample]*n), rec.collate([sample]*cfg.per_device_eval_batch_size), _optimizer(cfg, rec), EMA(rec, cfg.ema_decay)
     def step(parts=1 + more):
         rec.train()
         for _ in range(parts):
@@ -66,10 +66,10 @@ def measured(cfg)->tuple[float, float]: # Bytes in training and in evaluation
             sums.sum().backward()
             del sums
         torch.nn.utils.clip_grad_norm_(list(rec.trainable().values()), 1.)
-        adam.step(), adam.zero_grad(), average.update()
+        adam.step(), adam.zero_grad(), ema.update()
     def read():
         rec.eval()
-        with torch.no_grad(), average.applied(), autocast(torch.device('cpu'), cfg.bf16): rec.read(held)
+        with torch.no_grad(), ema.applied(), autocast(torch.device('cpu'), cfg.bf16): rec.read(held)
     step()
     fixed = live() - before - storages(held)
     trained = fixed + peak(step)

@@ -46,18 +46,18 @@ def rapidocr(args):
 
 def _ours(name):
     import numpy as np
-    from welllog_ocr.finder import Finder
+    from welllog_ocr.read.detect import Detector
     from welllog_ocr.predict import _pictures
-    from welllog_ocr.readers import open_reader
-    read, finder = open_reader(name), Finder()
+    from welllog_ocr.read.backends import open_reader
+    read, finder = open_reader(name), Detector()
     def page(img):
         grey = np.asarray(img.convert('L'))
-        spots = finder(grey)
-        pictures, owner = _pictures(grey, spots)
+        boxes = finder(grey)
+        pictures, owner = _pictures(grey, boxes)
         best = {}
         for n, p in zip(owner, read(pictures)):
             if n not in best or p.confidence > best[n].confidence: best[n] = p
-        return [(s.quad.tolist(), best[n].text) for n, s in enumerate(spots) if best[n].text]
+        return [(s.quad.tolist(), best[n].text) for n, s in enumerate(boxes) if best[n].text]
     return lambda imgs: [p.text for p in read([np.asarray(i) for i in imgs])], page
 
 def reader(name, args): return dict(tesseract=tesseract, rapidocr=rapidocr).get(name, lambda a: _ours('PP-OCRv6-small' if name == 'ours' else a.model))(args)
@@ -71,7 +71,7 @@ def transcribed(data:Path)->list[dict]:
 
 def child(args):
     "Read with one reader, and print what was read, how long it took and the memory"
-    from welllog_ocr.scan import read_image
+    from welllog_ocr.data.scan import read_image
     lines, page = reader(args.child, args)
     wanted = [r for r in transcribed(args.data) if r['split'] == 'eval']
     imgs = [read_image(args.data/'lines'/'eval'/r['file_name']) for r in wanted]
@@ -101,7 +101,7 @@ def letters(text:str)->str: return re.sub(r'[^0-9A-Za-z½¼¾⅛⅜⅝⅞]', '',
 def stretches(found:list)->list[str]:
     "Every stretch of up to six boxes of a row"
     import numpy as np
-    from welllog_ocr.rows import rows_of_boxes
+    from welllog_ocr.read.layout import rows_of_boxes
     rows = rows_of_boxes([np.float32(q) for q, _ in found])
     return sorted({' '.join(found[i][1] for i in row[a:a + n]) for row in rows for a in range(len(row)) for n in range(1, 7)})
 
@@ -123,7 +123,7 @@ def line_figures(out:dict, wanted:list)->dict:
     from welllog_ocr.metrics import score
     rows = [r for r in wanted if r['split'] == 'eval']
     pick = lambda keep: score([r['text'] for r in rows if keep(r)], [t for r, t in zip(rows, out['texts']) if keep(r)])
-    every, hand = pick(lambda r: True), pick(lambda r: r.get('made') == 'handwritten')
+    every, hand = pick(lambda r: True), pick(lambda r: r.get('style') == 'handwritten')
     return dict(n=every['n'], cer=every['cer'], exact=every['exact'], n_hand=hand['n'], cer_hand=hand['cer'], exact_hand=hand['exact'], per_s=len(rows)/out['seconds'], mb=out['mb'])
 
 def table(head:list, rows:list)->str:

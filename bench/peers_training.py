@@ -53,9 +53,9 @@ def base(lines:int):
 
 def our_speed(samples, workers:int)->float:
     "Lines a second of this project's own step"
-    from welllog_ocr.epochs import run_data
+    from welllog_ocr.run.samples import run_data
     from welllog_ocr.models.ctc import CTCRecogniser
-    from welllog_ocr.step import Run, loaded, train_step
+    from welllog_ocr.run.step import Run, loaded, train_step
     cfg = base(len(samples)).replace(dataloader_num_workers=workers)
     rec = CTCRecogniser.from_pretrained()
     run = Run(cfg, rec, run_data(cfg, rec))
@@ -66,9 +66,9 @@ def our_speed(samples, workers:int)->float:
     return len(samples)/(time.perf_counter() - start)
 
 def speed(args):
-    from welllog_ocr.epochs import run_data
+    from welllog_ocr.run.samples import run_data
     from welllog_ocr.models.ctc import CTCRecogniser
-    from welllog_ocr.step import Run
+    from welllog_ocr.run.step import Run
     cfg, rec = base(args.lines), CTCRecogniser.from_pretrained()
     samples, _ = Run(cfg, rec, run_data(cfg, rec)).batches(0) # the very lines that ours trains on
     ways = {'Trainer, defaults': (False, 0), 'Trainer, bf16 and grouped, no process': (True, 0), 'Trainer, bf16 and grouped, one process': (True, 1), 'Trainer, bf16 and grouped, two processes': (True, 2)}
@@ -84,7 +84,7 @@ def speed(args):
 
 def pairs(folder:Path, into:Path)->list[Path]:
     "Lines as pictures with a text file beside each, as ketos wants them"
-    from welllog_ocr.scan import read_image
+    from welllog_ocr.data.scan import read_image
     into.mkdir(parents=True)
     out = []
     for row in map(json.loads, open(folder/'metadata.jsonl', encoding='utf-8')):

@@ -6,11 +6,11 @@ The same run, with 1.6 million drawn lines an epoch in its plan, goes on at step
 """
 import argparse, statistics, time
 
-from welllog_ocr.dataset import shuffled_batches
-from welllog_ocr.epochs import RunData
+from welllog_ocr.data.sample import shuffled_batches
+from welllog_ocr.run.samples import RunData
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.models.ctc import tiny_ctc
-from welllog_ocr.step import Run, capture
+from welllog_ocr.run.step import Run, capture
 from welllog_ocr.synth import SynthLines
 from welllog_ocr.train import _pass, restore
 

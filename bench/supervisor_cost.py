@@ -13,7 +13,7 @@ from welllog_ocr.models.core import load_recogniser
 from welllog_ocr.models.ctc import tiny_ctc
 from welllog_ocr.supervisor import Beat
 from welllog_ocr.synth import write_folder
-from welllog_ocr.sources import load_eval
+from welllog_ocr.data.load import load_eval
 
 def seconds(rec, batch)->float:
     start = time.process_time()

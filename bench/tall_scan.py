@@ -18,7 +18,7 @@ peak = lambda: next(int(l.split()[1]) for l in open('/proc/self/status') if l.st
 bare = peak()
 from PIL import Image
 if way == 'ours':
-    from welllog_ocr.scan import read_region
+    from welllog_ocr.data.scan import read_region
     read = lambda: read_region(path, 0, rows)
 elif way == 'pyvips':
     import pyvips

@@ -12,10 +12,10 @@ import torch
 
 from welllog_ocr.config import load_config
 from welllog_ocr.core import rng_for
-from welllog_ocr.epochs import run_data
+from welllog_ocr.run.samples import run_data
 from welllog_ocr.models.core import freeze
 from welllog_ocr.models.ctc import CTCRecogniser, Folded, Folding
-from welllog_ocr.step import Run, loaded, train_step
+from welllog_ocr.run.step import Run, loaded, train_step
 
 def published(model):
     "As transformers gives it: channels first, batch norms that do their own work, its own choice of attention"

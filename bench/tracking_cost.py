@@ -14,15 +14,15 @@ import torch
 
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.core import write_json
-from welllog_ocr.cost import Budget, Ledger, Price
-from welllog_ocr.epochs import run_data
-from welllog_ocr.guests import Guest, Log, Save, Spend
+from welllog_ocr.run.cost import Budget, Ledger, Price
+from welllog_ocr.run.samples import run_data
+from welllog_ocr.run.callbacks import Callback, Log, Save, Spend
 from welllog_ocr.mirror import Sender
 from welllog_ocr.models.core import load_recogniser
-from welllog_ocr.step import Run
+from welllog_ocr.run.step import Run
 from welllog_ocr.train import fit
 
-class Stop(Guest):
+class Stop(Callback):
     "Ends a run after n steps; `times` has (by the clock, of a processor) at the end of each"
     def __init__(self, n): self.n, self.times = n, []
     def after_step(self, run):
@@ -46,7 +46,7 @@ def loop(cfg, rec, data, n, track)->tuple[float, float, float]:
     cfg.run_dir.mkdir(parents=True, exist_ok=True)
     write_json(cfg.run_dir/'run.json', dict(run_id='bench'))
     run = Run(cfg, rec, data)
-    run.guests = [*(tracked(run) if track else []), stop := Stop(n)]
+    run.callbacks = [*(tracked(run) if track else []), stop := Stop(n)]
     sender, mirror = Sender(cfg.run_dir, asdict(cfg), run.event) if track else None, 0.
     if sender: time.sleep(10); mirror = -beside(sender) # its start is no step
     fit(run)
@@ -59,11 +59,11 @@ def own_work(cfg, rec, data, n=1000):
     run = Run(cfg.replace(experiment_name='own'), rec, data)
     run.folder.mkdir(parents=True, exist_ok=True)
     run.loss, run.grad_norm, run.tokens, run.total = 1., 1., 100, 10**6
-    guests = tracked(run)
-    for g in guests: g.before_run(run)
+    callbacks = tracked(run)
+    for g in callbacks: g.before_run(run)
     start = time.perf_counter()
     for run.step in range(1, n + 1):
-        for g in guests: g.after_step(run)
+        for g in callbacks: g.after_step(run)
     return (time.perf_counter() - start)/n
 
 def main():

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from welllog_ocr.scan import read_image
-from welllog_ocr.upright import find_pose
+from welllog_ocr.data.scan import read_image
+from welllog_ocr.data.orient import find_pose
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

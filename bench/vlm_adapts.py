@@ -11,11 +11,11 @@ from pathlib import Path
 from vlm_learns import distinct
 
 from welllog_ocr.config import TrainingConfig
-from welllog_ocr.epochs import RunData
+from welllog_ocr.run.samples import RunData
 from welllog_ocr.evaluate import evaluate, summarise
-from welllog_ocr.models.chat import tiny_chat
+from welllog_ocr.models.vlm import tiny_chat
 from welllog_ocr.models.core import load_recogniser
-from welllog_ocr.step import Run, loaded, train_step
+from welllog_ocr.run.step import Run, loaded, train_step
 
 def cer(rec, lines): return summarise(evaluate(rec, lines, len(lines)))['cer']
 
@@ -44,7 +44,7 @@ def main():
         folder = Path(args.base or d)/'base'
         if not folder.exists():
             rec = tiny_chat('qwen3_vl', 0, args.width, args.depth, min_pixels=args.pixels//2, max_pixels=args.pixels, instruction='Read.')
-            rec.study([s.text for s in lines])
+            rec.fit_language([s.text for s in lines])
             print(f'{sum(p.numel() for p in rec.parameters())/1e6:.1f} M weights, all trained on 64 lines\nstep   loss     CER')
             teach(rec, known, args.first, 1e-3)
             rec.save_pretrained(folder)

@@ -12,12 +12,12 @@ from PIL import Image
 
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.core import rng_for
-from welllog_ocr.dataset import Sample
-from welllog_ocr.epochs import RunData
+from welllog_ocr.data.sample import Sample
+from welllog_ocr.run.samples import RunData
 from welllog_ocr.evaluate import evaluate, summarise
-from welllog_ocr.models.chat import tiny_chat
-from welllog_ocr.pen import Piece, face_for, wear, width, write
-from welllog_ocr.step import Run, train_step
+from welllog_ocr.models.vlm import tiny_chat
+from welllog_ocr.draw.ink import Piece, face_for, wear, width, write
+from welllog_ocr.run.step import Run, train_step
 
 STYLES, BATCH, CAN = ('typewriter', 'sans', 'serif'), 32, .35 # CAN: mean loss of a token below which so many digits count as learned
 
@@ -53,7 +53,7 @@ def main():
     held = [drawn(number(4 + i % 3, r), ('eval', i)) for i in range(args.held)]
     secret = {s.text for s in held}
     rec = tiny_chat('qwen3_vl', args.seed, args.width, args.layers, min_pixels=args.pixels//2, max_pixels=args.pixels, instruction='Read.')
-    rec.study([s.text for s in held])
+    rec.fit_language([s.text for s in held])
     print(f'{sum(p.numel() for p in rec.parameters())/1e6:.1f} M weights; {len(held)} depths to be read, {len(secret)} different; untaught: CER {read(rec, held)["cer"]:.2%}\n step  digits   loss  minutes')
     with tempfile.TemporaryDirectory() as d:
         cfg = TrainingConfig(output_dir=d, per_device_train_batch_size=BATCH, max_batch_cost=-1, learning_rate=args.lr, lr_scheduler_type='constant_with_warmup', warmup_steps=50, max_steps=10**6, ema_decay=.99, weight_decay=0., augment=0., seed=args.seed)

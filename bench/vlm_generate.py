@@ -9,7 +9,7 @@ import argparse, time
 import torch
 
 from vlm_learns import distinct
-from welllog_ocr.dataset import sorted_batches
+from welllog_ocr.data.sample import sorted_batches
 from welllog_ocr.models.core import load_recogniser
 
 def read(rec, samples, bs:int)->tuple[list, float, float]:

@@ -10,10 +10,10 @@ import argparse, tempfile, time
 from dataclasses import replace
 
 from welllog_ocr.config import TrainingConfig
-from welllog_ocr.epochs import RunData
+from welllog_ocr.run.samples import RunData
 from welllog_ocr.evaluate import evaluate, summarise
-from welllog_ocr.models.chat import tiny_chat
-from welllog_ocr.step import Run, loaded, train_step
+from welllog_ocr.models.vlm import tiny_chat
+from welllog_ocr.run.step import Run, loaded, train_step
 from welllog_ocr.synth import SynthLines
 
 def in_memory(sample):
@@ -34,7 +34,7 @@ def main():
     args = p.parse_args()
     lines = distinct(args.lines, 'learn')
     rec = tiny_chat(args.arch, args.seed, args.width, args.depth, min_pixels=args.pixels//2, max_pixels=args.pixels, instruction='Read.')
-    rec.study([s.text for s in lines])
+    rec.fit_language([s.text for s in lines])
     print(f'{args.arch}: {sum(p.numel() for p in rec.parameters())/1e6:.1f} M weights; {len(lines)} lines, {sum(map(rec.cost, lines))/len(lines):.0f} tokens each, the longest answer {max(len(s.text) for s in lines)} characters')
     with tempfile.TemporaryDirectory() as d:
         cfg = TrainingConfig(output_dir=d, per_device_train_batch_size=16, gradient_accumulation_steps=-(-len(lines)//16), max_batch_cost=-1, learning_rate=args.lr, warmup_steps=20, max_steps=args.steps, ema_decay=0., weight_decay=0., augment=0., seed=args.seed)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from welllog_ocr.models.chat import tiny_chat
+from welllog_ocr.models.vlm import tiny_chat
 from welllog_ocr.models.core import autocast, default_device, to_device
 from welllog_ocr.synth import SynthLines
 

@@ -15,13 +15,13 @@ import torch
 
 from welllog_ocr.config import load_config
 from welllog_ocr.core import rng_for
-from welllog_ocr.dataset import fingerprint
-from welllog_ocr.epochs import RunData, drawn_lines
+from welllog_ocr.data.sample import fingerprint
+from welllog_ocr.run.samples import RunData, drawn_lines
 from welllog_ocr.evaluate import evaluate
-from welllog_ocr.figures import summarise, worst_first
+from welllog_ocr.eval.report import summarise, worst_first
 from welllog_ocr.models.ctc import CTCRecogniser
 from welllog_ocr.preflight import load_model
-from welllog_ocr.step import Run
+from welllog_ocr.run.step import Run
 from welllog_ocr.train import fit
 
 SHARE, REVIEWED, BASE = .05, .1, Path(__file__).parents[1]/'configs'/'base.py'

@@ -13,7 +13,7 @@ def snapshot(m, step, cer=None):
     "A small state that is different at every step"
     g = torch.Generator().manual_seed(step)
     tensors = lambda: {k: torch.randn(s, generator=g) for k, s in SIZES.items()}
-    return m.Snapshot(step, tensors(), {**tensors(), 'rng.torch': torch.get_rng_state()[:64]}, dict(seen=16*step, guests=dict(StopEarly=dict(bad=step % 3))), dict(cer=cer))
+    return m.Snapshot(step, tensors(), {**tensors(), 'rng.torch': torch.get_rng_state()[:64]}, dict(seen=16*step, callbacks=dict(StopEarly=dict(bad=step % 3))), dict(cer=cer))
 
 def is_step(m, found, step): return found is not None and found.step == step and m.state_digest(found) == m.state_digest(snapshot(m, step))
 
@@ -255,7 +255,7 @@ def disk_trouble(m, n=2):
                     if name in ('mkdir', 'write', 'fsync', 'sync_dir', 'rename') and (k == at or (how == 'twice' and k == at + 7) or (how == 'from then on' and k > at) or (how == 'that kind always' and name in kind)):
                         hit.append(k), kind.append(name)
                         raise OSError(code, os.strerror(code))
-                saver = m.Saver(root, 'run', tell=lambda what, **facts: told.append(what), disk=distrustful(counting_disk(m, act, half=True)))
+                saver = m.Saver(root, 'run', log=lambda what, **facts: told.append(what), disk=distrustful(counting_disk(m, act, half=True)))
                 path = saver.save_now(snapshot(m, 20))
                 found, bad = m.latest_valid(root, 'run')
                 if hit: assert 'save_failed' in told or 'prune_failed' in told or path, (code, at)
@@ -320,11 +320,11 @@ def stale_locks(m, n=10, seed=0):
         leave = lambda age: (folder/'lock').write_text(json.dumps(dict(pid=rng.randrange(1, 9999), host=f'pod-{rng.randrange(99)}', boot='x', beat=time.time() - age)).ljust(200))
         leave(rng.uniform(0, .9)*m.STALE)
         try:
-            with m.own(folder, tell=lambda *a, **facts: told.append(facts)): raise AssertionError('taken from a living owner')
+            with m.own(folder, log=lambda *a, **facts: told.append(facts)): raise AssertionError('taken from a living owner')
         except m.SetupError as e: assert 'is training there' in str(e)
         assert not told
         leave(m.STALE*rng.choice([1.1, 10, 1e6, -1e6])) # a clock may be years ahead
-        with m.own(folder, tell=lambda *a, **facts: told.append(facts)): pass
+        with m.own(folder, log=lambda *a, **facts: told.append(facts)): pass
         assert len(told) == 1 and 'pod-' in told[0]['owner']
         with m.own(folder): pass # it is ours now
         shutil.rmtree(folder)
@@ -386,7 +386,7 @@ def slow_disk(m, n=3):
         def fsync(self, path): time.sleep(.02)
     for i in range(n):
         root, told, alive = temporary(), [], []
-        saver = m.Saver(root, 'run', tell=lambda what, **facts: told.append(what), disk=Slow())
+        saver = m.Saver(root, 'run', log=lambda what, **facts: told.append(what), disk=Slow())
         for step in range(1, 21):
             s = snapshot(m, step)
             alive.append(weakref.ref(s))

@@ -8,10 +8,10 @@ from torch.distributed.fsdp import fully_shard
 
 from welllog_ocr import step
 from welllog_ocr.config import load_config
-from welllog_ocr.processes import Team
+from welllog_ocr.run.distributed import ProcessGroup
 from welllog_ocr.train import train
 
-def prepare(team, model, optimizer):
+def prepare(pg, model, optimizer):
     "What accelerate does: cut the weights up, and let the optimizer change the pieces"
     cfg = load_config(Path(sys.argv[1]))
     for p in model.parameters(): p.data = p.data.contiguous()
@@ -19,6 +19,6 @@ def prepare(team, model, optimizer):
     fully_shard(model)
     return model, step._optimizer(cfg, model)
 
-Team.prepare = prepare
-Team.together = lambda team, model, now: model.set_requires_gradient_sync(now) or nullcontext()
+ProcessGroup.prepare = prepare
+ProcessGroup.together = lambda pg, model, now: model.set_requires_gradient_sync(now) or nullcontext()
 train(load_config(Path(sys.argv[1])))

@@ -29,7 +29,7 @@ def adapted(folder, **changes):
 def quantised(folder, **changes): return adapted(folder, load_in_4bit=True, bf16=True, **changes)
 
 def make_vlm(folder):
-    from welllog_ocr.models.chat import tiny_chat
+    from welllog_ocr.models.vlm import tiny_chat
     tiny_chat(width=64, depth=1).save_pretrained(folder/'model')
 
 KINDS = dict(ctc=(make_model, tiny), lora=(make_vlm, adapted), qlora=(make_vlm, quantised))
@@ -102,7 +102,7 @@ def import_ahead(kind='ctc'):
     if kind != 'ctc':
         import bitsandbytes, peft
         from transformers import AutoModelForImageTextToText, AutoProcessor, Qwen3VLForConditionalGeneration, Qwen3VLProcessor
-        from welllog_ocr.models.chat import ChatRecogniser
+        from welllog_ocr.models.vlm import ChatRecogniser
 
 if __name__ == '__main__':
     torch.set_num_threads(1)

@@ -8,11 +8,11 @@ from runs import import_ahead, in_child, make_model, outcome, tiny
 
 import faults, syscalls
 import welllog_ocr.checkpoint as checkpoint
-import welllog_ocr.guests as guests
+import welllog_ocr.run.callbacks as callbacks
 import welllog_ocr.preflight as before
 import welllog_ocr.train as training
 from welllog_ocr.core import SetupError, read_jsonl
-from welllog_ocr.guests import Guest
+from welllog_ocr.run.callbacks import Callback
 from welllog_ocr.train import train
 
 def place(model=True):
@@ -44,7 +44,7 @@ def die_in(module, name, after=False):
 POINTS = [(checkpoint, 'load_tensors'), (checkpoint, 'verify'), (training, 'latest_valid'), (training, 'restore'), (training, 'restore', True), (training, 'cut_back'), (training, 'cut_back', True),
           (training, 'go_on', True), (training, 'train_step'), (training, 'train_step', True), (checkpoint, '_manifest')] # the last: in the middle of the first save after a resume
 
-def save_of(run): return next(g for g in run.guests if isinstance(g, guests.Save))
+def save_of(run): return next(g for g in run.callbacks if isinstance(g, callbacks.Save))
 
 def kills_while_resuming(n):
     "Runs of ten kills, each at some point of loading and resuming, before the next checkpoint is there"
@@ -52,7 +52,7 @@ def kills_while_resuming(n):
     want = alone(folder)
     while kills < n:
         run = folder/'runs'/'x'
-        class Gone(Guest):
+        class Gone(Callback):
             def after_step(self, r):
                 if r.step == 7:
                     save_of(r).saver.wait() # there is something to resume from
@@ -76,7 +76,7 @@ def kills_while_resuming(n):
 
 # --- signals
 
-class Blocked(Guest):
+class Blocked(Callback):
     "A step that no signal handler of Python can interrupt"
     def __init__(self, flag, heavy): self.flag, self.heavy = flag, heavy
     def after_step(self, run):
@@ -86,7 +86,7 @@ class Blocked(Guest):
             end = time.monotonic() + 60
             while time.monotonic() < end: ctypes.CDLL(None).sleep(60) # a signal cuts one sleep short, and a real step goes on
 
-def signalled(folder, signals, guests=(), grace=5.):
+def signalled(folder, signals, callbacks=(), grace=5.):
     "Start a training whose third step hangs, send the signals, and SIGKILL after the grace: (exit status, seconds from the first signal)"
     flag = folder/'blocked'
     flag.unlink(missing_ok=True)
@@ -94,7 +94,7 @@ def signalled(folder, signals, guests=(), grace=5.):
     if pid == 0:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1), os.dup2(null, 2)
-        try: train(tiny(folder, save_steps=100), [Blocked(flag, bool(guests)), *guests])
+        try: train(tiny(folder, save_steps=100), [Blocked(flag, bool(callbacks)), *callbacks])
         finally: os._exit(99)
     while not flag.exists():
         assert os.waitpid(pid, os.WNOHANG)[0] == 0, 'it ended before its third step'
@@ -130,8 +130,8 @@ def large_state(n):
         rec = real(*args, **kw)
         rec.ballast = torch.nn.Parameter(torch.zeros(25_000_000)) # 100 MB, and as much again in the average
         return rec
-    before.load_recogniser, guests.save_model = heavy, lambda rec, folder: folder.mkdir(exist_ok=True)
-    class Slow(Guest): # a copy of a large state is taken as often as it costs 2 % of the time; here the second step was a slow one
+    before.load_recogniser, callbacks.save_model = heavy, lambda rec, folder: folder.mkdir(exist_ok=True)
+    class Slow(Callback): # a copy of a large state is taken as often as it costs 2 % of the time; here the second step was a slow one
         def after_step(self, run):
             if run.step == 2: save_of(run).copied = -math.inf
     for _ in range(n):
@@ -165,7 +165,7 @@ def full_disks(n):
         disk = folder/'disk'
         tmpfs(disk, '4m')
         root, told = disk/'checkpoints', []
-        saver = checkpoint.Saver(root, 'run', tell=lambda what, **facts: told.append(what))
+        saver = checkpoint.Saver(root, 'run', log=lambda what, **facts: told.append(what))
         for step in [(5, 10), (5, 8, 9, 10)][i % 2]: saver.save_now(faults.snapshot(checkpoint, step))
         size = sum(p.stat().st_size for p in (root/'step-00000010').iterdir())
         (disk/'filler').write_bytes(bytes(max(0, free(disk) - int(1.3*size*i/max(1, n - 1)))))

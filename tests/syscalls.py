@@ -71,7 +71,7 @@ def fail_in_every_call(m, every=1):
     tried = 0
     def work(root):
         told = []
-        path = m.Saver(root, 'run', recent=2, tell=lambda what, **facts: told.append(what)).save_now(faults.snapshot(m, 30))
+        path = m.Saver(root, 'run', recent=2, log=lambda what, **facts: told.append(what)).save_now(faults.snapshot(m, 30))
         trouble = {'save_failed', 'prune_failed'} & set(told) or list(root.glob('.t*'))
         os._exit(11 if path is None else 12 if trouble else 10)
     for call, error in ERRORS:

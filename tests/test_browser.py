@@ -5,17 +5,17 @@ import pytest
 from lab import ARGS, CHROMIUM, SLOW, needs_browser, start_lab
 
 from welllog_ocr.core import write_json, write_jsonl
-from welllog_ocr.review import Review
+from welllog_ocr.review.log import Review
 
 pytestmark = needs_browser
 CELLS = [('code', 'from welllog_ocr.inspector import inspect\ninspect("run", who="anna")'), ('markdown', 'Nobody touches this'), ('code', 'x = 1')]
 
 def make_run(folder, n=14):
-    from welllog_ocr.sources import load_eval
+    from welllog_ocr.data.load import load_eval
     from welllog_ocr.synth import write_folder
     write_folder(folder/'lines', n=2*n, eval_share=.5)
     samples = load_eval(folder/'lines')[0][:n]
-    rows = [dict(id=s.id, digest=s.digest[:16], reference=s.text, prediction=s.text.replace('1', '7').replace(' ', '', 1) + '<b>x</b>', loss=round(3/(i + 1), 3), cer=round((i*5 % 7)/10, 2), made=s.made, kind='line',
+    rows = [dict(id=s.id, digest=s.digest[:16], reference=s.text, prediction=s.text.replace('1', '7').replace(' ', '', 1) + '<b>x</b>', loss=round(3/(i + 1), 3), cer=round((i*5 % 7)/10, 2), style=s.style, kind='line',
                  losses=[.1]*len(s.text) + [2.], info=dict(dpi=200)) for i, s in enumerate(samples)]
     (folder/'run'/'eval').mkdir(parents=True)
     write_json(folder/'run'/'config.json', dict(data_path=str(folder/'lines'), output_dir=str(folder), experiment_name='run'))
@@ -179,7 +179,7 @@ def test_the_page_in_a_browser(lab):
     "It moves, sorts and filters by keys, runs no foreign script and asks nobody"
     from hostile import HOSTILE
     from PIL import Image
-    from welllog_ocr.page import write_page
+    from welllog_ocr.review.page import write_page
     rows = [dict(id=f'{i}.png', reference=t, prediction=HOSTILE[-1 - i], loss=float(i % 7), cer=.1, **(dict(doubt=float(i*5 % 11) - 4) if i % 3 else {})) for i, t in enumerate(HOSTILE)]
     write_page(lab.folder/'worst.html', rows, lambda r: Image.new('L', (60, 20), 255), HOSTILE[0])
     page, asked, ran = lab.page.context.browser.new_page(), [], []

@@ -8,8 +8,8 @@ from runs import tiny
 from welllog_ocr import checkpoint, train as training
 from welllog_ocr.checkpoint import checkpoints, latest_valid, load, state_digest
 from welllog_ocr.core import ConfigError, read_json, read_jsonl, write_jsonl
-from welllog_ocr.cost import Budget, BudgetReached, Ledger, Price, legs, pod_price, refuse_spent
-from welllog_ocr.guests import Guest
+from welllog_ocr.run.cost import Budget, BudgetReached, Ledger, Price, sessions, pod_price, refuse_spent
+from welllog_ocr.run.callbacks import Callback
 from welllog_ocr.train import train
 
 class Clock:
@@ -17,7 +17,7 @@ class Clock:
     def __init__(self, step, reading, saving): self.now, self.step, self.reading, self.saving = 0., step, reading, saving
     def __call__(self): return self.now
 
-class Ticks(Guest):
+class Ticks(Callback):
     def __init__(self, clock): self.clock = clock
     def after_step(self, run): self.clock.now += self.clock.step
 
@@ -29,7 +29,7 @@ def fake_time(monkeypatch, clock):
     def saving(self, s):
         if self.saved != s.step: clock.now += clock.saving
         path = save_now(self, s)
-        self.tell('saved', at=s.step, seconds=clock.saving)
+        self.log('saved', at=s.step, seconds=clock.saving)
         return path
     monkeypatch.setattr(Budget, 'insist', reading)
     monkeypatch.setattr(checkpoint.Saver, 'save_now', saving)
@@ -46,7 +46,7 @@ def hit(home, monkeypatch, name, rng):
         try: train(cfg, [Ticks(clock)])
         except BudgetReached as e: said = str(e)
         else: return None, cfg, clock, ''
-    over = (legs(cfg.run_dir)[-1]['total_usd'] - cfg.budget_cap)/clock.step
+    over = (sessions(cfg.run_dir)[-1]['total_usd'] - cfg.budget_cap)/clock.step
     return over, cfg, clock, said
 
 def check_hits(home, monkeypatch, n, seed):
@@ -88,7 +88,7 @@ def test_more_money_goes_on_exactly(home, monkeypatch):
     assert outcome(poor) == outcome(whole)
     costs = [r['cost_usd'] for r in read_jsonl(poor.run_dir/'metrics.jsonl')]
     assert costs == sorted(costs) and costs[-1] >= 9
-    assert [r['leg'] for r in legs(poor.run_dir)] == [1, 2]
+    assert [r['leg'] for r in sessions(poor.run_dir)] == [1, 2]
     events = [e['event'] for e in read_jsonl(poor.run_dir/'events.jsonl')]
     assert 'budget_reached' in events and 'budget_warning' in events and 'crashed' not in events
 
@@ -121,7 +121,7 @@ def test_half_a_row(tmp_path):
     with open(tmp_path/'cost.jsonl', 'a') as f: f.write('{"leg": 1, "usd": 9')
     assert Ledger(tmp_path, Price(1.)).leg == 2
     Ledger(tmp_path, Price(1.)).write()
-    assert [r['leg'] for r in legs(tmp_path)] == [1, 2]
+    assert [r['leg'] for r in sessions(tmp_path)] == [1, 2]
 
 class Provider(BaseHTTPRequestHandler):
     replies = []
@@ -146,7 +146,7 @@ def test_a_provider_with_troubles():
         for known in (None, .8):
             for fault in FAULTS:
                 Provider.replies[:] = [fault]
-                price = Price(.5, known, ask=lambda: pod_price(env, url, timeout=.3), tell=lambda what, **facts: told.append(what))
+                price = Price(.5, known, ask=lambda: pod_price(env, url, timeout=.3), log=lambda what, **facts: told.append(what))
                 assert price.refresh() and price.now == (known or .5)
         Provider.replies[:] = [(200, b'{"costPerHr": 0.9}', 0)]
         assert price.refresh() and price.now == .9 and price.source == 'provider'

@@ -9,14 +9,14 @@ from PIL import Image
 
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.core import DataError, SetupError
-from welllog_ocr.dataset import Sample
+from welllog_ocr.data.sample import Sample
 from welllog_ocr.evaluate import evaluate
-from welllog_ocr.models.answers import IGNORE, Watch
+from welllog_ocr.models.decoding import IGNORE, GenerationWatch
 from welllog_ocr.models.architectures import ARCHITECTURES
-from welllog_ocr.models.chat import ChatRecogniser, tiny_chat
+from welllog_ocr.models.vlm import ChatRecogniser, tiny_chat
 from welllog_ocr.models.core import FAMILIES, load_recogniser
 from welllog_ocr.models.tiny import TINY
-from welllog_ocr.page import strip_html
+from welllog_ocr.review.page import strip_html
 from welllog_ocr.synth import SynthLines
 
 LINES = [s for s in SynthLines(80, 'test-chat') if len(s.text) < 24][:4]
@@ -62,7 +62,7 @@ def test_an_architecture(name, tmp_path):
     assert len({p.scores for p in preds}) == len(LINES), 'the images make no difference'
     rec.save_pretrained(tmp_path/'m')
     again = load_recogniser(str(tmp_path/'m'))
-    assert type(again) is ChatRecogniser and again.habits == rec.habits
+    assert type(again) is ChatRecogniser and again.generation == rec.generation
     with torch.no_grad(): assert torch.equal(again.losses(again.collate(LINES))[0], sums)
     assert again.transcribe(again.collate(LINES)) == preds
     rec.train()
@@ -152,13 +152,13 @@ def test_generation_fills_up_at_the_left():
     assert seen[0]['attention_mask'][:, -1].all() and not seen[0]['attention_mask'][:, 0].all()
     same(preds, [rec.transcribe(rec.collate([s]))[0] for s in samples])
     n = max(batch['prompt'].tolist())
-    ids, mask, watch = batch['ids'][:, :n].clone(), (torch.arange(n) < batch['prompt'][:, None]).long(), Watch(2, 0, n)
+    ids, mask, watch = batch['ids'][:, :n].clone(), (torch.arange(n) < batch['prompt'][:, None]).long(), GenerationWatch(2, 0, n)
     ids[mask == 0] = rec.tok.pad_token_id
     inner(input_ids=ids, attention_mask=mask, mm_token_type_ids=batch['types']['mm_token_type_ids'][:, :n]*mask, **batch['pixels'], max_new_tokens=8, do_sample=False, eos_token_id=rec.ends(), logits_processor=[watch])
     wrong = watch.probabilities()
     assert abs(wrong[1][0] - preds[1].scores[0]) < 1e-3 < abs(wrong[0][0] - preds[0].scores[0]), 'the longer prompt is right either way, the shorter is not'
 
-class Timed(Watch):
+class Timed(GenerationWatch):
     "Has each text end after as many tokens as `after` says"
     def __call__(self, ids, scores):
         scores = super().__call__(ids, scores).clone()
@@ -171,7 +171,7 @@ def test_texts_that_end_at_different_times(name, monkeypatch):
     "Those that have ended are left out, and nothing of the others changes"
     rec, sizes = sharpened(tiny_chat(name, max_new_tokens=24)), []
     samples, inner = [blank(40 + 30*i, 24 + 3*i) for i in range(4)] + LINES[:3], rec.core.generate
-    monkeypatch.setattr('welllog_ocr.models.chat.Watch', Timed)
+    monkeypatch.setattr('welllog_ocr.models.vlm.Watch', Timed)
     rec.core.generate = lambda **kw: sizes.append(len(kw['input_ids'])) or inner(**kw)
     def read(after, samples):
         monkeypatch.setattr(Timed, 'after', after, raising=False)
@@ -195,7 +195,7 @@ def test_what_a_published_model_wants_for_conversation_is_not_used():
 
 @pytest.mark.parametrize('size', [(1, 1), (20_000, 48), (48, 20_000), (20_000, 1), (3, 5)])
 def test_odd_shapes_are_read(rec, size):
-    rec.habits = replace(rec.habits, max_new_tokens=4)
+    rec.generation = replace(rec.generation, max_new_tokens=4)
     rows = evaluate(rec, [blank(*size), LINES[0]], bf16=False)
     assert np.isfinite([r['loss'] for r in rows]).all()
 
@@ -203,9 +203,9 @@ def test_too_long_is_refused_with_the_number_that_fits():
     rec, long = tiny_chat(max_seq_length=150), replace(LINES[0], text='KB 912 '*100)
     need = rec.cost(long)
     assert f'raise max_seq_length to {need}' in rec.refuses(long)
-    rec.habits = replace(rec.habits, max_seq_length=need)
+    rec.generation = replace(rec.generation, max_seq_length=need)
     assert rec.refuses(long) == ''
-    rec.habits = replace(rec.habits, max_seq_length=need - 1)
+    rec.generation = replace(rec.generation, max_seq_length=need - 1)
     assert rec.refuses(long)
     assert rec.collate([long])['ids'].shape[1] == need, 'something was cut'
 
@@ -239,12 +239,12 @@ def test_the_budget_is_kept_with_the_model(tmp_path):
     rec = tiny_chat(min_pixels=2048, max_pixels=8192, instruction='Read.', max_seq_length=300)
     rec.save_pretrained(tmp_path)
     again, plain = load_recogniser(str(tmp_path)), AutoProcessor.from_pretrained(tmp_path)
-    assert again.habits == rec.habits and again.seen((900, 100)) == rec.seen((900, 100))
+    assert again.generation == rec.generation and again.seen((900, 100)) == rec.seen((900, 100))
     line = next(s for s in SynthLines(60, 'test-chat') if s.size[1] >= 32)
     assert torch.equal(plain(text=[rec.prompt(line)[0]], images=[[line.image.convert('RGB')]], return_tensors='pt')['pixel_values'], rec.collate([line])['pixels']['pixel_values'])
     assert AutoModelForImageTextToText.from_pretrained(tmp_path).config.model_type == 'qwen3_vl'
     other = load_recogniser(str(tmp_path), **ChatRecogniser.options(TrainingConfig()))
-    assert other.habits.max_pixels == TrainingConfig().max_pixels and other.seen((4000, 4000)) != rec.seen((4000, 4000))
+    assert other.generation.max_pixels == TrainingConfig().max_pixels and other.seen((4000, 4000)) != rec.seen((4000, 4000))
 
 @pytest.fixture
 def folder(rec, tmp_path):
@@ -310,11 +310,11 @@ def test_a_loop_is_ended_and_told():
 
 def test_the_limit_comes_from_the_texts_unless_it_is_set():
     rec = tiny_chat()
-    rec.study(['KB', 'x'*39])
-    assert rec.habits.max_new_tokens == 50
+    rec.fit_language(['KB', 'x'*39])
+    assert rec.generation.max_new_tokens == 50
     fixed = tiny_chat(max_new_tokens=7)
-    fixed.study(['x'*100])
-    assert fixed.habits.max_new_tokens == 7
+    fixed.fit_language(['x'*100])
+    assert fixed.generation.max_new_tokens == 7
     pred = fixed.transcribe(fixed.collate(LINES[:1]))[0]
     assert len(pred.scores) <= 7
 

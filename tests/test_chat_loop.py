@@ -7,7 +7,7 @@ from welllog_ocr.checkpoint import checkpoints, load, state_digest
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.core import read_jsonl
 from welllog_ocr.models.architectures import ARCHITECTURES
-from welllog_ocr.models.chat import tiny_chat
+from welllog_ocr.models.vlm import tiny_chat
 from welllog_ocr.models.core import load_recogniser
 from welllog_ocr.synth import SynthLines
 from test_chat import stand_in # SmolVLM's processor
@@ -32,7 +32,7 @@ def through_the_loop(name, folder, monkeypatch):
     last = [state_digest(load(run/'checkpoints'/f"step-{max(checkpoints(run/'checkpoints')):08}")) for run in (whole, cut)]
     assert last[0] == last[1], 'an interrupted training ended elsewhere'
     rec, lines = load_recogniser(str(cut/'final')), list(SynthLines(2, 'loop'))
-    assert rec.habits.instruction == 'Read.' and rec.habits.max_pixels == 8192
+    assert rec.generation.instruction == 'Read.' and rec.generation.max_pixels == 8192
     assert len(rec.transcribe(rec.collate(lines))) == 2
     first = load_recogniser(str(folder/'model'), min_pixels=1024, max_pixels=8192, instruction='Read.')
     with torch.no_grad(): assert float(rec.losses(rec.collate(lines))[0].sum()) < float(first.losses(first.collate(lines))[0].sum()), 'nothing was learned'

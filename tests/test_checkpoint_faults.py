@@ -101,7 +101,7 @@ def test_odd_manifests_are_told_apart(what, text, says):
 
 def test_a_save_whose_state_json_cannot_hold_is_told_and_the_next_one_works():
     root, told = faults.temporary(), []
-    saver = checkpoint.Saver(root, 'run', tell=lambda what, **facts: told.append((what, facts.get('why', ''))))
+    saver = checkpoint.Saver(root, 'run', log=lambda what, **facts: told.append((what, facts.get('why', ''))))
     s = faults.snapshot(checkpoint, 10)
     s.state['guests'] = dict(mean=float('nan'))
     saver.submit(s, wait=True)

@@ -17,7 +17,7 @@ def made(folder, wrong, lines=LINES, **changes):
     "A run that reads every `wrong`th line badly"
     (folder/'eval').mkdir(parents=True)
     preds = [text.replace('E', 'F') if i % wrong == 0 else text for i, text in enumerate(lines)]
-    rows = [dict(id=str(i), loss=.1, n_tokens=len(t), cer=cer(t, p), wer=0., reference=t, prediction=p, made='typed', kind='line', group=str(i % 12)) for i, (t, p) in enumerate(zip(lines, preds))]
+    rows = [dict(id=str(i), loss=.1, n_tokens=len(t), cer=cer(t, p), wer=0., reference=t, prediction=p, style='typed', kind='line', group=str(i % 12)) for i, (t, p) in enumerate(zip(lines, preds))]
     write_json(folder/'config.json', {k: v for k, v in TrainingConfig(**changes).__dict__.items()})
     write_json(folder/'run.json', dict(run_id='x', data_fingerprint='f', versions={}))
     write_jsonl(folder/'eval'/'step-00000010.jsonl', rows)

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 
 from welllog_ocr.core import DataError, write_jsonl
-from welllog_ocr.sources import load_data, load_eval, load_split
+from welllog_ocr.data.load import load_data, load_eval, load_split
 
 SETTINGS = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
 
 values = st.one_of(st.none(), st.text(max_size=20), st.integers(), st.floats(), st.booleans(), st.lists(st.integers(), max_size=2), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2))
 names  = st.sampled_from(['0.png', '1.png', 'more/2.png', 'ü ½.png', 'gone.png', 'more', '', '../secret.png'])
-rows   = st.fixed_dictionaries({}, optional=dict(file_name=st.one_of(names, values), text=st.one_of(st.sampled_from(['FIELD WILDCAT', '012', ' ', '½']), values), id=values, group=values, kind=values, made=values,
+rows   = st.fixed_dictionaries({}, optional=dict(file_name=st.one_of(names, values), text=st.one_of(st.sampled_from(['FIELD WILDCAT', '012', ' ', '½']), values), id=values, group=values, kind=values, style=values,
                                                  page=values, region=values, image_base64=st.one_of(st.just(base64.b64encode(png()).decode()), values), note=values))
 
 def check(folder, n:int):
@@ -47,7 +47,7 @@ def check(folder, n:int):
     assert all(s.why for s in skips)
     for s in samples:
         assert isinstance(s.text, str) and s.text.strip() and s.image.size == s.size
-        assert all(isinstance(v, str) for v in (s.id, s.group, s.kind, s.made))
+        assert all(isinstance(v, str) for v in (s.id, s.group, s.kind, s.style))
         json.dumps(s.text).encode(), s.text.encode()
 
 @SETTINGS
@@ -152,7 +152,7 @@ def test_a_link_that_stays_inside_is_fine(folder):
 @SETTINGS
 @given(st.lists(st.sampled_from(['..', '.', 'more', 'out', 'loop', '0.png', 'secret.png', 'settwo', '', '/', '~', 'set', 'link.png']), min_size=1, max_size=6))
 def test_no_way_through_the_folders_leads_out(folder, parts):
-    from welllog_ocr.sources import _inside
+    from welllog_ocr.data.load import _inside
     try: path = _inside(folder.resolve(), '/'.join(parts))
     except DataError: return
     assert os.path.realpath(path).startswith(str(folder.resolve())) and os.path.commonpath([os.path.realpath(path), folder.resolve()]) == str(folder.resolve())
@@ -194,5 +194,5 @@ def test_real_lines_keep_their_fingerprints(real_lines):
     from welllog_ocr.core import sha256_file, stable_hash
     for split in ('train', 'eval'):
         for s in load_split(real_lines/split)[0]:
-            row = dict(id=s.id, group=s.group, kind=s.kind, made=s.made)
+            row = dict(id=s.id, group=s.group, kind=s.kind, style=s.style)
             assert s.digest == stable_hash([sha256_file(real_lines/split/s.id), s.text, row])

@@ -5,8 +5,8 @@ from PIL import Image
 
 from welllog_ocr.deploy import _arguments, main
 from welllog_ocr.models.ctc import EMBEDDED
-from welllog_ocr.pixels import filled
-from welllog_ocr.readers import open_reader
+from welllog_ocr.models.preprocess import filled
+from welllog_ocr.read.backends import open_reader
 from welllog_ocr.synth import SynthLines
 
 @pytest.fixture(scope='module')

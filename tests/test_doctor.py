@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from welllog_ocr.core import read_jsonl, write_jsonl
 from welllog_ocr.doctor import KINDS, examine, quick, read_splits
-from welllog_ocr.findings import INFO, LOOK, MUST, Example, Finding, Histogram, Report
+from welllog_ocr.data.findings import INFO, LOOK, MUST, Example, Finding, Histogram, Report
 from welllog_ocr.synth import write_folder
 
 def alarms(report)->dict: return {f.kind: f.verdict for f in report.findings if f.verdict != INFO}
@@ -91,7 +91,7 @@ def small(d): d['train'] = [replace(s, load=partial(lambda s: s.image.resize((ma
 def loose(d):
     for i in range(60): image(lambda img: ImageOps.expand(img, (0, 4*img.height), 0 if np.median(np.asarray(img)) < 128 else 255), i)(d)
 def few(d): d['eval'] = d['eval'][:50]
-def hand(d): d['eval'] = [replace(s, made='handwritten') if i < 120 else s for i, s in enumerate(d['eval'])]
+def hand(d): d['eval'] = [replace(s, style='handwritten') if i < 120 else s for i, s in enumerate(d['eval'])]
 
 FAULTS = {
     'the same pixels in both splits':      (copy('train', 'eval'), 'copy_across', MUST),
@@ -146,7 +146,7 @@ FAULTS = {
     'crops with wide margins':             (loose, 'small_in_line', LOOK),
     'several lines that call themselves one': (text('KB 912\nGL 900'), 'line_break', LOOK),
     'an unknown kind':                     (every(kind='sentence'), 'unknown', LOOK),
-    'a slip in made':                      (lambda d: d['train'].__setitem__(3, replace(d['train'][3], made='typd')), 'unknown', LOOK),
+    'a slip in made':                      (lambda d: d['train'].__setitem__(3, replace(d['train'][3], style='typd')), 'unknown', LOOK),
     'labels of a model':                   (every(info=dict(source='qwen3-vl-2b', verified=False)), 'unverified', LOOK),
     'an eval split of fifty':              (few, 'eval_small', LOOK),
     'no eval split':                       (lambda d: d.pop('eval'), 'no_eval', LOOK),
@@ -157,14 +157,14 @@ FAULTS = {
 def measured_once():
     "Most images of a fault are the healthy ones: measure each only once"
     import welllog_ocr.doctor as doctor
-    real, known = doctor.measure, {}
-    def measure(img):
+    real, known = doctor.measure_quality, {}
+    def measure_quality(img):
         key = img.size, img.mode, img.tobytes()
         if key not in known: known[key] = real(img)
         return known[key]
-    doctor.measure = measure
+    doctor.measure_quality = measure_quality
     yield
-    doctor.measure = real
+    doctor.measure_quality = real
 
 @pytest.mark.parametrize('fault', FAULTS)
 def test_a_planted_fault_is_found(fault, healthy, measured_once):
@@ -284,7 +284,7 @@ def test_no_text_becomes_part_of_the_page(payload): check_page(payload)
 
 def test_labels_ids_and_groups_of_samples_stay_text(healthy):
     evil = '"><script>x</script>'
-    ill = {split: [replace(s, id=f'{evil}{i}', group=evil, text=f'{evil} I\'m sorry', kind=evil, made=evil, info=dict(source=evil)) for i, s in enumerate(samples[:30])] for split, samples in healthy.items()}
+    ill = {split: [replace(s, id=f'{evil}{i}', group=evil, text=f'{evil} I\'m sorry', kind=evil, style=evil, info=dict(source=evil)) for i, s in enumerate(samples[:30])] for split, samples in healthy.items()}
     report = examine(ill, name=evil)
     assert len(report.findings) > 5
     page = report.html()

@@ -5,7 +5,7 @@ from torch import nn
 from transformers import Trainer, TrainingArguments
 
 from welllog_ocr.core import ConfigError
-from welllog_ocr.early_stopping import EarlyStopping, trainer_callback
+from welllog_ocr.run.stopping import EarlyStopping, trainer_callback
 
 class Line(nn.Module):
     "A straight line; its loss on eval is what the test says"

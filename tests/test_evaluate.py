@@ -9,8 +9,8 @@ from hypothesis import given, settings, strategies as st
 from runs import events, tiny
 
 from welllog_ocr.core import read_jsonl
-from welllog_ocr.evaluate import ROW, evaluate, repetition
-from welllog_ocr.figures import changed_lines, comparison, confusion_table, difference, high_loss, interval, kinds_of_error, slices, summarise, worst_first
+from welllog_ocr.evaluate import ROW, evaluate, repeated_characters
+from welllog_ocr.eval.report import changed_lines, comparison, confusion_table, difference, high_loss, interval, kinds_of_error, slices, summarise, worst_first
 from welllog_ocr.metrics import cer, score, wer
 from welllog_ocr.models.ctc import CTCRecogniser
 from welllog_ocr.synth import SynthLines
@@ -56,9 +56,9 @@ def test_the_order_of_samples_changes_nothing(read, seed):
 def test_a_language_changes_what_is_read_and_no_loss(read):
     rec, lines, rows = read
     try:
-        rec.study([s.text for s in SynthLines(300, 'language')], .5)
+        rec.fit_language([s.text for s in SynthLines(300, 'language')], .5)
         told = evaluate(rec, lines, bf16=False)
-    finally: rec.study([], 0.)
+    finally: rec.fit_language([], 0.)
     for key in ('loss', 'loss_sum', 'losses', 'loss_max'): assert [r[key] for r in told] == [r[key] for r in rows]
     assert [r['id'] for r in worst_first(told)] == [r['id'] for r in worst_first(rows)]
     assert [r['prediction'] for r in told] != [r['prediction'] for r in rows]
@@ -94,14 +94,14 @@ def test_memory_that_suffices_for_halves_changes_no_figure(read, monkeypatch):
         return real(self, batch)
     monkeypatch.setattr(CTCRecogniser, 'read', short)
     told = []
-    halves = evaluate(rec, lines, bf16=False, workers=2, tell=lambda what, **facts: told.append(facts['samples']))
+    halves = evaluate(rec, lines, bf16=False, workers=2, log=lambda what, **facts: told.append(facts['samples']))
     assert told == [16, 8] and [r['prediction'] for r in halves] == [r['prediction'] for r in rows]
 
 # --- figures
 
 text = st.text(st.sampled_from('AB01O8 .-'), max_size=10)
 
-def row(i, ref, pred, well, loss): return dict(id=f'{i}', reference=ref, prediction=pred, cer=cer(ref, pred), wer=wer(ref, pred), loss=loss, n_tokens=len(ref), group=well, made='', info={})
+def row(i, ref, pred, well, loss): return dict(id=f'{i}', reference=ref, prediction=pred, cer=cer(ref, pred), wer=wer(ref, pred), loss=loss, n_tokens=len(ref), group=well, style='', info={})
 
 rows_of = st.lists(st.tuples(text.filter(str.strip), text, st.sampled_from('ABCD'), st.one_of(st.none(), st.floats(0, 50))), min_size=1, max_size=12).map(
     lambda found: [row(i, *f) for i, f in enumerate(found)])
@@ -134,4 +134,4 @@ def by_hand(text):
 
 @settings(max_examples=300, deadline=None)
 @given(st.text('ab', max_size=6), st.text('abc', min_size=1, max_size=4), st.integers(0, 8))
-def test_repetition(head, piece, times): assert repetition(head + piece*times) == by_hand(head + piece*times)
+def test_repetition(head, piece, times): assert repeated_characters(head + piece*times) == by_hand(head + piece*times)

@@ -9,13 +9,13 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from welllog_ocr.core import ConfigError, read_jsonl
-from welllog_ocr.sources import load_data
-from welllog_ocr.forms import lay_out
-from welllog_ocr.headers import PER_PAGE, SynthCrops, crops_of, draw_region
-from welllog_ocr.pages import SynthPages, page_fields, page_lines, page_markdown
-from welllog_ocr.pen import writable
+from welllog_ocr.data.load import load_data
+from welllog_ocr.draw.forms import lay_out
+from welllog_ocr.draw.page import PER_PAGE, SynthCrops, crops_of, draw_region
+from welllog_ocr.draw.pages import SynthPages, page_fields, page_lines, page_markdown
+from welllog_ocr.draw.ink import writable
 from welllog_ocr.synth import write_folder
-from welllog_ocr.wells import COUNTY_CODES, PROGRAMMES, STATE_CODES, arps, inches, make_well
+from welllog_ocr.draw.wells import COUNTY_CODES, PROGRAMMES, STATE_CODES, arps, inches, make_well
 
 NUMBER = st.integers(0, 10**9)
 
@@ -66,7 +66,7 @@ def test_a_layout_says_what_it_shows(i):
             assert m.box[0] <= m.tight[0] < m.tight[2] <= m.box[2] and m.box[1] <= m.tight[1] < m.tight[3] <= m.box[3]
     for l in page_lines(page):
         a, b, c, d = l['box']
-        assert 0 <= a < c <= w and 0 <= b < d <= h and l['text'] and l['made'] in ('printed', 'typed', 'handwritten')
+        assert 0 <= a < c <= w and 0 <= b < d <= h and l['text'] and l['style'] in ('printed', 'typed', 'handwritten')
     shown = ' '.join(l['text'] for l in page_lines(page))
     assert all(word in shown for name, text in page_fields(page).items() if name != 'runs' for word in text.split())
     markdown = page_markdown(page)
@@ -85,7 +85,7 @@ def test_ink_lies_in_the_boxes(i):
         boxes = [page.marks[k].tight for k in ids]
         inside = np.zeros_like(letters)
         for a, b, c, d in boxes: inside[max(0, int(b)):int(d) + 1, max(0, int(a)):int(c) + 1] = 1
-        assert letters.sum() > 0 and (letters*inside).sum() >= (.85 if any(page.marks[k].made == 'handwritten' for k in ids) else .95)*letters.sum(), page.marks[ids[0]].text # a hand may drift off its line
+        assert letters.sum() > 0 and (letters*inside).sum() >= (.85 if any(page.marks[k].style == 'handwritten' for k in ids) else .95)*letters.sum(), page.marks[ids[0]].text # a hand may drift off its line
 
 def test_a_region_is_a_piece_of_the_page():
     for i in range(6):
@@ -119,8 +119,8 @@ def test_crops_are_what_they_say():
     for s in samples:
         img = s.image
         assert img.size == s.size and img.mode == 'L' and s.kind == 'line' and np.asarray(img).std() > 5, s.id
-    made = [s.made for s in samples]
-    assert all(made.count(m) > 20 for m in ('printed', 'typed', 'handwritten'))
+    style = [s.style for s in samples]
+    assert all(style.count(m) > 20 for m in ('printed', 'typed', 'handwritten'))
     assert len({s.text for s in samples}) > 200
     with pytest.raises(IndexError): SynthCrops(3)[3]
 

@@ -71,7 +71,7 @@ def hub(tmp_path, monkeypatch):
 
 @pytest.fixture
 def load():
-    from welllog_ocr.sources import load_data
+    from welllog_ocr.data.load import load_data
     waits = []
     def call(**kw): return load_data(NAME, sleep=waits.append, **kw)
     call.waits = waits
@@ -125,7 +125,7 @@ def test_a_name_that_does_not_resolve(hub, load, monkeypatch):
     assert load.waits == [1, 2, 4]
 
 def test_a_hub_that_hangs_is_not_waited_for(hub):
-    from welllog_ocr.sources import hub_folder
+    from welllog_ocr.data.load import hub_folder
     hub.script, hub.hang, waits = ['hang']*100, 3, []
     start = time.monotonic()
     with pytest.raises(DataError, match='cannot be reached'): hub_folder(NAME, sleep=waits.append, timeout=.1)
@@ -140,7 +140,7 @@ def test_a_download_that_breaks_off_is_taken_up_again(hub, load):
     assert len(load().train) == 200 and hub.cut
 
 def test_a_branch_that_moved_is_another_data_set(hub, load):
-    from welllog_ocr.dataset import fingerprint
+    from welllog_ocr.data.sample import fingerprint
     first = load()
     hub.files, hub.sha = dict(hub.files, **{'train.jsonl': _rows('FIELD WILDCAT', 'KB 913')}), 'b'*40
     second = load()
@@ -163,7 +163,7 @@ def test_offline_reads_the_cache_without_asking(hub, load, monkeypatch):
 
 def test_the_environment_names_the_hub(hub, tmp_path):
     "As a user has it: a fresh process, and nothing patched"
-    code = f"from welllog_ocr.sources import load_data; d = load_data('{NAME}'); print(len(d.train), d.origin)"
+    code = f"from welllog_ocr.data.load import load_data; d = load_data('{NAME}'); print(len(d.train), d.origin)"
     env  = os.environ | dict(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path/'fresh'), HF_HUB_OFFLINE='0', PYTHONPATH=str(ROOT))
     done = subprocess.run([sys.executable, '-c', code], env=env, capture_output=True, text=True)
     assert done.stdout.strip() == f'2 {NAME}@{hub.sha}', done.stderr

@@ -9,10 +9,10 @@ from runs import ALL, make_model, tiny
 from welllog_ocr.checkpoint import FORMAT, Snapshot, latest_valid, load, state_digest, verify
 from welllog_ocr.config import TrainingConfig, _kinds
 from welllog_ocr.core import ConfigError
-from welllog_ocr.epochs import run_data
-from welllog_ocr.identity import CLASS_OF, begin, check_same, config_changes
+from welllog_ocr.run.samples import run_data
+from welllog_ocr.run.folder import CLASS_OF, begin, check_same, config_changes
 from welllog_ocr.models.ctc import tiny_ctc
-from welllog_ocr.step import Run, capture
+from welllog_ocr.run.step import Run, capture
 from welllog_ocr.train import restore
 
 KEYS = [f.name for f in fields(TrainingConfig)]
@@ -84,5 +84,5 @@ def test_a_run_goes_on_from_an_old_state(number, tmp_path):
     run = Run(cfg, rec, run_data(cfg, rec))
     now, old = capture(run), load(next((ROOT/'tests'/'fixtures'/f'format-{number}').glob('step-*')))
     restore(run, Snapshot(old.step, now.model, now.optimizer, {**old.state, 'frozen': now.state['frozen'], 'moments': {}}))
-    assert (run.step, run.epoch, run.at, run.seen, run.schedule.last_epoch, run.average.steps) == (4, 0, 4, 16, 4, 4)
+    assert (run.step, run.epoch, run.at, run.seen, run.schedule.last_epoch, run.ema.steps) == (4, 0, 4, 16, 4, 4)
     assert run.journal.rows == old.state['metrics_rows'] > 0

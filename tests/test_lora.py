@@ -7,13 +7,13 @@ from conftest import ROOT
 from runs import KINDS, adapted, make_vlm, quantised
 from test_training_faults import ENV, At, Order
 
-import welllog_ocr.models.chat as chat
+import welllog_ocr.models.vlm as chat
 from welllog_ocr.checkpoint import CheckpointError, load, save, state_digest
 from welllog_ocr.core import ConfigError, SetupError, read_json, write_json
-from welllog_ocr.epochs import run_data
+from welllog_ocr.run.samples import run_data
 from welllog_ocr.models.core import load_recogniser
 from welllog_ocr.preflight import load_model
-from welllog_ocr.step import Run, capture, frozen_hash
+from welllog_ocr.run.step import Run, capture, frozen_hash
 from welllog_ocr.synth import SynthLines
 from welllog_ocr.train import fit, restore
 
@@ -41,9 +41,9 @@ def test_resume_grid(place, tmp_path, kind, steps, reliability):
     "From each step on, through the files of a checkpoint, with an evaluation on the way: the evaluation must not change the frozen weights"
     whole = start(place, kind)
     def judge(run): run.rec.eval(), run.rec.read(run.rec.collate(run.data.eval[:2]))
-    whole.guests.append(At(2, judge))
+    whole.callbacks.append(At(2, judge))
     fit(whole)
-    want = whole.guests[0].states
+    want = whole.callbacks[0].states
     assert any(t.dtype == torch.uint8 for n, t in want[4].optimizer.items() if n.endswith('|state1')) and any(t.dtype == torch.float32 for n, t in want[4].optimizer.items() if n.endswith('|state1'))
     for step in steps:
         run = start(place, kind)
@@ -53,7 +53,7 @@ def test_resume_grid(place, tmp_path, kind, steps, reliability):
         restore(run, s)
         assert state_digest(capture(run)) == state_digest(dataclasses.replace(want[step], state=capture(run).state)) # moments, scales and maps, bit by bit
         fit(run)
-        got, end = (dataclasses.replace(x, state={**x.state, 'guests': {}}) for x in (run.guests[0].states[8], want[8])) # one guest fewer
+        got, end = (dataclasses.replace(x, state={**x.state, 'guests': {}}) for x in (run.callbacks[0].states[8], want[8])) # one guest fewer
         assert state_digest(got) == state_digest(end), step
     reliability(f'{kind}: resumed at a step, 8-bit moments and all', len(steps), len(steps), 'yes')
 
@@ -82,7 +82,7 @@ def test_another_adapter_is_refused(place, tmp_path, monkeypatch):
 def test_files_swapped_between_checkpoints_are_seen(place, tmp_path):
     run = start(place, 'lora')
     fit(run)
-    for step in (2, 4): save(tmp_path, run.guests[0].states[step], 'run')
+    for step in (2, 4): save(tmp_path, run.callbacks[0].states[step], 'run')
     shutil.copy(tmp_path/'step-00000002'/'adapter.safetensors', tmp_path/'step-00000004'/'adapter.safetensors')
     with pytest.raises(CheckpointError, match='not what was written'): load(tmp_path/'step-00000004')
 
@@ -145,7 +145,7 @@ def test_an_adapter_is_trained_on_and_stays_one(place, tmp_path):
 
 def test_bitsandbytes_is_an_extra(place, monkeypatch):
     monkeypatch.setitem(sys.modules, 'bitsandbytes', None)
-    import welllog_ocr.models.adapter as adapter
+    import welllog_ocr.models.lora as adapter
     adapter.check_4bit.cache_clear(), adapter.adamw_8bit.cache_clear()
     try:
         with pytest.raises(SetupError, match=r'welllog_ocr\[qlora\]'): load_recogniser(str(place/'model'), load_in_4bit=True)

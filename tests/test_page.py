@@ -7,13 +7,13 @@ from hostile import HOSTILE, foreign
 from PIL import Image
 
 from welllog_ocr.inspector import Opened, _list_row, _look, summary
-from welllog_ocr.page import card_html, diff_html, diff_words, facts_html, page_html, picture_html, state_html, strip_html, text_html, write_page
-from welllog_ocr.review import Mark, Review, ReviewSession
+from welllog_ocr.review.page import card_html, diff_html, diff_words, facts_html, page_html, picture_html, state_html, strip_html, text_html, write_page
+from welllog_ocr.review.log import Mark, Review, ReviewSession
 
 CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]')
 
 def _row(text, other='KB 912'):
-    return dict(id=text, digest='0'*16, reference=text, prediction=other, loss=1., cer=.5, wer=.5, confidence=.5, length_ratio=1., repetition=3, unread=text, made=text, kind=text, group=text + '.', info={text[:30]: text},
+    return dict(id=text, digest='0'*16, reference=text, prediction=other, loss=1., cer=.5, wer=.5, confidence=.5, length_ratio=1., repetition=3, unread=text, style=text, kind=text, group=text + '.', info={text[:30]: text},
                 losses=[1.]*(len(text) + 1), scores=[.5]*len(other))
 
 def _mark(text): return Mark('0'*16, 'fixed', text, text, text, text, text, text, text)

@@ -8,10 +8,10 @@ from conftest import ROOT
 from runs import ALL, make_model, tiny
 
 from welllog_ocr.checkpoint import state_digest
-from welllog_ocr.epochs import run_data
-from welllog_ocr.guests import Guest, Log, StopEarly, StopOnLoss
+from welllog_ocr.run.samples import run_data
+from welllog_ocr.run.callbacks import Callback, Log, StopEarly, StopOnLoss
 from welllog_ocr.models.ctc import tiny_ctc
-from welllog_ocr.step import Run, capture
+from welllog_ocr.run.step import Run, capture
 
 BUGS = [ # what is gone, (the code, what stands there instead), the injection that has to notice
     ('fsync of the files',          ('            disk.fsync(tmp/name)\n', ''), faults.power_loss),
@@ -70,7 +70,7 @@ def resumed_equal(m, folder):
     make_model(folder)
     cfg = tiny(folder, max_steps=12, train_loss_threshold=1e-9)
     cfg.run_dir.mkdir(parents=True)
-    class Keep(Guest):
+    class Keep(Callback):
         def after_step(self, run):
             if run.step == 5: self.found = capture(run)
     def start():
@@ -82,7 +82,7 @@ def resumed_equal(m, folder):
     want = state_digest(capture(whole)) # the generators as they are now
     torch.manual_seed(1), random.seed(1)
     rest = start()
-    m.restore(rest, whole.guests[-1].found)
+    m.restore(rest, whole.callbacks[-1].found)
     m.fit(rest)
     assert state_digest(capture(rest)) == want
 

@@ -11,7 +11,7 @@ from runs import outcome, tiny
 import welllog_ocr.preflight as module
 from welllog_ocr.checkpoint import cpu_copy
 from welllog_ocr.core import ConfigError, SetupError, read_jsonl, write_jsonl
-from welllog_ocr.preflight import FAILURE, OK, PASS_ON, WARNING, PreflightError, check_output, check_room, check_sigterm, check_volume, look, preflight
+from welllog_ocr.preflight import FAILURE, OK, PASS_ON, WARNING, PreflightError, check_output, check_room, check_sigterm, check_volume, this_machine, preflight
 from welllog_ocr.train import train
 
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'HF_HUB_OFFLINE': '1', 'PYTHONPATH': str(ROOT)}
@@ -227,7 +227,7 @@ def test_an_existing_run_is_asked_and_not_touched(home):
     assert tree(home/'runs'/'x') == before
 
 def test_memory_that_is_too_small(home):
-    small = replace(look(), free=20*MB)
+    small = replace(this_machine(), free=20*MB)
     found = preflight(tiny(home), machine=small)
     memory = next(c for c in found.checks if c.name == 'memory')
     assert memory.verdict == FAILURE and 'kept for backward' in memory.seen and '20 MB are free' in memory.seen and found.rehearsal is None
@@ -239,12 +239,12 @@ def test_memory_that_is_too_small_when_it_is_tried(home, monkeypatch):
     assert 'one sample alone was too much' in next(c for c in found.checks if c.name == 'memory').seen
 
 def test_shared_memory_that_is_too_small(home):
-    found = preflight(tiny(home, dataloader_num_workers=2), machine=replace(look(), shm=.1*MB, cores=4))
+    found = preflight(tiny(home, dataloader_num_workers=2), machine=replace(this_machine(), shm=.1*MB, cores=4))
     failed = next(c for c in found.checks if c.name == 'workers')
     assert failed.verdict == FAILURE and '5 batches of' in failed.seen and 'dataloader_num_workers=' in failed.advice
     def act(): # and measured for real
         mount('-t', 'tmpfs', '-o', 'size=64k', 'none', '/dev/shm')
-        assert look().shm <= 64*1024
+        assert this_machine().shm <= 64*1024
     assert in_child(act, mounts=True) == ''
 
 def test_a_save_that_fails(home, monkeypatch):
@@ -271,7 +271,7 @@ def test_a_failed_rehearsal_puts_everything_back_too(home, monkeypatch):
     rec = module.load_model(cfg)
     before, state = cpu_copy(rec.state_dict()), torch.get_rng_state()
     monkeypatch.setattr(module, 'train_step', fails)
-    with pytest.raises(RuntimeError, match='a bug'): module.rehearse(cfg, rec, module.run_data(cfg, rec), look())
+    with pytest.raises(RuntimeError, match='a bug'): module.rehearse(cfg, rec, module.run_data(cfg, rec), this_machine())
     assert all(torch.equal(t, before[n]) for n, t in rec.state_dict().items()) and torch.equal(torch.get_rng_state(), state)
 
 def test_the_command(home):

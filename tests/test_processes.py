@@ -9,8 +9,8 @@ from runs import tiny
 from welllog_ocr.checkpoint import load, step_folder
 from welllog_ocr.config import config_json
 from welllog_ocr.core import read_jsonl
-from welllog_ocr.processes import Team
-from welllog_ocr.step import cuts
+from welllog_ocr.run.distributed import ProcessGroup
+from welllog_ocr.run.step import cuts
 from welllog_ocr.train import train
 
 def start(home, name, how=('-m', 'welllog_ocr.train', '--config'), **env):
@@ -57,9 +57,9 @@ def test_a_batch_is_shared_out_once_and_all_have_as_many_parts(n):
     cfg = SimpleNamespace(per_device_train_batch_size=2, max_batch_cost=-1)
     found = []
     for rank in range(n):
-        team = Team(alone=True)
-        team.rank, team.n = rank, n
-        run = SimpleNamespace(team=team, cfg=cfg, split=1, rec=SimpleNamespace(cost=lambda s: s))
+        pg = ProcessGroup(alone=True)
+        pg.rank, pg.n = rank, n
+        run = SimpleNamespace(pg=pg, cfg=cfg, split=1, rec=SimpleNamespace(cost=lambda s: s))
         found.append(cuts(run, list(range(1, 14)), [list(range(13)), [3, 4]]))
     for k, batch in enumerate(([*range(13)], [3, 4])):
         assert len({len(f[k]) for f in found}) == 1

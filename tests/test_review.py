@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from welllog_ocr.core import DataError, SetupError, read_jsonl, stable_hash
-from welllog_ocr.dataset import Sample, fingerprint
-from welllog_ocr.review import Changes, Review, ReviewSession, apply_review, review_text
+from welllog_ocr.data.sample import Sample, fingerprint
+from welllog_ocr.review.log import Changes, Review, ReviewSession, apply_review, review_text
 
 KEYS = [f'{i:016x}' for i in range(8)]
 
@@ -30,7 +30,7 @@ def test_several_writers_lose_nothing(tmp_path):
 def test_killed_at_any_moment(tmp_path):
     "What was reported as written is there, whatever was under way"
     path = tmp_path/'review.jsonl'
-    code = ('import sys\nfrom welllog_ocr.review import Review\nr, i = Review(sys.argv[1], "x"), 0\n'
+    code = ('import sys\nfrom welllog_ocr.review.log import Review\nr, i = Review(sys.argv[1], "x"), 0\n'
             'while True:\n    r.mark(f"{i % 8:016x}", "fixed", f"text {i}"); print(i, flush=True); i += 1')
 
     for seed in range(6):
@@ -144,7 +144,7 @@ def test_training_takes_a_review(home, drawn):
     cfg = tiny(home, data_path=str(drawn), synth_share=0., max_steps=2, eval_steps=2, save_steps=2, warmup_steps=0)
     run = train(cfg)
     assert (run/'high_loss.html').read_text().count('<article') == len(read_jsonl(run/'eval'/'step-00000002.jsonl'))
-    row, papers = read_jsonl(run/'eval'/'step-00000002.jsonl')[0], json.loads((run/'run.json').read_text())
+    row, manifest = read_jsonl(run/'eval'/'step-00000002.jsonl')[0], json.loads((run/'run.json').read_text())
     train_row = next(r for r in read_jsonl(run/'data.jsonl') if r['split'] == 'train')
     review = Review(run/'review.jsonl', 'x')
     review.mark(row['digest'], 'dropped', id=row['id'])
@@ -152,7 +152,7 @@ def test_training_takes_a_review(home, drawn):
     second = train(cfg.replace(experiment_name='y', review=str(run/'review.jsonl')))
     start = next(e for e in read_jsonl(second/'events.jsonl') if e['event'] == 'start')
     assert any('labels corrected 1, samples dropped 1' in n for n in start['notes'])
-    assert json.loads((second/'run.json').read_text())['data_fingerprint'] != papers['data_fingerprint']
+    assert json.loads((second/'run.json').read_text())['data_fingerprint'] != manifest['data_fingerprint']
     assert row['id'] not in [r['id'] for r in read_jsonl(second/'eval'/'step-00000002.jsonl')]
     review.mark(train_row['digest'], 'dropped', id=train_row['id'])
     with pytest.raises(DataError, match='was started with other data'): train(cfg.replace(experiment_name='y', review=str(run/'review.jsonl'))) # not another set under the same name

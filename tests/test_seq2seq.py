@@ -7,9 +7,9 @@ import torch
 from runs import outcome, tiny
 
 from welllog_ocr.core import SetupError, read_jsonl
-from welllog_ocr.epochs import run_data
+from welllog_ocr.run.samples import run_data
 from welllog_ocr.evaluate import evaluate
-from welllog_ocr.guests import Guest
+from welllog_ocr.run.callbacks import Callback
 from welllog_ocr.models.core import load_recogniser
 from welllog_ocr.models.seq2seq import tiny_seq2seq
 from welllog_ocr.preflight import preflight
@@ -19,7 +19,7 @@ from welllog_ocr.train import train
 @pytest.fixture(scope='module', params=['trocr', 'donut'])
 def make(request): return lambda folder: tiny_seq2seq(request.param).save_pretrained(folder/'model')
 
-class Leave(Guest):
+class Leave(Callback):
     def after_step(self, run):
         if run.step == 4: raise KeyboardInterrupt
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from welllog_ocr.core import rng_for
-from welllog_ocr.pen import bend, degrade, fonts, wear, writable
+from welllog_ocr.draw.ink import bend, degrade, fonts, wear, writable
 from welllog_ocr.synth import SynthLines, draw, plan
 from PIL import Image
 
@@ -22,8 +22,8 @@ def test_a_line_is_what_its_plan_says(i):
 
 def test_all_ways_of_writing_and_all_characters_come_up():
     plans = [plan('cover', i) for i in range(1500)]
-    made = [p.made for p in plans]
-    assert all(made.count(m) > 200 for m in ('printed', 'typed', 'handwritten'))
+    style = [p.style for p in plans]
+    assert all(style.count(m) > 200 for m in ('printed', 'typed', 'handwritten'))
     seen = set(''.join(p.text for p in plans))
     assert set('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.,-/#&\'"@:°') <= seen
     assert {f.name for p in plans for piece in p.pieces for f in [piece.face]} == {f.name for f in fonts()}

@@ -11,15 +11,15 @@ from runs import ALL, events, outcome, tiny
 import welllog_ocr.train as training
 from welllog_ocr.checkpoint import CheckpointError, checkpoints, load, rng_state, set_rng_state, state_digest
 from welllog_ocr.core import DataError, SetupError, read_jsonl, write_jsonl
-from welllog_ocr.epochs import run_data
-from welllog_ocr.guests import Guest, Spikes, _is_model
+from welllog_ocr.run.samples import run_data
+from welllog_ocr.run.callbacks import Callback, Spikes, _is_model
 from welllog_ocr.models.ctc import tiny_ctc
-from welllog_ocr.step import Run, capture
+from welllog_ocr.run.step import Run, capture
 from welllog_ocr.train import Diverged, fit, restore, train
 
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'HF_HUB_OFFLINE': '1', 'PYTHONPATH': str(ROOT)}
 
-class At(Guest):
+class At(Callback):
     "Does something after one step"
     def __init__(self, step, act): self.step, self.act = step, act
     def after_step(self, run):
@@ -38,7 +38,7 @@ def test_random_kills(n, reliability):
 def fork_script(home, name, body):
     "A training in a process of its own, with `body` before it"
     path = home/f'{name}.py'
-    path.write_text(f'import sys; sys.path.insert(0, {str(ROOT/"tests")!r})\nfrom pathlib import Path\nfrom runs import *\nimport ctypes, time\nfrom welllog_ocr.core import run_command\nfrom welllog_ocr.guests import Guest, Save\n'
+    path.write_text(f'import sys; sys.path.insert(0, {str(ROOT/"tests")!r})\nfrom pathlib import Path\nfrom runs import *\nimport ctypes, time\nfrom welllog_ocr.core import run_command\nfrom welllog_ocr.run.callbacks import Guest, Save\n'
                     f'home = Path({str(home)!r})\n{body}')
     return subprocess.Popen([sys.executable, path], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -97,7 +97,7 @@ def runner(home, accumulate, total=24, **changes):
     run.total = total
     return run
 
-class Order(Guest):
+class Order(Callback):
     "Keeps the state after each step, and which samples it saw"
     def __init__(self): self.states, self.ids, self.losses = {}, {}, {}
     def after_step(self, run):
@@ -112,7 +112,7 @@ def test_resume_grid(home, full, reliability):
     for accumulate in (1, 2, 4):
         whole = runner(home, accumulate)
         fit(whole)
-        want = whole.guests[0]
+        want = whole.callbacks[0]
         for workers in (0, 1, 2):
             steps = range(1, 24) if full else [(5*accumulate + 7*workers) % 23 + 1]
             for step in steps:
@@ -121,7 +121,7 @@ def test_resume_grid(home, full, reliability):
                 restore(run, want.states[step])
                 run.total = min(24, step + 4) if full else 24
                 fit(run)
-                got = run.guests[0]
+                got = run.callbacks[0]
                 later = range(step + 1, run.total + 1)
                 assert [got.ids[s] for s in later] == [want.ids[s] for s in later]
                 assert [got.losses[s] for s in later] == [want.losses[s] for s in later]
@@ -274,7 +274,7 @@ def test_out_of_memory_at_any_step(home, monkeypatch, n, reliability):
             run = runner(home, 1)
             fit(run)
         assert (run.split, run.step) == (2, 24)
-        a, b = run.guests[0], whole.guests[0]
+        a, b = run.callbacks[0], whole.callbacks[0]
         assert a.ids == b.ids
         for s in a.losses: assert math.isclose(a.losses[s], b.losses[s], rel_tol=1e-3), (s, a.losses[s], b.losses[s])
         first = 1 + i*7 % 24
@@ -300,7 +300,7 @@ def test_out_of_memory_in_the_middle_of_a_step(home, n, reliability):
             else: run.rec.losses = fails(run.rec.losses)
             fit(run)
         assert len(calls) == 2 and run.split == 2 and run.step == 8
-        a, b = run.guests[0].losses, whole.guests[0].losses
+        a, b = run.callbacks[0].losses, whole.callbacks[0].losses
         assert math.isclose(a[at], b[at], rel_tol=1e-6)
         for s in a: assert math.isclose(a[s], b[s], rel_tol=1e-3), s
     reliability('out of memory in the second part of a step, forward or backward', n, n, 'loss within 1e-6')
@@ -342,19 +342,19 @@ def test_a_loss_that_is_no_number(home, monkeypatch, n, reliability):
         fit(run)
         assert (run.skipped, run.step) == (1, 24)
         assert all(torch.isfinite(p).all() for p in run.rec.parameters())
-        assert all(torch.isfinite(m).all() for m in run.average.mean)
+        assert all(torch.isfinite(m).all() for m in run.ema.mean)
     reliability('a loss or gradient that is not finite: no update', n, n, 'weights finite')
 
 def test_loss_spikes_are_found_and_calm_runs_are_not_accused(home, reliability):
     rng = random.Random(0)
     def found(spike_at):
-        run, guest = runner(home, 1), Spikes()
+        run, callback = runner(home, 1), Spikes()
         told = []
         run.event = lambda what, **facts: told.append(run.step)
         for run.step in range(1, 121):
             run.loss = math.exp(rng.gauss(0, .4))*(2 - run.step/100)
             if run.step == spike_at: run.loss *= 30
-            guest.after_step(run)
+            callback.after_step(run)
         return told
     for i in range(20): assert 30 + i*4 in found(30 + i*4)
     assert not any(found(0) for _ in range(20))
@@ -386,7 +386,7 @@ def test_workers_that_die(home, n, reliability):
 
 @pytest.mark.parametrize('error', [ConnectionResetError(104, 'Connection reset by peer'), EOFError(), FileNotFoundError(2, 'No such file or directory')], ids=lambda e: type(e).__name__)
 def test_a_worker_that_dies_while_it_hands_over(home, monkeypatch, error):
-    import welllog_ocr.loader as loader
+    import welllog_ocr.models.loader as loader
     real, left = loader._next, [error]
     def next_(feed, silence):
         got = real(feed, silence)
@@ -395,7 +395,7 @@ def test_a_worker_that_dies_while_it_hands_over(home, monkeypatch, error):
     monkeypatch.setattr(loader, '_next', next_)
     run, whole = runner(home, 1, total=4, dataloader_num_workers=1), runner(home, 1, total=4)
     fit(run), fit(whole)
-    assert not left and run.guests[0].losses == whole.guests[0].losses
+    assert not left and run.callbacks[0].losses == whole.callbacks[0].losses
 
 @share(2, 20)
 def test_a_volume_that_blinks(home, n, reliability):
@@ -417,7 +417,7 @@ def test_a_volume_that_blinks(home, n, reliability):
         run.batches = batches
         fit(run)
         assert len(tries) >= 2 and not run.journal.events.exists() # nothing had to be told
-        assert run.guests[0].losses == whole.guests[0].losses
+        assert run.callbacks[0].losses == whole.callbacks[0].losses
     reliability('a volume that cannot be read for a moment', n, n, 'yes')
 
 @share(3, 20)

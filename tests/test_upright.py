@@ -4,7 +4,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageOps
 
 from conftest import REAL
-from welllog_ocr.upright import find_header, find_pose, read_header, upright
+from welllog_ocr.data.orient import find_header, find_pose, read_header, orient
 
 def page(n:int, size=(800, 1000), rules:bool=True)->Image.Image:
     "A page of labels and values, ruled"
@@ -19,7 +19,7 @@ def page(n:int, size=(800, 1000), rules:bool=True)->Image.Image:
 @pytest.mark.parametrize('turns', range(4))
 def test_drawn_pages_come_back(turns):
     for n in range(6):
-        img, pose = upright(page(n).rotate(-90*turns, expand=True))
+        img, pose = orient(page(n).rotate(-90*turns, expand=True))
         assert pose.turns == turns and np.array_equal(np.asarray(img), np.asarray(page(n)))
 
 @pytest.mark.parametrize('turns', range(4))

@@ -10,7 +10,7 @@ from wandb_server import WandbServer
 from welllog_ocr import mirror
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.core import append_jsonl, read_json, read_jsonl, write_atomic, write_json
-from welllog_ocr.guests import Guest
+from welllog_ocr.run.callbacks import Callback
 from welllog_ocr.mirror import Mirror, Sender, follow, row_number
 from welllog_ocr.train import train
 
@@ -195,7 +195,7 @@ def trained_once(home, env, tmp_path, fault, attempt):
     cfg = tiny(home, experiment_name='plain', logging_steps=1)
     if not cfg.run_dir.exists(): train(cfg)
     times = []
-    class Times(Guest):
+    class Times(Callback):
         def after_step(self, run): times.append(time.monotonic())
     name = fault.replace(':', '-').replace(' ', '-') + attempt
     with trouble(env, tmp_path, fault):

@@ -116,7 +116,7 @@ import json, sys, warnings
 from pathlib import Path
 import numpy as np
 from welllog_ocr.core import DataError
-from welllog_ocr.scan import read_image, scan_info
+from welllog_ocr.data.scan import read_image, scan_info
 warnings.simplefilter('ignore')
 folder, out = Path(sys.argv[1]), {}
 peak = lambda: next(int(l.split()[1]) for l in open('/proc/self/status') if l.startswith('VmHWM'))/1024
@@ -176,7 +176,7 @@ def test_the_whole_zoo_stays_below_a_gigabyte(visit):
 def test_the_zoo_as_a_data_set(zoo):
     "The good ones are samples, the bad ones are skips, and nobody is missing"
     from welllog_ocr.core import write_jsonl
-    from welllog_ocr.sources import load_split
+    from welllog_ocr.data.load import load_split
     write_jsonl(zoo/'metadata.jsonl', [dict(file_name=n, text='FIELD WILDCAT') for n in ZOO])
     samples, skips = load_split(zoo)
     assert len(samples) + len(skips) == len(ZOO)
@@ -186,7 +186,7 @@ def test_the_zoo_as_a_data_set(zoo):
 
 @pytest.mark.parametrize('name', [n for n, (data, want) in ZOO.items() if data and n.endswith('.tif') and not isinstance(want, str) and want is not None])
 def test_a_region_is_a_part_of_the_whole(zoo, name):
-    from welllog_ocr.scan import read_image, read_region
+    from welllog_ocr.data.scan import read_image, read_region
     whole = np.asarray(read_image(zoo/name)).astype(int)
     top, n = whole.shape[0]//3, max(1, whole.shape[0]//2)
     part = np.asarray(read_region(zoo/name, top, n)).astype(int)
@@ -194,7 +194,7 @@ def test_a_region_is_a_part_of_the_whole(zoo, name):
 
 @pytest.mark.parametrize('way', ['TIFF in tiles', 'tall PNG', 'tall JPEG'])
 def test_what_only_libvips_can_cut(tmp_path, way):
-    from welllog_ocr.scan import read_region
+    from welllog_ocr.data.scan import read_region
     strip = np.asarray(BASE.resize((1700, 500)))
     tall  = np.tile(strip, (80, 1))
     path  = tmp_path/'tall'
@@ -207,7 +207,7 @@ def test_what_only_libvips_can_cut(tmp_path, way):
 def test_without_pyvips_it_says_what_is_missing(tmp_path, monkeypatch):
     import importlib.util
     from welllog_ocr.core import SetupError
-    from welllog_ocr.scan import read_region
+    from welllog_ocr.data.scan import read_region
     path = tmp_path/'tall.png'
     Image.new('L', (1700, 40_000)).save(path, compress_level=1)
     real = importlib.util.find_spec
@@ -217,7 +217,7 @@ def test_without_pyvips_it_says_what_is_missing(tmp_path, monkeypatch):
 @pytest.mark.parametrize('fmt', ['PNG', 'JPEG', 'TIFF', 'WEBP', 'PDF'])
 def test_flipped_bytes_never_crash(fmt):
     from welllog_ocr.core import DataError
-    from welllog_ocr.scan import read_image, read_region, scan_info
+    from welllog_ocr.data.scan import read_image, read_region, scan_info
     rng, data = random.Random(fmt), saved(fmt, BILEVEL, compression='group4') if fmt == 'TIFF' else saved(fmt)
     for _ in range(150):
         bad = bytearray(data)

@@ -195,7 +195,7 @@ function build() {
   const ui = {id: 'wl' + Math.random().toString(36).slice(2) + '-', buttons: {}};
   const button = (key, text, name = text) => (ui.buttons[key] = el('button', {type: 'button', 'aria-keyshortcuts': key, 'aria-label': name}, text + ' ', el('kbd', {textContent: key, 'aria-hidden': 'true'})));
   ui.sort = el('select', {}); ui.up = el('button', {type: 'button'}); ui.which = el('select', {}); ui.count = el('output', {});
-  ui.filter = el('input', {type: 'search', placeholder: 'KB  made:typed  loss>2', spellcheck: false});
+  ui.filter = el('input', {type: 'search', placeholder: 'KB  style:typed  loss>2', spellcheck: false});
   ui.rows = el('div', {className: 'rows'}); ui.tall = el('div', {className: 'tall'}, ui.rows);
   ui.list = el('div', {className: 'list', role: 'listbox', tabIndex: 0, 'aria-label': 'Samples'}, ui.tall);
   ui.place = el('span', {className: 'place'}); ui.name = el('strong', {}); ui.state = el('span', {});

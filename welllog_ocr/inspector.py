@@ -42,9 +42,9 @@ from fastcore.meta import delegates
 
 from .config import load_config
 from .core import DataError, WelllogError, esc, read_json, read_jsonl, run_command, visible, writable_dir
-from .page import MARKS, STYLE, diff_html, facts_html, state_html, strip_html, text_html, write_page
-from .review import STATES, Review, ReviewSession
-from .sources import Finder
+from .review.page import MARKS, STYLE, diff_html, facts_html, state_html, strip_html, text_html, write_page
+from .review.log import STATES, Review, ReviewSession
+from .data.load import SampleFinder
 
 # %% ../nbs/13_inspector.ipynb #3cd5a651
 def eval_rows(
@@ -64,7 +64,7 @@ def eval_rows(
 
 def _drawn(cfg)->Callable:
     "The lines that a run without data was judged by"
-    from welllog_ocr.epochs import drawn_lines # here, not above: it imports torch
+    from welllog_ocr.run.samples import drawn_lines # here, not above: it imports torch
     held = {s.id: s for s in drawn_lines(cfg.synth_eval_lines, cfg.crop_share, f'{cfg.seed}-eval')}
     def find(id, fits):
         if id not in held: raise DataError(f"'{id}' is not among the drawn lines of the config")
@@ -74,14 +74,14 @@ def _drawn(cfg)->Callable:
 def finder(
     folder:Path,
     data:str|None=None, # Where the images are; `None`: where the evaluation found them
-)->Callable: # Called with an id and a test; gives the sample, as a `Finder` does
+)->Callable: # Called with an id and a test; gives the sample, as a `SampleFinder` does
     "Where the samples of an evaluation come from. Raises `DataError` when nobody knows"
     if (folder/'config.json').is_file():
         cfg = load_config(folder/'config.json')
-        return _drawn(cfg) if (data or cfg.data_path) is None else Finder(data or cfg.data_path, cfg.set_upright, cfg.deskew, cfg.data_revision)
+        return _drawn(cfg) if (data or cfg.data_path) is None else SampleFinder(data or cfg.data_path, cfg.set_upright, cfg.deskew, cfg.data_revision)
     if data is None and (folder/'evaluation.json').is_file(): data = read_json(folder/'evaluation.json')['data']
     if data is None: raise DataError(f'{folder}: does not say where its images are; name the data set (data, or --data)')
-    return Finder(data)
+    return SampleFinder(data)
 
 # %% ../nbs/13_inspector.ipynb #a9816e0d
 @dataclass
