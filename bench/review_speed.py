@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 start = time.perf_counter()
 from welllog_ocr.inspector import inspect
 imported = time.perf_counter() - start
-from welllog_ocr.core import write_json, write_jsonl
+from welllog_ocr.files import write_json, write_jsonl
 from welllog_ocr.data.load import load_eval
 from welllog_ocr.synth import SynthLines
 

@@ -13,7 +13,7 @@ import psutil
 import torch
 
 from welllog_ocr.config import TrainingConfig
-from welllog_ocr.core import write_json
+from welllog_ocr.files import write_json
 from welllog_ocr.run.cost import Budget, Ledger, Price
 from welllog_ocr.run.samples import run_data
 from welllog_ocr.run.callbacks import Callback, Log, Save, Spend

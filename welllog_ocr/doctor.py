@@ -37,7 +37,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .core import ConfigError, DataError, did_you_mean, rng_for, run_command, writable_dir
+from .core import ConfigError, DataError, did_you_mean, rng_for, run_command
+from .files import writable_dir
 from .data.sample import Sample, Skip
 from .data.load import locate, read_part
 from .data.quality import ALIKE, COPY, Picture, disagreement, measure_quality, similar_pairs

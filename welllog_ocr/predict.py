@@ -37,7 +37,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from .core import ConfigError, DataError, SetupError, run_command, sha256_file, stable_hash, visible, writable_dir
+from .core import ConfigError, DataError, SetupError, run_command, stable_hash
+from .files import sha256_file, writable_dir
+from .render import visible
 from .data.sample import Skip, skip_report
 from .read.detect import Detector, cut
 from .read.backends import Read, as_reader, open_reader

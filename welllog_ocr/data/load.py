@@ -15,7 +15,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..core import DataError, EmptyLabel, ImageError, SetupError, did_you_mean, first_few, read_json, stable_hash, write_json
+from ..core import DataError, EmptyLabel, ImageError, SetupError, did_you_mean, first_few, stable_hash
+from ..files import read_json, write_json
 from .sample import Sample, Skip, Splits, leaks, skip_report, split_by_group
 from .scan import read_image, read_region
 from .orient import Pose, find_header, find_pose, set_pose
