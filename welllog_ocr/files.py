@@ -6,14 +6,14 @@
 __all__ = ['fsync', 'write_atomic', 'write_json', 'read_json', 'append_jsonl', 'write_jsonl', 'each_row', 'read_jsonl', 'Tail',
            'keep_rows', 'Lock', 'lock_owner', 'locked', 'is_locked', 'writable_dir', 'sha256_file']
 
-# %% ../nbs/01_files.ipynb #54571d63
+# %% ../nbs/01_files.ipynb #2d2bad4d
 import errno, hashlib, json, os, tempfile, time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .core import DataError, SetupError
 
-# %% ../nbs/01_files.ipynb #f99782d4
+# %% ../nbs/01_files.ipynb #f75a56cc
 def fsync(
     path:Path, # File, or folder: a new or changed name in it is safe only after this
 ):
@@ -101,7 +101,7 @@ def write_jsonl(
     "Write all rows at once, atomically"
     write_atomic(path, (json.dumps(r, ensure_ascii=False, allow_nan=False) + '\n' for r in rows))
 
-# %% ../nbs/01_files.ipynb #cc0c079a
+# %% ../nbs/01_files.ipynb #a419d832
 def _lines(f, n:int=0, joined:bool=False): # joined: the line before lacked its newline when it was read, and it may come now
     "(number, line) of each whole line of an open file, then (0, the torn end) if there is one"
     for line in f:
@@ -112,8 +112,8 @@ def _lines(f, n:int=0, joined:bool=False): # joined: the line before lacked its 
 
 def _row(path:Path, n:int, line:bytes)->dict:
     try: row = json.loads(line.decode('utf-8-sig' if n == 1 else 'utf-8'))
-    except (ValueError, RecursionError) as e: raise _Bad(f'is no JSON ({e})') from None
-    if not isinstance(row, dict): raise _Bad(f'is no object but a {type(row).__name__}')
+    except (ValueError, RecursionError) as e: raise _Bad(f'not a JSON object ({e})') from None
+    if not isinstance(row, dict): raise _Bad(f'not a JSON object but a {type(row).__name__}')
     return row
 
 class _Bad(Exception): "Why a line is no row"
@@ -141,7 +141,7 @@ def read_jsonl(
     if missing_ok and not Path(path).exists(): return []
     return [row for _, row in each_row(path)]
 
-# %% ../nbs/01_files.ipynb #09f9f205
+# %% ../nbs/01_files.ipynb #2b4e8684
 class Tail:
     "The rows that were added to a JSONL file since the last look"
     def __init__(
@@ -176,7 +176,7 @@ class Tail:
 
     def rows(self)->list[dict]: return [row for _, row in self.new()]
 
-# %% ../nbs/01_files.ipynb #92a8ff96
+# %% ../nbs/01_files.ipynb #8e6c126e
 def keep_rows(
     path:Path, # A JSONL file; an absent one has no rows
     n:int,     # Rows to keep, from the first
@@ -188,7 +188,7 @@ def keep_rows(
     if len(rows) > n or torn and len(rows) == n: write_atomic(path, b''.join(rows[:n]))
     return len(rows)
 
-# %% ../nbs/01_files.ipynb #24d1ed64
+# %% ../nbs/01_files.ipynb #3b856633
 def _flock(fd:int, wait:bool=False, ask:bool=False)->bool: # False: another process holds it
     import fcntl # POSIX only
     try: fcntl.flock(fd, (fcntl.LOCK_SH if ask else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
@@ -210,7 +210,7 @@ def _take(path:Path, wait:bool, seconds:float=.2)->tuple[int, bool]: # Descripto
         os.close(fd)
         if not held: time.sleep(.01)
 
-# %% ../nbs/01_files.ipynb #1315a8c5
+# %% ../nbs/01_files.ipynb #005b2ee5
 class Lock:
     "A lock that this process holds"
     def __init__(self, path:Path, fd:int): self.path, self.fd = path, fd
@@ -278,7 +278,7 @@ def writable_dir(
                          'name another output folder, or make room or rights there') from None
     return path
 
-# %% ../nbs/01_files.ipynb #3423b8de
+# %% ../nbs/01_files.ipynb #b8a806a8
 def sha256_file(
     path:Path, # Read in pieces, so size does not matter
 )->str:

@@ -1,0 +1,47 @@
+"""What version 0.1.0 left on the disk is still read: a run folder with a checkpoint, a review file, a results file."""
+import json, shutil
+from pathlib import Path
+
+import pytest
+
+from welllog_ocr.checkpoint import overview
+from welllog_ocr.config import load_config
+from welllog_ocr.files import read_jsonl
+from welllog_ocr.models.core import load_recogniser
+from welllog_ocr.predict import _arguments, main
+from welllog_ocr.run.samples import run_data
+from welllog_ocr.train import train
+
+MADE = Path(__file__).parent/'fixtures'/'version-0.1.0'
+
+@pytest.fixture
+def old(tmp_path, monkeypatch):
+    "A folder in which 0.1.0 was stopped at step 6 of 32, reviewed, and read two scans"
+    shutil.copytree(MADE, tmp_path/'old')
+    monkeypatch.chdir(tmp_path/'old')
+    return tmp_path/'old'
+
+def test_a_run_resumes(old):
+    run = train(load_config(old/'runs'/'cut'/'config.json'))
+    rows, whole = read_jsonl(run/'metrics.jsonl'), read_jsonl(old/'whole.jsonl')
+    assert [(r['step'], r['split']) for r in rows] == [(r['step'], r['split']) for r in whole]
+    assert [r['loss'] for r in rows] == pytest.approx([r['loss'] for r in whole], rel=.02) # to the last bit on the machine that made it
+    assert [e['event'] for e in read_jsonl(run/'events.jsonl')].count('resumed') == 1
+    assert {row['style'] for row in read_jsonl(run/'eval'/'step-00000032.jsonl')} == {'handwritten', 'typed'}
+    report = (run/'report.md').read_text()
+    assert '| handwritten | 3 |' in report and '| typed | 1 |' in report # step 0 was evaluated by 0.1.0, whose rows say `made`
+
+def test_its_checkpoints_are_listed(old):
+    assert any('5' in line for line in overview(old/'runs'/'cut'))
+
+def test_its_review_is_applied(old):
+    cfg = load_config(old/'runs'/'cut'/'config.json').replace(review=str(old/'review.jsonl'))
+    held = {s.id: s.text for s in run_data(cfg, load_recogniser('model')).eval}
+    assert held == {'10.png': 'STATE OREGON', '11.png': 'TWP. NW/4 SE/4 SEC. 2', '13.png': '2'}
+
+def test_its_results_go_on(old):
+    shutil.copy(old/'lines'/'train'/'02.png', old/'two'/'02.png')
+    before = (old/'found.jsonl').read_text().splitlines()
+    main(_arguments(['--model', 'model', 'two', '--kind', 'line', '--output', 'found.jsonl']))
+    after = (old/'found.jsonl').read_text().splitlines()
+    assert after[:2] == before and [json.loads(l)['file'] for l in after] == ['two/00.png', 'two/01.png', 'two/02.png']
