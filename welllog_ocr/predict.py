@@ -44,7 +44,8 @@ from .data.sample import Skip, skip_report
 from .read.detect import Detector, cut
 from .read.backends import Read, as_reader, open_reader
 from .read.export import open_results, overlay, rows_file, write_as
-from .read.layout import pair_fields, rows_of_boxes
+from .read.fields import pair_fields
+from .read.layout import rows_of_boxes
 from .data.scan import read_image, read_region, scan_info
 from .data.orient import Pose, find_header, find_pose, set_pose
 
