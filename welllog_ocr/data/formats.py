@@ -15,11 +15,13 @@ from ..core import DataError, did_you_mean, first_few
 def _utf8(path:Path)->str:
     "The text of a file. Raises `DataError` when it is not UTF-8"
     data = path.read_bytes()
-    if data[:2] in (b'\xff\xfe', b'\xfe\xff') or b'\0' in data[:1000]: raise DataError(f'{path}: is written in UTF-16; save it as UTF-8, and nothing is lost')
+    if data[:2] in (b'\xff\xfe', b'\xfe\xff') or b'\0' in data[:1000]:
+        raise DataError(f'{path}: is written in UTF-16; save it as UTF-8, and nothing is lost')
     try: return data.decode('utf-8-sig')
     except UnicodeDecodeError as e:
         line = data.count(b'\n', 0, e.start) + 1
-        raise DataError(f'{path}, line {line}: byte 0x{data[e.start]:02x} is not UTF-8 (Windows writes cp1252 when it is not asked); save the file as UTF-8') from None
+        raise DataError(f'{path}, line {line}: byte 0x{data[e.start]:02x} is not UTF-8 (Windows writes cp1252 when it is not '
+                        'asked); save the file as UTF-8') from None
 
 def _unique(pairs:list)->dict:
     found = dict(pairs)
@@ -31,17 +33,18 @@ def _read_jsonl(path:Path)->list[dict]:
     for i, line in enumerate(_utf8(path).split('\n'), 1): # not splitlines: a label may hold U+2028
         if not line.strip(): continue
         try: rows.append(json.loads(line, object_pairs_hook=_unique))
-        except (ValueError, RecursionError) as e: raise DataError(f'{path}, line {i}: not a JSON object ({e}); mend or remove that line') from None
+        except (ValueError, RecursionError) as e:
+            raise DataError(f'{path}, line {i}: not a JSON object ({e}); fix or remove that line') from None
     return rows
 
-TOO_MANY = 'more cells than the header' # the name under which `csv` keeps them
+TOO_MANY = 'more cells than the header' # key under which `csv` keeps surplus cells of a row
 
 def _read_csv(path:Path)->list[dict]:
     text, limit = _utf8(path), csv.field_size_limit()
-    head = text.partition('\n')[0]
+    mark = max(',;\t', key=text.partition('\n')[0].count)
     csv.field_size_limit(max(limit, len(text) + 1)) # a page in base64 is longer than the 128 kB of the default
     try:
-        table = csv.DictReader(io.StringIO(text, newline=''), restkey=TOO_MANY, strict=True, delimiter=max(',;\t', key=head.count))
+        table = csv.DictReader(io.StringIO(text, newline=''), restkey=TOO_MANY, strict=True, delimiter=mark)
         twice = [c for c in set(table.fieldnames or ()) if table.fieldnames.count(c) > 1]
         if twice: raise DataError(f"{path}: has two columns '{sorted(twice)[0]}'; rename one")
         return list(table)
@@ -49,16 +52,17 @@ def _read_csv(path:Path)->list[dict]:
 
 # %% ../../nbs/data/03_formats.ipynb #7ac214ee
 class Cell:
-    "One value of a column that stays in Arrow's memory, or on its disk"
+    "One value of a column, left in Arrow's memory or on its disk until `get`"
     def __init__(self, column, row:int): self.column, self.row = column, row
     def get(self): return self.column[self.row].as_py()
 
-IMAGE_COLUMNS = ('file_name', 'image_base64', 'image')  # columns an image can stand in
-TEXT_COLUMNS  = ('text', 'answer')                      # and its transcription
+IMAGE_COLUMNS = ('file_name', 'image_base64', 'image') # columns an image can stand in
+TEXT_COLUMNS  = ('text', 'answer')                     # columns its transcription can stand in
 
 def _arrow_rows(table)->list[dict]:
     heavy = [c for c in ('image_base64', 'image') if c in table.column_names]
-    rows  = table.drop_columns(heavy).to_pylist() if len(heavy) < table.num_columns else [{} for _ in range(table.num_rows)]
+    light = len(heavy) < table.num_columns
+    rows  = table.drop_columns(heavy).to_pylist() if light else [{} for _ in range(table.num_rows)]
     for c in heavy:
         column = table.column(c)
         for i, (r, there) in enumerate(zip(rows, column.is_valid().to_pylist())): r[c] = Cell(column, i) if there else None
@@ -77,63 +81,76 @@ _READERS = {'.jsonl': _read_jsonl, '.csv': _read_csv, '.parquet': _read_parquet}
 # %% ../../nbs/data/03_formats.ipynb #807f724c
 _SHARD = re.compile(r'(.*)-\d{5}-of-\d{5}\.(?:parquet|jsonl|csv)')
 
+def _tables(folder:Path)->list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in _READERS and p.is_file())
+
 def _as_one(folder:Path, found:list)->list[Path]:
     "`found` if it is one table or the parts of one. Raises `DataError` when there are several"
     parts = {m[1] if (m := _SHARD.fullmatch(p.name)) else p.name for p in found}
-    if len(parts) > 1: raise DataError(f'{folder}: holds {", ".join(sorted(parts))}, and only one can be the truth; keep one, or name it metadata.jsonl')
-    return sorted(found)
+    if len(parts) > 1:
+        raise DataError(f'{folder}: holds {", ".join(sorted(parts))}, and only one can be the truth; '
+                        'keep one, or name it metadata.jsonl')
+    return found
 
 def find_table(
-    folder:Path, # A split
-)->list[Path]: # One, or the parts of one; none: there is no table
+    folder:Path, # Folder of a split
+)->list[Path]: # One table, or the parts of one; empty: the folder has no table
     "The table of a folder. Raises `DataError` when there are several"
-    tables = sorted(p for p in folder.iterdir() if p.suffix.lower() in _READERS and p.is_file() and not p.name.startswith('.'))
+    tables = [p for p in _tables(folder) if not p.name.startswith('.')]
     return _as_one(folder, [p for p in tables if p.stem == 'metadata'] or tables)
 
+# %% ../../nbs/data/03_formats.ipynb #659feb20
+def _check_columns(name, rows:list):
+    bad = next((i for i, r in enumerate(rows, 1) if not isinstance(r, dict)), None)
+    if bad:
+        raise DataError(f'{name}, row {bad}: is no object with names and values; '
+                        'each line looks like {"file_name": "a.png", "text": "KB 912"}')
+    columns = list(dict.fromkeys(k for r in rows for k in r))
+    for needs in (IMAGE_COLUMNS, TEXT_COLUMNS):
+        if set(needs) & set(columns): continue
+        near = next((h for n in needs if 'did you mean' in (h := did_you_mean(n, columns))), '')
+        raise DataError(f"{name}: has no column '{needs[0]}' (or {', '.join(needs[1:])}); "
+                        f"found {first_few(columns, 12, ', ')}{near}")
+
 def read_table(
-    folder:Path,   # Where the images are
-    tables=None,   # Its tables; none: looked for in the folder, which may also be one that `datasets` saved
+    folder:Path, # Folder of the images
+    tables=None, # Paths of its tables; None: found in the folder, which may also be one that `datasets` saved
 )->list[dict]:
-    "Rows of a table. Raises `DataError` when it is missing, unreadable, empty, or lacks a column for the image or for its text"
+    "Rows of a table. Raises `DataError` when it is missing, unreadable, empty, or lacks a column for the image or its text"
     folder = Path(folder)
     if not folder.is_dir(): raise DataError(f'{folder}: no such folder; give one that holds images and a metadata.jsonl')
     saved  = tables is None and (folder/'state.json').is_file()
     tables = [folder] if saved else find_table(folder) if tables is None else tables
-    if not tables: raise DataError(f'{folder}: no metadata.jsonl (or .csv, .parquet) in it, so the images have no text; add one with file_name and text')
-    rows, name = [], tables[0]
+    if not tables:
+        raise DataError(f'{folder}: no metadata.jsonl (or .csv, .parquet) in it, so the images have no text; '
+                        'add one with file_name and text')
+    rows = []
     for path in tables:
         try: rows += (_read_saved if saved else _READERS[path.suffix.lower()])(path)
         except DataError: raise
-        except Exception as e: raise DataError(f'{path}: cannot be read as a table ({type(e).__name__}: {e}); write it again') from e # readers raise dozens of kinds
-    if not rows: raise DataError(f'{name}: has no rows, so there is nothing to read')
-    bad = next((i for i, r in enumerate(rows, 1) if not isinstance(r, dict)), None)
-    if bad: raise DataError(f'{name}, row {bad}: is no object with names and values; each line looks like {{"file_name": "a.png", "text": "KB 912"}}')
-    _check_columns(name, rows)
+        except Exception as e: # readers raise dozens of kinds
+            raise DataError(f'{path}: cannot be read as a table ({type(e).__name__}: {e}); write it again') from e
+    if not rows: raise DataError(f'{tables[0]}: has no rows, so there is nothing to read')
+    _check_columns(tables[0], rows)
     return rows
 
-def _check_columns(name, rows:list):
-    columns = list(dict.fromkeys(k for r in rows for k in r))
-    for needs in (IMAGE_COLUMNS, TEXT_COLUMNS):
-        if not set(needs) & set(columns):
-            near = next((h for n in needs if 'did you mean' in (h := did_you_mean(n, columns))), '')
-            raise DataError(f"{name}: has no column '{needs[0]}' (or {', '.join(needs[1:])}); found {first_few(columns, 12, ', ')}{near}")
-
 # %% ../../nbs/data/03_formats.ipynb #c687c3d6
-_HELD = ('eval', 'validation', 'valid', 'val', 'dev', 'test') # names of the split that is held out, the first that is there
+_HELD = ('eval', 'validation', 'valid', 'val', 'dev', 'test') # names of the held-out split, the best first
 
-def _parts(path:Path, name:str)->tuple[Path, list|None]|None:
-    "(folder of the images, tables or `None` for all of it) of split `name`; `None` when there is none"
+def _part(path:Path, name:str)->tuple[Path, list|None]|None:
+    "(folder of the images, tables; None: all in it) of split `name`; `None` when there is none"
     if (path/name).is_dir(): return path/name, None
-    for folder in (path, path/'data'): # the hub's habit
-        if not folder.is_dir(): continue
-        found = [p for p in folder.iterdir() if p.suffix.lower() in _READERS and p.is_file() and re.split(r'[-.]', p.name)[0] == name]
+    for folder in (path, path/'data'): # the hub keeps tables in data/
+        found = [p for p in _tables(folder) if re.split(r'[-.]', p.name)[0] == name] if folder.is_dir() else ()
         if found: return path, _as_one(folder, found)
 
 def find_splits(
-    path:Path, # A data folder
-)->dict: # 'train', 'eval' or 'all' -> (folder of the images, its tables or `None`)
+    path:Path, # Data folder
+)->dict: # 'train', 'eval' or 'all' -> (folder of the images, its tables; None: all in it)
     "The splits of a data folder. Raises `DataError` when there is no such folder"
     path = Path(path)
-    if not path.is_dir(): raise DataError(f'{path}: no such folder; data_path names a folder with train/ (and eval/), each with a metadata.jsonl, or a data set of the hub')
-    train, held = _parts(path, 'train'), next((p for n in _HELD if (p := _parts(path, n))), None)
+    if not path.is_dir():
+        raise DataError(f'{path}: no such folder; data_path names a folder with train/ (and eval/), each with a metadata.jsonl, '
+                        'or a data set of the hub')
+    train, held = _part(path, 'train'), next((p for n in _HELD if (p := _part(path, n))), None)
     return {k: v for k, v in (('train', train), ('eval', held)) if v} or {'all': (path, None)}

@@ -13,58 +13,70 @@ from time import sleep
 from ..core import DataError, SetupError, read_json, write_json
 
 # %% ../../nbs/data/04_hub.ipynb #c71ba868
-_FILES    = ['*.jsonl', '*.csv', '*.parquet', '*.png', '*.jpg', '*.jpeg', '*.webp', '*.tif', '*.tiff', '*.pdf'] # nothing that could be run
+_FILES = [f'*.{e}' for e in 'jsonl csv parquet png jpg jpeg webp tif tiff pdf'.split()] # nothing that could be run
 
 def _note(name:str, revision:str)->Path:
-    "Where the last commit read under a name is written down"
+    "File with the commit that was last read under a name"
     from huggingface_hub import constants
     return Path(constants.HF_HOME)/'welllog_ocr'/f'{name.replace("/", "--")}@{revision.replace("/", "--")}.json'
 
+def _snapshot(name:str, sha:str, **kw)->Path:
+    from huggingface_hub import snapshot_download
+    return Path(snapshot_download(name, repo_type='dataset', revision=sha, allow_patterns=_FILES, **kw))
+
 def _fetch_commit(name:str, revision:str, timeout:float)->tuple[Path, str]:
     "Folder and commit. Raises what the hub's client raises"
-    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub import HfApi, constants
     hub  = os.environ.get('HF_ENDPOINT', constants.ENDPOINT)
     sha  = HfApi(endpoint=hub).dataset_info(name, revision=revision, timeout=timeout).sha
-    path = snapshot_download(name, repo_type='dataset', revision=sha, allow_patterns=_FILES, etag_timeout=timeout, endpoint=hub)
+    path = _snapshot(name, sha, etag_timeout=timeout, endpoint=hub)
     note = _note(name, revision)
     note.parent.mkdir(parents=True, exist_ok=True)
     write_json(note, dict(commit=sha))
-    return Path(path), sha
+    return path, sha
+
+def _from_cache(name:str, revision:str, why:str)->tuple[Path, str]:
+    "The commit that was last read under this name. Raises `DataError` when it is not in the cache"
+    try:
+        sha  = read_json(_note(name, revision))['commit']
+        path = _snapshot(name, sha, local_files_only=True)
+    except (OSError, KeyError, DataError): # the client's errors are of type OSError
+        raise DataError(f'{name}: {why}, it is not in the cache, and there is no folder of this name here; '
+                        'check the name and the network, or copy the data set to a folder') from None
+    warnings.warn(f'{name}: {why}; going on with commit {sha[:12]} from the cache')
+    return path, sha
+
+# %% ../../nbs/data/04_hub.ipynb #3ca19276
+_NO = {401: 'it does not exist, or it is private and HF_TOKEN is missing or wrong',
+       403: 'access has to be granted on its page first, and HF_TOKEN has to belong to that account',
+       404: 'it does not exist under this name and revision'}
 
 def _refused(e:Exception, name:str)->DataError|None:
     "A `DataError` when the hub said no; `None` when it is worth asking again"
     status = getattr(getattr(e, 'response', None), 'status_code', None)
-    why = {401: 'it does not exist, or it is private and HF_TOKEN is missing or wrong', 403: 'access has to be granted on its page first, and HF_TOKEN has to belong to that account',
-           404: 'it does not exist under this name and revision'}
-    if status in why: return DataError(f"{name}: the hub refuses (HTTP {status}): {why[status]}; nor is there a folder of this name here")
-    if status and 400 <= status < 500 and status not in (408, 429): return DataError(f'{name}: the hub refuses (HTTP {status}); {str(e).splitlines()[0]:.200}')
-
-def _from_cache(name:str, revision:str, why:str)->tuple[Path, str]:
-    "The commit that was last read under this name. Raises `DataError` when it is not in the cache"
-    from huggingface_hub import snapshot_download
-    try:
-        sha  = read_json(_note(name, revision))['commit']
-        path = snapshot_download(name, repo_type='dataset', revision=sha, allow_patterns=_FILES, local_files_only=True)
-    except (OSError, KeyError, DataError): # the client's errors are of type OSError
-        raise DataError(f'{name}: {why}, it is not in the cache, and there is no folder of this name here; check the name and the network, or copy the data set to a folder') from None
-    warnings.warn(f'{name}: {why}; going on with commit {sha[:12]} from the cache')
-    return Path(path), sha
+    if status in _NO:
+        return DataError(f'{name}: the hub refuses (HTTP {status}): {_NO[status]}; nor is there a folder of this name here')
+    if status and 400 <= status < 500 and status not in (408, 429):
+        return DataError(f'{name}: the hub refuses (HTTP {status}); {str(e).splitlines()[0]:.200}')
 
 # %% ../../nbs/data/04_hub.ipynb #5ab7d0e7
 def hub_folder(
-    name:str,             # `owner/name`
-    revision:str='main',  # Branch, tag or commit
-    timeout:float=10,     # Seconds the hub may be silent
+    name:str,            # Name on the hub, `owner/name`
+    revision:str='main', # Branch, tag or commit
+    timeout:float=10,    # Seconds the hub may be silent
 )->tuple[Path, str]: # Folder in the cache, commit
-    "The files of a data set of the hub. Raises `DataError` when it refuses, or cannot be reached and nothing is in the cache"
+    "The files of a data set of the hub. Raises `DataError` when it refuses, or is out of reach with nothing in the cache"
     try: from huggingface_hub import constants
-    except ModuleNotFoundError: raise SetupError(f'{name}: no such folder, and data sets of the hub need huggingface_hub; pip install huggingface_hub') from None
+    except ModuleNotFoundError:
+        raise SetupError(f'{name}: no such folder, and data sets of the hub need huggingface_hub; '
+                         'pip install huggingface_hub') from None
     if constants.HF_HUB_OFFLINE: return _from_cache(name, revision, 'the hub was not asked (HF_HUB_OFFLINE is set)')
     for wait in (1, 2, 4, None):
         try: return _fetch_commit(name, revision, timeout)
         except Exception as e: # the client lets errors of three libraries through; none is swallowed
             if (no := _refused(e, name)): raise no from None
             if not isinstance(e, OSError) and 'httpx' not in type(e).__module__: raise
-            why = f'the hub cannot be reached ({type(e).__name__}: {str(e).splitlines()[0] if str(e) else "no answer"})'
+            said = str(e).splitlines()[0] if str(e) else 'no answer'
+            why  = f'the hub cannot be reached ({type(e).__name__}: {said})'
         if wait: sleep(wait)
     return _from_cache(name, revision, why)

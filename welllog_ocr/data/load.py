@@ -26,11 +26,12 @@ def _inside(folder:Path, name:str)->Path:
     "The file `name` of `folder`, which is resolved. Raises `DataError` when it lies elsewhere"
     outside = DataError(f"'{name:.80}' points outside the data folder; put the image beside the table")
     if '://' in name or os.path.isabs(name): raise outside
-    try: path = (folder/name).resolve(strict=True) # strict: behind a loop of links the rest of the way would not be looked at
+    try: path = (folder/name).resolve(strict=True) # strict: behind a loop of links the rest of the way stays unchecked
     except (FileNotFoundError, NotADirectoryError):
         if not Path(os.path.normpath(folder/name)).is_relative_to(folder): raise outside from None
         raise ImageError(f'{folder/name}: no such file; add the image or drop its row') from None
-    except (OSError, ValueError, RuntimeError) as e: raise DataError(f'{name!r:.80} is no name of a file ({e})') from None # loops of links, zero bytes
+    except (OSError, ValueError, RuntimeError) as e: # loops of links, zero bytes
+        raise DataError(f'{name!r:.80} is no name of a file ({e})') from None
     if not path.is_relative_to(folder): raise outside
     return path
 
@@ -41,9 +42,9 @@ def _from_base64(text)->bytes:
     except binascii.Error as e: raise DataError(f'image_base64 is no base64 ({e}); encode the image again') from None
 
 def _fetch(
-    folder:Path, # The data folder, resolved
-    column:str,  # Of `IMAGE_COLUMNS`
-    value,       # What stands there
+    folder:Path, # Data folder, resolved
+    column:str,  # Column of the image, one of `IMAGE_COLUMNS`
+    value,       # Cell of that column
 )->Path|bytes:
     "The image of a row, as a file or as its bytes"
     if isinstance(value, Cell): value = value.get()
@@ -56,7 +57,7 @@ def _fetch(
     return _inside(folder, value)
 
 # %% ../../nbs/data/05_load.ipynb #09e68698
-def _at(row:dict)->dict:
+def _place(row:dict)->dict:
     "Where in its file the image is: `page`, and `region` as (first row, row after the last) or 'header'"
     found = {}
     if row.get('page') not in (None, ''):
@@ -68,7 +69,9 @@ def _at(row:dict)->dict:
     ends = region.split(':') if isinstance(region, str) else region
     try: first, last = (int(str(v)) for v in ends)
     except (TypeError, ValueError): first = last = 0
-    if not 0 <= first < last: raise DataError(f"region is {region!r}; give the first row and the one after the last, as [0, 3000] or '0:3000', or 'header' to have it found")
+    if not 0 <= first < last:
+        raise DataError(f"region is {region!r}; give the first row and the one after the last, as [0, 3000] or '0:3000', "
+                        "or 'header' to have it found")
     return found | dict(region=(first, last))
 
 # %% ../../nbs/data/05_load.ipynb #dc159e9f
@@ -76,11 +79,11 @@ def _pixels(source, page:int=0, rows:tuple|None=None)->Image.Image:
     return read_region(source, rows[0], rows[1] - rows[0], page) if rows else read_image(source, page)
 
 def _load(
-    folder:Path, column:str, value, # As `_fetch` takes them
-    page:int=0,
-    rows:tuple|None=None,       # (first, after the last); none: all
-    pose:Pose|None=None,        # How it lies; none: as it should
-    deskew:bool=False,
+    folder:Path, column:str, value, # Image of a row, as `_fetch` takes it
+    page:int=0,                     # Page of the file
+    rows:tuple|None=None,           # (first row, row after the last); None: all rows
+    pose:Pose|None=None,            # How the image lies; None: as it should
+    deskew:bool=False,              # Take out the skew too
 )->Image.Image:
     "The image of a row, as a model sees it"
     img = _pixels(_fetch(folder, column, value), page, rows)
@@ -88,9 +91,12 @@ def _load(
 
 def _text_of(row:dict)->str:
     text = next((row[c] for c in TEXT_COLUMNS if row.get(c) is not None), None)
-    if text is None or isinstance(text, str) and not text.strip(): raise EmptyLabel('the text is empty, so there is nothing to learn')
-    if not isinstance(text, str): raise DataError(f'the text {text!r:.80} is of type {type(text).__name__}; put it in quotes')
-    if any('\ud800' <= c <= '\udfff' for c in text): raise DataError('the text holds half a character (a lone surrogate), which no file can store; type it again')
+    if text is None or isinstance(text, str) and not text.strip():
+        raise EmptyLabel('the text is empty, so there is nothing to learn')
+    if not isinstance(text, str):
+        raise DataError(f'the text {text!r:.80} is of type {type(text).__name__}; put it in quotes')
+    if any('\ud800' <= c <= '\udfff' for c in text):
+        raise DataError('the text holds half a character (a lone surrogate), which no file can store; type it again')
     return text
 
 def _column_of(row:dict)->str:
@@ -99,100 +105,109 @@ def _column_of(row:dict)->str:
     if not found: raise DataError(f'file_name is {row.get("file_name")!r}; name the image')
     return found[0]
 
-def _labels(n:int, row:dict, column:str, at:dict)->dict:
+def _name(row:dict, n:int)->str: return str(row.get('file_name') or row.get('filename') or f'row {n}')
+
+# %% ../../nbs/data/05_load.ipynb #3d8c94c0
+_OWN = (*IMAGE_COLUMNS, 'id', 'text', 'group', 'kind', 'style', 'made') # columns that have a field of their own
+
+def _labels(n:int, row:dict, column:str, place:dict)->dict:
     "id, group, kind and style, as text; the style may stand in a column `made`, its older name"
     labels = {k: '' if row.get(k) is None else str(row[k]) for k in ('id', 'group', 'kind', 'style')}
     labels['style'] = labels['style'] or str(row.get('made') or '')
-    name = str(row.get('file_name') or row.get('filename') or f'row {n}') + ''.join(f'#{k}={v}' for k, v in at.items())
-    labels['id'], labels['kind'] = labels['id'] or name, labels['kind'] or ('line' if column == 'file_name' else 'page')
+    labels['id']    = labels['id'] or _name(row, n) + ''.join(f'#{k}={v}' for k, v in place.items())
+    labels['kind']  = labels['kind'] or ('line' if column == 'file_name' else 'page')
     labels['group'] = labels['group'] or labels['id'] # without a group every sample is its own
     return labels
 
-# %% ../../nbs/data/05_load.ipynb #3d8c94c0
-_OWN = ('id', 'file_name', 'image_base64', 'image', 'text', 'group', 'kind', 'style', 'made') # columns that have a field of their own
-
-def _posed(data:bytes, at:dict, kind:str, turn:bool|None)->tuple:
+def _posed(data:bytes, place:dict, kind:str, turn:bool|None)->tuple:
     "(picture as it lies, rows that were read, pose)"
-    page, rows = at.get('page', 0), at.get('region')
+    page, rows = place.get('page', 0), place.get('region')
+    if turn is None: turn = kind in ('page', 'block') or rows == 'header'
     if rows == 'header':
         head = find_header(data, page)
         rows = (head.top, head.top + head.height)
     img = _pixels(data, page, rows)
-    turn = turn if turn is not None else kind in ('page', 'block') or at.get('region') == 'header'
     return img, rows, find_pose(img) if turn else None
 
 def _bytes(source:Path|bytes)->bytes:
     if isinstance(source, bytes): return source
     try:
-        if not stat.S_ISREG(os.stat(source).st_mode): raise ImageError(f'{source}: is a folder or a pipe and no file; name the image') # a pipe would be waited for
+        if not stat.S_ISREG(os.stat(source).st_mode): # reading a pipe would wait for ever
+            raise ImageError(f'{source}: is a folder or a pipe and no file; name the image')
         return source.read_bytes()
     except FileNotFoundError: raise ImageError(f'{source}: no such file; add the image or drop its row') from None
-    except OSError as e: raise ImageError(f'{source}: cannot be read ({e.strerror}); check the volume, the rights and the name') from None
+    except OSError as e:
+        raise ImageError(f'{source}: cannot be read ({e.strerror}); check the volume, the rights and the name') from None
 
+# %% ../../nbs/data/05_load.ipynb #8f893211
 def _sample(
     folder:Path,    # Data folder, resolved
     n:int,          # Number of the row
-    row:dict,
-    turn:bool|None, # Set upright; none: pages and blocks
-    deskew:bool,    # Straighten what is set upright
+    row:dict,       # Columns of the row
+    turn:bool|None, # Turn the image the right way up; None: pages and blocks only
+    deskew:bool,    # Take out the skew too
 )->Sample:
     "The sample of a row. Raises `DataError` saying why it cannot be used"
-    if row.get(TOO_MANY): raise DataError(f'has {len(row[TOO_MANY])} {TOO_MANY}; a comma inside the text needs quotes around it')
-    column, text, at = _column_of(row), _text_of(row), _at(row)
-    labels, source = _labels(n, row, column, at), _fetch(folder, column, row[column])
+    if row.get(TOO_MANY):
+        raise DataError(f'has {len(row[TOO_MANY])} {TOO_MANY}; a comma inside the text needs quotes around it')
+    column, text, place = _column_of(row), _text_of(row), _place(row)
+    labels, source = _labels(n, row, column, place), _fetch(folder, column, row[column])
     data = _bytes(source)
-    try: img, rows, pose = _posed(data, at, labels['kind'], turn)
-    except ImageError as e: raise ImageError(str(e).replace('the image:', f'{row.get("file_name") or "the image"}:', 1)) from None
+    try: img, rows, pose = _posed(data, place, labels['kind'], turn)
+    except ImageError as e:
+        raise ImageError(str(e).replace('the image:', f'{row.get("file_name") or "the image"}:', 1)) from None
     info  = {k: v for k, v in row.items() if k not in _OWN and not (k == 'answer' and row.get('text') is None)}
-    extra = at | {k: str(row[k]) for k in ('instruction',) if row.get(k)} # what plain lines do not have stays out of their digest
+    extra = place | {k: str(row[k]) for k in ('instruction',) if row.get(k)} # absent for plain lines, to keep their digest
     if pose:
         info |= dict(turns=pose.turns, skew=pose.skew)
         if pose.turns or deskew: extra |= dict(turns=pose.turns, skew=pose.skew if deskew else 0)
-    where  = (column, row[column]) if column == 'file_name' or isinstance(row[column], Cell) else ('image', data)
-    load   = partial(_load, folder, *where, page=at.get('page', 0), rows=rows, pose=pose, deskew=deskew)
-    hashed = {'made' if k == 'style' else k: v for k, v in labels.items()} # by its older name, so that digests of earlier runs hold
+        img = set_pose(img, pose, deskew)
+    where = (column, row[column]) if column == 'file_name' or isinstance(row[column], Cell) else ('image', data)
+    load  = partial(_load, folder, *where, page=place.get('page', 0), rows=rows, pose=pose, deskew=deskew)
+    hashed = {'made' if k == 'style' else k: v for k, v in labels.items()} # its older name, so that earlier digests hold
     digest = stable_hash([hashlib.sha256(data).hexdigest(), text, hashed, *([extra] if extra else [])])
-    return Sample(text=text, load=load, size=(set_pose(img, pose, deskew) if pose else img).size, info=info, digest=digest, **labels)
+    return Sample(text=text, load=load, size=img.size, info=info, digest=digest, **labels)
 
 # %% ../../nbs/data/05_load.ipynb #31f8abd2
 def load_split(
-    folder:Path,           # Images and their table
-    set_upright:bool|None=None, # Turn what lies on its side; none: pages and blocks, not lines
-    deskew:bool=False,     # And take out its skew
-    tables=None,           # Of this split; none: looked for in the folder
-    workers:int|None=None, # Threads that decode; none: one per core
+    folder:Path,           # Folder of images and their table
+    set_upright:bool|None=None, # Turn images that lie on their side; None: pages and blocks, not lines
+    deskew:bool=False,     # Take out the skew of turned images too
+    tables=None,           # Paths of the tables of this split; None: looked for in the folder
+    workers:int|None=None, # Threads that decode; None: one per core
 )->tuple[list[Sample], list[Skip]]: # Samples in the order of the table, and the rows left out
     "Read one split. Raises `DataError` when the table cannot be used, no row can be used, or two rows have one id"
     folder = Path(folder)
     rows, root = read_table(folder, tables), folder.resolve()
     def one(n):
         try: return _sample(root, n, rows[n], set_upright, deskew)
-        except DataError as e: return Skip(f"{folder.name}/{rows[n].get('file_name') or rows[n].get('filename') or f'row {n}'}", str(e), e.what)
+        except DataError as e: return Skip(f'{folder.name}/{_name(rows[n], n)}', str(e), e.what)
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool: found = list(pool.map(one, range(len(rows))))
     samples, skips = [f for f in found if isinstance(f, Sample)], [f for f in found if isinstance(f, Skip)]
     if not samples: raise DataError(f'{folder}: none of its {len(found)} rows can be used; {skip_report(skips)}')
-    ids   = [s.id for s in samples]
-    twice = sorted({i for i, n in Counter(ids).items() if n > 1})
-    if twice: raise DataError(f'{folder}: ids stand more than once: {first_few(twice, sep=", ")}; results could not be told apart, make them unique')
+    twice = sorted(i for i, n in Counter(s.id for s in samples).items() if n > 1)
+    if twice:
+        raise DataError(f'{folder}: ids stand more than once: {first_few(twice, sep=", ")}; '
+                        'results could not be told apart, make them unique')
     return samples, skips
 
 # %% ../../nbs/data/05_load.ipynb #30e6d633
-_HUB_NAME = re.compile(r'\w[\w.-]*/\w[\w.-]*') # with its owner: a mistyped folder is not asked for on the hub
+_HUB_NAME = re.compile(r'\w[\w.-]*/\w[\w.-]*') # with its owner: the hub is not asked for a mistyped folder
 
 def locate(
-    source:str|Path,       # A folder, or the name of a data set of the hub
-    revision:str='main',   # Of a data set of the hub: branch, tag or commit
-)->tuple[dict, str]: # `train`, `eval` or `all` -> its folder and tables; where it came from
+    source:str|Path,     # Folder, or name of a data set of the hub
+    revision:str='main', # Branch, tag or commit on the hub
+)->tuple[dict, str]: # `train`, `eval` or `all` -> its folder and tables; where the data came from
     "The splits of a data set, not yet read. Raises `DataError` when there are none"
     if Path(source).is_dir() or not _HUB_NAME.fullmatch(str(source)): return find_splits(Path(source)), str(source)
     folder, sha = hub_folder(str(source), revision)
     return find_splits(folder), f'{source}@{sha}'
 
 def read_part(
-    part:tuple,  # One of `locate`
-    origin:str,  # Of `locate`
-    set_upright:bool|None=None, # Turn what lies on its side; none: pages and blocks, not lines
-    deskew:bool=False,          # And take out its skew
+    part:tuple,  # Folder and tables of a split, as `locate` gives them
+    origin:str,  # Where the data came from, as `locate` says
+    set_upright:bool|None=None, # Turn images that lie on their side; None: pages and blocks, not lines
+    deskew:bool=False,          # Take out the skew of turned images too
 )->tuple[list[Sample], list[Skip]]:
     "The samples of a split, and the rows left out. Raises `DataError` when none can be used"
     samples, skips = load_split(part[0], set_upright, deskew, part[1])
@@ -202,16 +217,17 @@ def read_part(
 
 # %% ../../nbs/data/05_load.ipynb #2a7088a4
 def load_data(
-    source:str|Path,       # A folder, or the name of a data set of the hub
-    eval_share:float=0.1,  # Held out when there is no split for evaluation
-    seed:int=3407,         # Decides what is held out
-    set_upright:bool|None=None, # Turn what lies on its side; none: pages and blocks, not lines
-    deskew:bool=False,     # And take out its skew
-    revision:str='main',   # Of a data set of the hub: branch, tag or commit
+    source:str|Path,            # Folder, or name of a data set of the hub
+    eval_share:float=0.1,       # Share held out, 0 to 1, when there is no split for evaluation
+    seed:int=3407,              # Random seed; decides what is held out
+    set_upright:bool|None=None, # Turn images that lie on their side; None: pages and blocks, not lines
+    deskew:bool=False,          # Take out the skew of turned images too
+    revision:str='main',        # Branch, tag or commit on the hub
 )->Splits:
     "Read a data set. Raises `DataError` when it cannot be used"
     found, origin = locate(source, revision)
-    if list(found) == ['eval']: raise DataError(f'{source}: has {found["eval"][0].name}/ but no train/, so there is nothing to train on; add train/')
+    if list(found) == ['eval']:
+        raise DataError(f'{source}: has {found["eval"][0].name}/ but no train/, so there is nothing to train on; add train/')
     samples, skips = read_part(found.get('train') or found['all'], origin, set_upright, deskew)
     if 'eval' not in found: train, held = split_by_group(samples, eval_share, seed)
     else:
@@ -220,43 +236,45 @@ def load_data(
     return Splits(train, held, skips, leaks(train, held), origin)
 
 def load_eval(
-    source:str|Path,            # A folder, or the name of a data set of the hub
-    set_upright:bool|None=None, # Turn what lies on its side; none: pages and blocks, not lines
-    deskew:bool=False,          # And take out its skew
-    revision:str='main',        # Of a data set of the hub
+    source:str|Path,            # Folder, or name of a data set of the hub
+    set_upright:bool|None=None, # Turn images that lie on their side; None: pages and blocks, not lines
+    deskew:bool=False,          # Take out the skew of turned images too
+    revision:str='main',        # Branch, tag or commit on the hub
 )->tuple[list[Sample], list[Skip]]:
     "The split for evaluation, or all of a folder with one table. Raises `DataError` when it cannot be used"
     found, origin = locate(source, revision)
-    if list(found) == ['train']: raise DataError(f'{source}: has a train split but none for evaluation, and figures on what a model learned from mean little; add eval/, or name the folder of one split')
+    if list(found) == ['train']:
+        raise DataError(f'{source}: has a train split but none for evaluation, and metrics on what a model learned from '
+                        'mean little; add eval/, or name the folder of one split')
     return read_part(found.get('eval') or found['all'], origin, set_upright, deskew)
 
 # %% ../../nbs/data/05_load.ipynb #2ccee149
-def _ids(rows:list):
-    "(number, id) of each row that has one"
-    for n, row in enumerate(rows):
-        try: yield n, _labels(n, row, _column_of(row), _at(row))['id']
-        except DataError: pass # it was told when the data was read; nobody can ask for it by name
-
 class SampleFinder:
     "The samples of a data set by id, whatever their split"
     def __init__(self,
-        source:str|Path,            # A folder, or the name of a data set of the hub
-        set_upright:bool|None=None, # Turn what lies on its side; none: pages and blocks, not lines
-        deskew:bool=False,          # And take out its skew
-        revision:str='main',        # Of a data set of the hub
+        source:str|Path,            # Folder, or name of a data set of the hub
+        set_upright:bool|None=None, # Turn images that lie on their side; None: pages and blocks, not lines
+        deskew:bool=False,          # Take out the skew of turned images too
+        revision:str='main',        # Branch, tag or commit on the hub
     ):
         self.source, self.pose, self.places = source, (set_upright, deskew), {}
         for name, (folder, tables) in sorted(locate(source, revision)[0].items()): # 'all', 'eval', 'train'
-            rows, root = read_table(folder, tables), Path(folder).resolve()
-            for n, id in _ids(rows): self.places.setdefault(id, []).append((root, n, rows[n]))
+            root = Path(folder).resolve()
+            for n, row in enumerate(read_table(folder, tables)):
+                try: id = _labels(n, row, _column_of(row), _place(row))['id']
+                except DataError: continue # reported when the data was read; without an id it cannot be asked for
+                self.places.setdefault(id, []).append((root, n, row))
 
     def __call__(self,
-        id:str,
-        fits=lambda sample: True, # Is it the one that is meant? An id may stand in both splits, and a label may have changed
+        id:str,                   # Name of the sample
+        fits=lambda sample: True, # Is it the one meant? An id may stand in both splits, and a label may have changed
     )->Sample:
         "Raises `DataError` when there is none, or none that fits"
-        if id not in self.places: raise DataError(f"'{id}' is not in {self.source} any more; restore its row, or evaluate the data as it is now")
+        if id not in self.places:
+            raise DataError(f"'{id}' is not in {self.source} any more; restore its row, or evaluate the data as it is now")
         found = [_sample(*place, *self.pose) for place in self.places[id]]
         sample = next(filter(fits, found), None)
-        if sample is None: raise DataError(f"'{id}' is not what it was: its image or its label was changed in {self.source} since it was evaluated; evaluate the data as it is now")
+        if sample is None:
+            raise DataError(f"'{id}' is not what it was: its image or its label was changed in {self.source} since it was "
+                            'evaluated; evaluate the data as it is now')
         return sample
