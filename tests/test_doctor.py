@@ -10,7 +10,7 @@ from conftest import ROOT
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image, ImageOps
 
-from welllog_ocr.core import read_jsonl, write_jsonl
+from welllog_ocr.files import read_jsonl, write_jsonl
 from welllog_ocr.data.checks import KINDS, quick
 from welllog_ocr.doctor import examine, read_splits
 from welllog_ocr.data.findings import INFO, LOOK, MUST, Example, Finding, Histogram, Report

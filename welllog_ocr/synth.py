@@ -34,7 +34,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from .core import ConfigError, DataError, rng_for, run_command, stable_hash, writable_dir, write_jsonl
+from .core import ConfigError, DataError, rng_for, run_command, stable_hash
+from .files import writable_dir, write_jsonl
 from .data.sample import Sample
 from .draw.page import SynthCrops
 from .draw.pages import SynthPages

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFont
 
-from ..core import SetupError, rng_for, sha256_file, stable_hash
+from ..core import SetupError, rng_for, stable_hash
+from ..files import sha256_file
 from .words import pick
 
 # %% ../../nbs/draw/02_ink.ipynb #f1f5a31b

@@ -12,7 +12,8 @@ from functools import partial
 import cv2
 from PIL import Image
 
-from ..core import ConfigError, esc, rng_for, stable_hash
+from ..core import ConfigError, rng_for, stable_hash
+from ..render import esc
 from ..data.sample import Sample
 from .forms import Layout, lay_out
 from .page import HEADERS_VERSION, copy_badly, draw_region, wear_of
