@@ -10,7 +10,8 @@ import os, warnings
 from pathlib import Path
 from time import sleep
 
-from ..core import DataError, SetupError, read_json, write_json
+from ..core import DataError, SetupError
+from ..files import read_json, write_json
 
 # %% ../../nbs/data/04_hub.ipynb #c71ba868
 _FILES = [f'*.{e}' for e in 'jsonl csv parquet png jpg jpeg webp tif tiff pdf'.split()] # nothing that could be run
