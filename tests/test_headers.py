@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from welllog_ocr.core import ConfigError, read_jsonl
+from welllog_ocr.core import ConfigError
+from welllog_ocr.files import read_jsonl
 from welllog_ocr.data.load import load_data
 from welllog_ocr.draw.forms import lay_out
 from welllog_ocr.draw.page import PER_PAGE, SynthCrops, SynthPages, crops_of, draw_region, page_fields, page_lines, page_markdown

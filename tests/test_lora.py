@@ -9,7 +9,8 @@ from test_training_faults import ENV, At, Order
 
 import welllog_ocr.models.vlm as chat
 from welllog_ocr.checkpoint import CheckpointError, load, save, state_digest
-from welllog_ocr.core import ConfigError, SetupError, read_json, write_json
+from welllog_ocr.core import ConfigError, SetupError
+from welllog_ocr.files import read_json, write_json
 from welllog_ocr.run.samples import run_data
 from welllog_ocr.models.core import load_recogniser
 from welllog_ocr.preflight import load_model

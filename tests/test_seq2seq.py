@@ -6,7 +6,8 @@ import pytest
 import torch
 from runs import outcome, tiny
 
-from welllog_ocr.core import SetupError, read_jsonl
+from welllog_ocr.core import SetupError
+from welllog_ocr.files import read_jsonl
 from welllog_ocr.run.samples import run_data
 from welllog_ocr.evaluate import evaluate
 from welllog_ocr.run.callbacks import Callback
