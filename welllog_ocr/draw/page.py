@@ -15,11 +15,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..core import ConfigError, esc, rng_for, stable_hash
+from ..core import ConfigError, rng_for, stable_hash
 from ..data.sample import Sample
 from .forms import Layout, lay_out
 from .ink import Series, fonts_fingerprint, write
 from .wear import degradation_of, degrade_sheet
+from ..render import esc
 
 # %% ../../nbs/draw/08_page.ipynb #6be74a79
 def _text(m, r, hand)->np.ndarray:
