@@ -6,10 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
-from welllog_ocr.core import ConfigError, DataError, read_jsonl
+from welllog_ocr.core import ConfigError, DataError
+from welllog_ocr.files import read_jsonl
 from welllog_ocr.models.core import Prediction, Recogniser
 from welllog_ocr.models.ctc import _output_layer, tiny_ctc
-from welllog_ocr.draw.pages import SynthPages
+from welllog_ocr.draw.page import SynthPages
 from welllog_ocr.predict import _arguments, main, predict
 
 @pytest.fixture(scope='module')

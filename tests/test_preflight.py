@@ -10,7 +10,8 @@ from runs import outcome, tiny
 
 import welllog_ocr.preflight as module
 from welllog_ocr.checkpoint import cpu_copy
-from welllog_ocr.core import ConfigError, SetupError, read_jsonl, write_jsonl
+from welllog_ocr.core import ConfigError, SetupError
+from welllog_ocr.files import read_jsonl, write_jsonl
 from welllog_ocr.preflight import FAILURE, OK, PASS_ON, WARNING, PreflightError, check_output, check_room, check_sigterm, check_volume, this_machine, preflight
 from welllog_ocr.train import train
 

@@ -4,7 +4,8 @@ import json, multiprocessing, os, random, signal, subprocess, sys
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from welllog_ocr.core import DataError, SetupError, read_jsonl, stable_hash
+from welllog_ocr.core import DataError, SetupError, stable_hash
+from welllog_ocr.files import read_jsonl
 from welllog_ocr.data.sample import Sample, fingerprint
 from welllog_ocr.review.log import Changes, Review, ReviewSession, apply_review, review_text
 

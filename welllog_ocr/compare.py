@@ -34,8 +34,9 @@ from pathlib import Path
 from fastcore.basics import patch
 
 from .config import TrainingConfig
-from .core import (ConfigError, DataError, did_you_mean, esc, esc_md, read_json, read_jsonl, redact, run_command, stable_hash, visible,
-                              writable_dir, write_atomic)
+from .core import ConfigError, DataError, did_you_mean, redact, run_command, stable_hash
+from .files import read_json, read_jsonl, writable_dir, write_atomic
+from .render import esc, esc_md, visible
 from .eval.report import column
 from .eval.rows import evaluations, read_rows, well_of
 from .eval.stats import Difference, difference, error_parts

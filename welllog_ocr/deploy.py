@@ -30,7 +30,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from .confidence import Calibration, load_calibration
-from .core import ConfigError, DataError, SetupError, run_command, write_atomic
+from .core import ConfigError, DataError, SetupError, run_command
+from .files import write_atomic
 from .read.detect import open_session
 from .models.ngram import ngram_json
 from .models.core import load_recogniser

@@ -32,7 +32,8 @@ import math
 from functools import partial
 from pathlib import Path
 
-from .core import ConfigError, DataError, run_command, writable_dir, write_atomic, write_json, write_jsonl
+from .core import ConfigError, DataError, run_command
+from .files import writable_dir, write_atomic, write_json, write_jsonl
 from .data.load import load_eval
 from .data.sample import of_kind, skip_report
 from .eval.predictions import evaluate, sample_row

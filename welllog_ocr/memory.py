@@ -30,7 +30,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from .config import TrainingConfig
-from .core import ConfigError, SetupError, append_jsonl, read_jsonl
+from .core import ConfigError, SetupError
+from .files import append_jsonl, read_jsonl
 from .data.sample import Sample
 from .run.samples import parts
 from .models.lora import add_lora, check_keep, inside, save_memory

@@ -24,7 +24,8 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from .core import ConfigError, SetupError, read_json, run_command, write_json
+from .core import ConfigError, SetupError, run_command
+from .files import read_json, write_json
 from .models.lora import ADAPTER_WEIGHTS, check_adapter, plain_model
 from .models.vlm import GENERATION
 from .models.core import ADAPTER_CONFIG, adapter_base, adapter_config

@@ -28,7 +28,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .core import ConfigError, SetupError, WelllogError, read_json, redact, redact_all, run_command, write_jsonl
+from .core import ConfigError, SetupError, WelllogError, redact, redact_all, run_command
+from .files import read_json, write_jsonl
 
 # %% ../nbs/19_mirror.ipynb #9b99f1ba
 class Tail:

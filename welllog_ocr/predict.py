@@ -37,12 +37,15 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from .core import ConfigError, DataError, SetupError, run_command, sha256_file, stable_hash, visible, writable_dir
+from .core import ConfigError, DataError, SetupError, run_command, stable_hash
+from .files import sha256_file, writable_dir
+from .render import visible
 from .data.sample import Skip, skip_report
 from .read.detect import Detector, cut
 from .read.backends import Read, as_reader, open_reader
 from .read.export import open_results, overlay, rows_file, write_as
-from .read.layout import pair_fields, rows_of_boxes
+from .read.fields import pair_fields
+from .read.layout import rows_of_boxes
 from .data.scan import read_image, read_region, scan_info
 from .data.orient import Pose, find_header, find_pose, set_pose
 

@@ -30,10 +30,11 @@ import torch
 
 from .checkpoint import checkpoints, cpu_copy, rng_state, save, set_rng_state
 from .config import TrainingConfig
-from .core import ConfigError, SetupError, WelllogError, esc_md, first_few, seed_all
+from .core import ConfigError, SetupError, WelllogError, first_few, seed_all
+from .render import esc_md
 from .run.cost import sessions, refuse_spent
 from .data.sample import skip_report, sorted_batches
-from .doctor import quick
+from .data.checks import quick
 from .run.samples import RunData, run_data, fit_language
 from .run.folder import check_same, data_rows
 from .models.loader import batches

@@ -36,7 +36,8 @@ from dataclasses import field, make_dataclass
 from pathlib import Path
 
 from .config import TrainingConfig, config_json
-from .core import SetupError, WelllogError, append_jsonl, read_json, read_jsonl, run_command, write_atomic, write_json
+from .core import SetupError, WelllogError, run_command
+from .files import append_jsonl, read_json, read_jsonl, write_atomic, write_json
 from .run.folder import refuse_crash_loop
 
 # %% ../nbs/20_supervisor.ipynb #9a808646

@@ -24,7 +24,8 @@ from safetensors import SafetensorError
 from .run.card import write_cards
 from .checkpoint import CheckpointError, Saver, set_aside, Snapshot, checkpoints, latest_valid, load, own, rng_state, set_rng_state, sweep, weights_sum
 from .config import TrainingConfig
-from .core import ConfigError, SetupError, WelllogError, read_jsonl, writable_dir, write_atomic
+from .core import ConfigError, SetupError, WelllogError
+from .files import read_jsonl, writable_dir, write_atomic
 from .run.cost import Budget, BudgetReached, open_ledger
 from .run.samples import RunData
 from .eval.report import changed_lines, comparison, summarise, verdict

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core import ConfigError, DataError, read_json, write_json
+from ..core import ConfigError, DataError
+from ..files import read_json, write_json
 from ..metrics import normalise
 
 # %% ../../nbs/eval/04_calibration.ipynb #58c21a61

@@ -12,7 +12,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from ..core import ConfigError, did_you_mean, esc_md
+from ..core import ConfigError, did_you_mean
+from ..render import esc_md
 from .rows import same_samples, well_of
 from .stats import VERDICTS, difference, intervals
 from ..metrics import METRICS, confusions, shown_in

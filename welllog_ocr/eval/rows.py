@@ -8,7 +8,8 @@ __all__ = ['ROW', 'NEEDED', 'read_rows', 'evaluations', 'same_samples', 'well_of
 # %% ../../nbs/eval/00_rows.ipynb #889aace7
 from pathlib import Path
 
-from ..core import DataError, read_jsonl
+from ..core import DataError
+from ..files import read_jsonl
 
 # %% ../../nbs/eval/00_rows.ipynb #4677421c
 ROW = dict( # column -> what it holds
@@ -47,7 +48,7 @@ def read_rows(
     rows, advice = read_jsonl(path), 'name an eval.jsonl, or a file of eval/ in a run folder, or restore this one'
     if not rows: raise DataError(f'{path}: holds no rows of an evaluation; {advice}')
     for i, r in enumerate(rows, 1):
-        lacks = [k for k in needed if k not in r] if isinstance(r, dict) else ['all columns']
+        lacks = [k for k in needed if k not in r]
         if lacks: raise DataError(f'{path}, row {i}: lacks {", ".join(lacks)}, so it is no row of an evaluation; {advice}')
         made = r.pop('made', '') # the name of `style` in 0.1.0
         r.setdefault('style', made)

@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..core import ConfigError, SetupError, first_few, read_json
+from ..core import ConfigError, SetupError, first_few
+from ..files import read_json
 from ..data.sample import Sample
 
 # %% ../../nbs/models/00_core.ipynb #7ad556af

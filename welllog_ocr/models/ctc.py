@@ -18,7 +18,8 @@ from fastcore.basics import patch
 from torch import nn
 from torch.nn import functional as F
 
-from ..core import SetupError, read_json, write_json
+from ..core import SetupError
+from ..files import read_json, write_json
 from ..data.sample import Sample
 from .ngram import ngram_from_json, ngram_json, count_ngrams, beam_search
 from .core import EMBEDDED, Prediction, Recogniser

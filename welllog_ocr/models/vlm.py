@@ -15,7 +15,9 @@ import torch
 from fastcore.basics import patch
 from PIL import Image
 
-from ..core import ConfigError, DataError, SetupError, esc, read_json, write_json
+from ..core import ConfigError, DataError, SetupError
+from ..files import read_json, write_json
+from ..render import esc
 from ..data.sample import Sample
 from .lora import add_lora, audit as audit_rows, audit_table, count_4bit, has_adapter, load_4bit, load_adapter, save_adapter, save_memory
 from .decoding import IGNORE, LOOP, Thinned, GenerationWatch, each_loss, explained, finished, longest_repetition, totals

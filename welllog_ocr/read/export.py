@@ -12,7 +12,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ..core import ConfigError, DataError, append_jsonl, esc_md, fsync_dir, visible
+from ..core import ConfigError, DataError
+from ..files import append_jsonl, fsync
+from ..render import esc_md, visible
 
 # %% ../../nbs/read/04_export.ipynb #ac459bab
 ROWS = '.jsonl'
@@ -52,7 +54,7 @@ def _rewrite(path:Path, same:dict)->set:
                 f.write(json.dumps(row, ensure_ascii=False) + '\n')
             f.flush(), os.fsync(f.fileno())
         os.replace(tmp, path)
-        fsync_dir(path.parent)
+        fsync(path.parent)
     finally: tmp.unlink(missing_ok=True)
     return done
 

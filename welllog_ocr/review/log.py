@@ -16,7 +16,8 @@ from pathlib import Path
 
 from fastcore.basics import patch
 
-from ..core import DataError, SetupError, did_you_mean, first_few, fsync_dir, stable_hash, write_atomic, write_json
+from ..core import DataError, SetupError, did_you_mean, first_few, stable_hash
+from ..files import fsync, write_atomic, write_json
 
 # %% ../../nbs/review/00_log.ipynb #de67407a
 STATES = ('todo', 'ok', 'fixed', 'dropped', 'unsure')
@@ -177,7 +178,7 @@ def _append(self:Review, row:dict):
                 f.truncate(end) # what is said not to be recorded is not recorded
                 raise
             self._pull(f)
-        if new: fsync_dir(self.path.parent)
+        if new: fsync(self.path.parent)
     except OSError as e:
         raise SetupError(f'{self.path}: cannot be written to ({e.strerror}), so this was not recorded; make room or rights there and say it again') from None
 

@@ -13,7 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ..config import TrainingConfig
-from ..core import ConfigError, DataError, SetupError, first_few, read_json, read_jsonl, redact_all, write_json, write_jsonl
+from ..core import ConfigError, DataError, SetupError, first_few, redact_all
+from ..files import read_json, read_jsonl, write_json, write_jsonl
 
 # %% ../../nbs/run/05_folder.ipynb #46dd4b27
 CLASSES = dict(
