@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..confidence import Calibration, load_calibration
+from ..eval.calibration import Calibration, load_calibration
 from ..core import SetupError
 from ..data.sample import Sample
 from .detect import open_session
