@@ -20,7 +20,7 @@ from welllog_ocr.run.samples import RunData, drawn_lines
 from welllog_ocr.evaluate import evaluate
 from welllog_ocr.eval.report import summarise, worst_first
 from welllog_ocr.models.ctc import CTCRecogniser
-from welllog_ocr.preflight import load_model
+from welllog_ocr.models.core import load_model
 from welllog_ocr.run.step import Run
 from welllog_ocr.train import fit
 

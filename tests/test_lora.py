@@ -12,7 +12,7 @@ from welllog_ocr.checkpoint import CheckpointError, load, save, state_digest
 from welllog_ocr.core import ConfigError, SetupError, read_json, write_json
 from welllog_ocr.run.samples import run_data
 from welllog_ocr.models.core import load_recogniser
-from welllog_ocr.preflight import load_model
+from welllog_ocr.models.core import load_model
 from welllog_ocr.run.step import Run, capture, frozen_hash
 from welllog_ocr.synth import SynthLines
 from welllog_ocr.train import fit, restore

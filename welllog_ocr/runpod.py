@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .config import TrainingConfig, config_json, load_config
 from .core import ConfigError, DataError, SetupError, esc, read_jsonl, redact, visible
-from .supervisor import Rules, supervisor_dir, supervisor_pid
+from .run.supervision import Rules, supervisor_dir, supervisor_pid
 from .run.tracking import learning_curves
 
 # %% ../nbs/21_runpod.ipynb #ce1e6ae9

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ADAPTER_CONFIG', 'EMBEDDED', 'FAMILIES', 'Prediction', 'Recogniser', 'freeze', 'default_device', 'has_bf16',
            'autocast', 'to_device', 'release_memory', 'is_out_of_memory', 'model_file', 'adapter_config',
-           'adapter_base', 'model_type', 'family', 'load_recogniser']
+           'adapter_base', 'model_type', 'family', 'load_recogniser', 'load_model']
 
 # %% ../../nbs/models/00_core.ipynb #1c49cd84
 import ctypes, importlib, os
@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..core import ConfigError, SetupError, first_few, read_json
+from ..config import TrainingConfig
+from ..core import ConfigError, SetupError, first_few, read_json, seed_all
 from ..data.sample import Sample
 
 # %% ../../nbs/models/00_core.ipynb #7ad556af
@@ -189,3 +190,14 @@ def load_recogniser(
 )->Recogniser:
     "The recogniser of that name, ready to train or to read. Raises `SetupError` as `family` does, or when its files cannot be read"
     return family(name).from_pretrained(name, **options)
+
+# %% ../../nbs/models/00_core.ipynb #0c59d145
+def load_model(
+    cfg:TrainingConfig,
+)->Recogniser:
+    "The model as a run starts with it. Raises `SetupError` or `ConfigError`"
+    seed_all(cfg.seed)
+    rec = load_recogniser(cfg.model_name, **family(cfg.model_name).options(cfg))
+    freeze(rec, cfg.freeze)
+    if not rec.trainable(): raise SetupError(f"freeze='{cfg.freeze}' leaves no weight of {cfg.model_name} that training may change; freeze less")
+    return rec
