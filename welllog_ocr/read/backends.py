@@ -6,7 +6,6 @@
 __all__ = ['SURE', 'Read', 'TorchReader', 'best_path', 'OnnxReader', 'open_reader', 'as_reader']
 
 # %% ../../nbs/read/03_backends.ipynb #5cd2f9a2
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,9 +14,9 @@ import numpy as np
 from ..confidence import Calibration, load_calibration
 from ..core import SetupError
 from ..data.sample import Sample
-from .detect import open_session
-from ..models.ngram import ngram_from_json, beam_search
-from ..models.preprocess import HEIGHT, MAX_WIDTH, columns, filled, to_pixels
+from ..models.onnx import line_facts, open_session
+from ..models.ngram import beam_search
+from ..models.preprocess import MAX_WIDTH, columns, filled, to_pixels
 
 # %% ../../nbs/read/03_backends.ipynb #22686252
 class Read(NamedTuple):
@@ -84,12 +83,8 @@ class OnnxReader:
         threads:int=0,  # Of the processor; 0: all
     ):
         self.session = open_session(path, threads)
-        facts, inputs = self.session.get_modelmeta().custom_metadata_map, self.session.get_inputs()
-        if 'character' not in facts or len(inputs) != 1 or inputs[0].shape[2] != HEIGHT:
-            raise SetupError(f"{path}: names no characters or takes other pictures, so it is no line recogniser; write one with python -m welllog_ocr.deploy")
-        self.input, self.characters = inputs[0].name, facts['character'].split('\n') + [' ']
-        self.language, self.weight = ngram_from_json(json.loads(facts['language'])) if 'language' in facts else (None, 0.)
-        self.calibration = Calibration(*json.loads(facts.get('calibration', '[]')))
+        self.input, self.characters, self.language, self.weight, calibration = line_facts(self.session, path)
+        self.calibration = Calibration(*calibration)
 
     def _say(self, log_probs:np.ndarray)->Read:
         plain = best_path(log_probs, self.characters)
