@@ -17,7 +17,7 @@ from welllog_ocr.models.vlm import ChatRecogniser, tiny_chat
 from welllog_ocr.models.core import FAMILIES, load_recogniser
 from welllog_ocr.models.tiny import TINY
 from welllog_ocr.review.page import strip_html
-from welllog_ocr.synth import SynthLines
+from welllog_ocr.draw.line import SynthLines
 
 LINES = [s for s in SynthLines(80, 'test-chat') if len(s.text) < 24][:4]
 

@@ -14,7 +14,7 @@ from welllog_ocr.files import read_json, write_json
 from welllog_ocr.run.samples import run_data
 from welllog_ocr.models.core import load_model, load_recogniser
 from welllog_ocr.run.step import Run, capture, frozen_hash
-from welllog_ocr.synth import SynthLines
+from welllog_ocr.draw.line import SynthLines
 from welllog_ocr.train import fit, restore
 
 @pytest.fixture(scope='module')

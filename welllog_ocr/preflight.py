@@ -34,7 +34,7 @@ from .core import ConfigError, SetupError, WelllogError, first_few
 from .render import esc_md
 from .run.cost import sessions, refuse_spent
 from .data.sample import skip_report, sorted_batches
-from .doctor import quick
+from .data.checks import quick
 from .run.samples import RunData, run_data, fit_language
 from .run.folder import check_same, data_rows
 from .models.loader import batches
