@@ -6,7 +6,6 @@
 __all__ = ['Read', 'TorchReader', 'best_path', 'OnnxReader', 'open_reader', 'as_reader', 'model_id']
 
 # %% ../../nbs/read/03_backends.ipynb #5cd2f9a2
-import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -17,9 +16,9 @@ from ..confidence import Calibration, load_calibration
 from ..core import SetupError, stable_hash
 from ..data.sample import Sample
 from ..files import sha256_file
-from ..models.ngram import beam_search, ngram_from_json
-from ..models.preprocess import HEIGHT, MAX_WIDTH, columns, filled, to_pixels
-from .detect import open_session
+from ..models.ngram import beam_search
+from ..models.preprocess import MAX_WIDTH, columns, filled, to_pixels
+from ..models.onnx import line_facts, open_session
 
 # %% ../../nbs/read/03_backends.ipynb #22686252
 class Read(NamedTuple):
@@ -88,13 +87,8 @@ class OnnxReader:
         threads:int=0,  # Threads of the processor; 0: all
     ):
         self.session = open_session(path, threads)
-        facts, inputs = self.session.get_modelmeta().custom_metadata_map, self.session.get_inputs()
-        if 'character' not in facts or len(inputs) != 1 or inputs[0].shape[2] != HEIGHT:
-            raise SetupError(f"{path}: names no characters or takes other pictures, so it is no line recogniser; "
-                             'write one with python -m welllog_ocr.deploy')
-        self.input, self.characters = inputs[0].name, facts['character'].split('\n') + [' ']
-        self.language, self.weight = ngram_from_json(json.loads(facts['language'])) if 'language' in facts else (None, 0.)
-        self.calibration = Calibration(*json.loads(facts.get('calibration', '[]')))
+        self.input, self.characters, self.language, self.weight, calibration = line_facts(self.session, path)
+        self.calibration = Calibration(*calibration)
 
     def _read(self, log_probs:np.ndarray)->Read:
         plain = best_path(log_probs, self.characters)
