@@ -7,7 +7,7 @@ import torch
 
 from welllog_ocr.checkpoint import checkpoints, load, state_digest
 from welllog_ocr.config import TrainingConfig
-from welllog_ocr.core import read_jsonl
+from welllog_ocr.files import read_jsonl
 from welllog_ocr.train import train
 
 CLOCK = ('elapsed_s', 'samples_per_s')

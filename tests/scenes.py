@@ -11,7 +11,8 @@ import welllog_ocr.checkpoint as checkpoint
 import welllog_ocr.run.callbacks as callbacks
 import welllog_ocr.models.core as models
 import welllog_ocr.train as training
-from welllog_ocr.core import SetupError, read_jsonl
+from welllog_ocr.core import SetupError
+from welllog_ocr.files import read_jsonl
 from welllog_ocr.run.callbacks import Callback
 from welllog_ocr.train import train
 

@@ -7,7 +7,8 @@ import pytest
 from runs import tiny
 from welllog_ocr import checkpoint, train as training
 from welllog_ocr.checkpoint import checkpoints, latest_valid, load, state_digest
-from welllog_ocr.core import ConfigError, read_json, read_jsonl, write_jsonl
+from welllog_ocr.core import ConfigError
+from welllog_ocr.files import read_json, read_jsonl, write_jsonl
 from welllog_ocr.run.cost import Budget, BudgetReached, Ledger, Price, sessions, pod_price, refuse_spent
 from welllog_ocr.run.callbacks import Callback
 from welllog_ocr.train import train

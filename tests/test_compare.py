@@ -8,7 +8,7 @@ sys.path.insert(0, str(ROOT/'bench'))
 from compare_power import told
 
 from welllog_ocr.config import TrainingConfig
-from welllog_ocr.core import write_json, write_jsonl
+from welllog_ocr.files import write_json, write_jsonl
 from welllog_ocr.metrics import cer
 
 LINES = [f'{name} {n}' for n in range(12) for name in ('COMPANY OHIO FUEL', 'WELL HARPER NO.', 'FIELD WILDCAT', 'Elev.: K.B. 1182.5')]

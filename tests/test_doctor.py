@@ -10,8 +10,9 @@ from conftest import ROOT
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image, ImageOps
 
-from welllog_ocr.core import read_jsonl, write_jsonl
-from welllog_ocr.doctor import KINDS, examine, quick, read_splits
+from welllog_ocr.files import read_jsonl, write_jsonl
+from welllog_ocr.data.checks import KINDS, quick
+from welllog_ocr.doctor import examine, read_splits
 from welllog_ocr.data.findings import INFO, LOOK, MUST, Example, Finding, Histogram, Report
 from welllog_ocr.synth import write_folder
 
@@ -156,15 +157,15 @@ FAULTS = {
 @pytest.fixture(scope='module')
 def measured_once():
     "Most images of a fault are the healthy ones: measure each only once"
-    import welllog_ocr.doctor as doctor
-    real, known = doctor.measure_quality, {}
+    import welllog_ocr.data.checks as checks
+    real, known = checks.measure_quality, {}
     def measure_quality(img):
         key = img.size, img.mode, img.tobytes()
         if key not in known: known[key] = real(img)
         return known[key]
-    doctor.measure_quality = measure_quality
+    checks.measure_quality = measure_quality
     yield
-    doctor.measure_quality = real
+    checks.measure_quality = real
 
 @pytest.mark.parametrize('fault', FAULTS)
 def test_a_planted_fault_is_found(fault, healthy, measured_once):

@@ -9,7 +9,8 @@ from conftest import ROOT
 from runs import outcome, tiny
 
 from welllog_ocr.checkpoint import cpu_copy
-from welllog_ocr.core import ConfigError, SetupError, read_jsonl, write_jsonl
+from welllog_ocr.core import ConfigError, SetupError
+from welllog_ocr.files import read_jsonl, write_jsonl
 from welllog_ocr.models.core import load_model
 from welllog_ocr.preflight import PreflightError, preflight
 from welllog_ocr.run import rehearsal

@@ -8,7 +8,7 @@ from lab import ARGS, CHROMIUM, MISSING, needs_browser, start_lab
 from runs import tiny
 
 from welllog_ocr.config import config_json
-from welllog_ocr.core import read_json, read_jsonl
+from welllog_ocr.files import read_json, read_jsonl
 from welllog_ocr.runpod import launch, state, stop
 from welllog_ocr.run.supervision import supervisor_dir
 

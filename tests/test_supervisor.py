@@ -7,7 +7,8 @@ from conftest import ROOT
 from runs import tiny
 
 from welllog_ocr.config import config_json
-from welllog_ocr.core import SetupError, read_json, read_jsonl
+from welllog_ocr.core import SetupError
+from welllog_ocr.files import read_json, read_jsonl
 from welllog_ocr.run.supervision import Rules, supervisor_dir, supervisor_pid
 from welllog_ocr.supervisor import Supervisor
 

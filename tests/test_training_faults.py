@@ -10,7 +10,8 @@ from runs import ALL, events, outcome, tiny
 
 import welllog_ocr.train as training
 from welllog_ocr.checkpoint import CheckpointError, checkpoints, load, rng_state, set_rng_state, state_digest
-from welllog_ocr.core import DataError, SetupError, read_jsonl, write_jsonl
+from welllog_ocr.core import DataError, SetupError
+from welllog_ocr.files import read_jsonl, write_jsonl
 from welllog_ocr.run.samples import run_data
 from welllog_ocr.run.callbacks import Callback, Spikes, _is_model
 from welllog_ocr.models.ctc import tiny_ctc

@@ -33,7 +33,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors, save as save_tensors
 
-from .core import SetupError, WelllogError, first_few, fsync_dir, read_json, run_command, stable_hash
+from .core import SetupError, WelllogError, first_few, run_command, stable_hash
+from .files import fsync, read_json
 
 # %% ../nbs/10_checkpoint.ipynb #78c36b00
 class CheckpointError(WelllogError):
@@ -110,7 +111,7 @@ class Disk:
         fd = os.open(path, os.O_RDONLY)
         try: os.fsync(fd)
         finally: os.close(fd)
-    def sync_dir(self, path): fsync_dir(path)
+    def sync_dir(self, path): fsync(path)
     def rename(self, old, new): os.rename(old, new)
     def unlink(self, path): os.unlink(path)
     def rmdir(self, path): os.rmdir(path)

@@ -32,7 +32,9 @@ from pathlib import Path
 from fastcore.basics import patch
 
 from .config import TrainingConfig
-from .core import ConfigError, DataError, did_you_mean, esc, esc_md, read_json, read_jsonl, redact, run_command, stable_hash, visible, writable_dir, write_atomic
+from .core import ConfigError, DataError, did_you_mean, redact, run_command, stable_hash
+from .files import read_json, read_jsonl, writable_dir, write_atomic
+from .render import esc, esc_md, visible
 from .eval.stats import Difference, chars, figure_text, gain, paired, error_parts, rate
 from .run.folder import data_changes
 from .metrics import align, cer

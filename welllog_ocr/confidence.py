@@ -30,7 +30,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .core import ConfigError, DataError, read_json, read_jsonl, run_command, write_json
+from .core import ConfigError, DataError, run_command
+from .files import read_json, read_jsonl, write_json
 from .metrics import normalise
 
 # %% ../nbs/15_confidence.ipynb #58c21a61

@@ -31,7 +31,8 @@ from pathlib import Path
 
 import torch
 
-from .core import ConfigError, DataError, read_jsonl, run_command, writable_dir, write_atomic, write_json, write_jsonl
+from .core import ConfigError, DataError, run_command
+from .files import read_jsonl, writable_dir, write_atomic, write_json, write_jsonl
 from .data.sample import of_kind, skip_report, sorted_batches
 from .eval.report import comparison, confusion_table, same_samples, slices, summarise
 from .metrics import cer, normalise, wer

@@ -41,7 +41,9 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 
 from .config import load_config
-from .core import DataError, WelllogError, esc, read_json, read_jsonl, run_command, visible, writable_dir
+from .core import DataError, WelllogError, run_command
+from .files import read_json, read_jsonl, writable_dir
+from .render import esc, visible
 from .review.page import MARKS, STYLE, diff_html, facts_html, state_html, strip_html, text_html, write_page
 from .review.log import STATES, Review, ReviewSession
 from .data.load import SampleFinder

@@ -14,7 +14,8 @@ from typing import Callable, NamedTuple
 from fastcore.basics import patch
 from PIL import Image
 
-from ..core import esc, esc_md, visible, write_atomic
+from ..files import write_atomic
+from ..render import esc, esc_md, visible
 
 # %% ../../nbs/data/08_findings.ipynb #61738428
 MUST, LOOK, INFO = VERDICTS = 'must fix', 'worth a look', 'for information'

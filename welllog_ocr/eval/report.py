@@ -12,7 +12,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from ..core import ConfigError, DataError, did_you_mean, esc_md, rng_for
+from ..core import ConfigError, DataError, did_you_mean, rng_for
+from ..render import esc_md
 from ..metrics import confusions, normalise, score
 
 # %% ../../nbs/eval/02_report.ipynb #44759b82

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from PIL import Image, features
 
-from ..core import esc, write_atomic
+from ..files import write_atomic
+from ..render import esc
 from ..metrics import align, normalise
 
 # %% ../../nbs/review/01_page.ipynb #55c96a5e

@@ -17,16 +17,15 @@ from safetensors import SafetensorError, safe_open
 from tqdm.auto import tqdm
 
 from ..checkpoint import Saver, checkpoints
-from ..core import fsync_dir, read_jsonl, write_jsonl
+from ..files import fsync, read_jsonl, write_jsonl
 from .cost import Budget, BudgetReached
 from .stopping import EarlyStopping, LossThreshold
 from .samples import fit_language
 from ..evaluate import evaluate, summarise
 from ..eval.report import high_loss
-from .trackers import HIGH_LOSS, write_high_loss
-from ..models.core import ADAPTER_CONFIG, Recogniser, release_memory
+from ..mirror import HIGH_LOSS, write_high_loss
+from ..models.core import ADAPTER_CONFIG, Recogniser, load_model, release_memory
 from ..review.page import write_page
-from ..models.core import load_model
 from .distributed import full_tensor, is_sharded, unsharded
 from .step import Run, capture
 from .tracking import learning_curves
@@ -149,10 +148,10 @@ def save_model(
     new, old = folder.with_name(f'.tmp-{folder.name}'), folder.with_name(f'.old-{folder.name}')
     for stale in (new, old): _clear(stale)
     rec.save_pretrained(new)
-    for p in (*new.rglob('*'), new): fsync_dir(p)
+    for p in (*new.rglob('*'), new): fsync(p)
     if os.path.lexists(folder): folder.rename(old)
     new.rename(folder)
-    fsync_dir(folder.parent)
+    fsync(folder.parent)
     _clear(old)
 
 def save_whole(

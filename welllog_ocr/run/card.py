@@ -8,7 +8,8 @@ __all__ = ['Record', 'run_card', 'model_card', 'write_cards']
 # %% ../../nbs/run/18_card.ipynb #9fcf9d24
 from pathlib import Path
 
-from ..core import esc_md, read_json, read_jsonl, write_atomic
+from ..files import read_json, read_jsonl, write_atomic
+from ..render import esc_md
 from .cost import sessions
 from ..eval.report import comparison, confusion_table, high_loss, verdict
 

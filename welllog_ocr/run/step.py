@@ -15,7 +15,8 @@ from transformers import get_scheduler
 
 from ..checkpoint import Snapshot, cpu_copy, rng_state
 from ..config import TrainingConfig
-from ..core import ConfigError, DataError, SetupError, append_jsonl, stable_hash
+from ..core import ConfigError, DataError, SetupError, stable_hash
+from ..files import append_jsonl
 from .samples import RunData, epoch_batches, epoch_samples, parts
 from ..models.loader import batches
 from ..models.lora import adamw_8bit

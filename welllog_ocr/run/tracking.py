@@ -10,7 +10,8 @@ import os, threading, time
 from pathlib import Path
 
 from ..checkpoint import CheckpointError
-from ..core import append_jsonl, redact_all, write_atomic
+from ..core import redact_all
+from ..files import append_jsonl, write_atomic
 
 # %% ../../nbs/run/19_tracking.ipynb #e95fef24
 class Journal:
