@@ -23,7 +23,7 @@ from .stopping import EarlyStopping, LossThreshold
 from .samples import fit_language
 from ..evaluate import evaluate, summarise
 from ..eval.report import high_loss
-from ..mirror import HIGH_LOSS, write_high_loss
+from .trackers import HIGH_LOSS, write_high_loss
 from ..models.core import ADAPTER_CONFIG, Recogniser, load_model, release_memory
 from ..review.page import write_page
 from .distributed import full_tensor, is_sharded, unsharded

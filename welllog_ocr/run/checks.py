@@ -22,8 +22,8 @@ from ..config import TrainingConfig
 from ..core import ConfigError, SetupError, WelllogError, first_few
 from ..data.load import locate
 from ..data.sample import skip_report
-from ..doctor import quick
-from ..memory import corrected, estimate, verdict_of
+from ..data.checks import quick
+from .memory import corrected, estimate, verdict_of
 from ..models.core import EMBEDDED, Recogniser
 from .folder import check_same, data_rows
 from .machine import Machine, free_bytes, size_text

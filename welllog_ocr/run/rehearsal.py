@@ -18,7 +18,7 @@ from ..checkpoint import cpu_copy, rng_state, save, set_rng_state
 from ..config import TrainingConfig
 from ..core import SetupError, WelllogError
 from ..data.sample import sorted_batches
-from ..memory import learn_peak
+from .memory import learn_peak
 from ..models.core import Recogniser, autocast, is_out_of_memory, release_memory, to_device
 from ..models.loader import batches
 from .checks import FAILURE, WARNING, Check, moment_bytes, present, state_sizes, write_error

@@ -10,7 +10,7 @@ import fcntl
 from dataclasses import field, make_dataclass
 from pathlib import Path
 
-from ..core import read_json
+from ..files import read_json
 
 # %% ../../nbs/run/19_supervision.ipynb #6942ef72
 RULES = dict(hang_s=600., start_s=3600., save_s=8., stop_s=120., pause_s=5., fruitless=10)

@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ..core import ConfigError, SetupError, WelllogError, read_json, redact, redact_all, write_jsonl
+from ..core import ConfigError, SetupError, WelllogError, redact, redact_all
+from ..files import read_json, write_jsonl
 
 # %% ../../nbs/run/14_trackers.ipynb #9b99f1ba
 class Tail:
