@@ -11,7 +11,7 @@ from welllog_ocr.run.samples import RunData
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.models.ctc import tiny_ctc
 from welllog_ocr.run.step import Run, capture
-from welllog_ocr.synth import SynthLines
+from welllog_ocr.draw.line import SynthLines
 from welllog_ocr.train import _pass, restore
 
 STEPS = (10, 100_000)

@@ -13,7 +13,7 @@ from welllog_ocr.evaluate import ROW, evaluate, repeated_characters
 from welllog_ocr.eval.report import changed_lines, comparison, confusion_table, difference, high_loss, interval, kinds_of_error, slices, summarise, worst_first
 from welllog_ocr.metrics import cer, score, wer
 from welllog_ocr.models.ctc import CTCRecogniser
-from welllog_ocr.synth import SynthLines
+from welllog_ocr.draw.line import SynthLines
 from welllog_ocr.train import train
 
 @pytest.fixture(scope='module')

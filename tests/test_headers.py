@@ -12,8 +12,7 @@ from welllog_ocr.core import ConfigError
 from welllog_ocr.files import read_jsonl
 from welllog_ocr.data.load import load_data
 from welllog_ocr.draw.forms import lay_out
-from welllog_ocr.draw.page import PER_PAGE, SynthCrops, crops_of, draw_region
-from welllog_ocr.draw.pages import SynthPages, page_fields, page_lines, page_markdown
+from welllog_ocr.draw.page import PER_PAGE, SynthCrops, SynthPages, crops_of, draw_region, page_fields, page_lines, page_markdown
 from welllog_ocr.draw.ink import writable
 from welllog_ocr.synth import write_folder
 from welllog_ocr.draw.wells import COUNTY_CODES, PROGRAMMES, STATE_CODES, arps, inches, make_well

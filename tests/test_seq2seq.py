@@ -14,7 +14,7 @@ from welllog_ocr.run.callbacks import Callback
 from welllog_ocr.models.core import load_recogniser
 from welllog_ocr.models.seq2seq import tiny_seq2seq
 from welllog_ocr.preflight import preflight
-from welllog_ocr.synth import SynthLines
+from welllog_ocr.draw.line import SynthLines
 from welllog_ocr.train import train
 
 @pytest.fixture(scope='module', params=['trocr', 'donut'])

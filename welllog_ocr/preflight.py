@@ -6,10 +6,10 @@
 __all__ = ['ARGS', 'OK', 'WARNING', 'FAILURE', 'PASS_ON', 'Check', 'ask', 'size_text', 'span_text', 'group_limits', 'Machine',
            'this_machine', 'check_device', 'write_probe', 'present', 'refuse_links', 'check_output', 'state_sizes',
            'check_room', 'mounted', 'check_volume', 'check_workers', 'counting_kept', 'memory_need', 'check_memory',
-           'check_sigterm', 'load_model', 'model_text', 'data_checks', 'doctor_checks', 'look_at_data', 'same_run',
-           'is_taken', 'check_run', 'steps_done', 'Rehearsal', 'put_back', 'TooLarge', 'rehearse', 'forecast',
-           'time_lines', 'check_budget', 'check_wandb', 'summary', 'is_here', 'check_estimate', 'PreflightError',
-           'Preflight', 'preflight', 'main']
+           'check_sigterm', 'model_text', 'data_checks', 'doctor_checks', 'look_at_data', 'same_run', 'is_taken',
+           'check_run', 'steps_done', 'Rehearsal', 'put_back', 'TooLarge', 'rehearse', 'forecast', 'time_lines',
+           'check_budget', 'check_wandb', 'summary', 'is_here', 'check_estimate', 'PreflightError', 'Preflight',
+           'preflight', 'main']
 
 # %% ../nbs/08_preflight.ipynb #456f4627
 from .config import command_config
@@ -30,7 +30,7 @@ import torch
 
 from .checkpoint import checkpoints, cpu_copy, rng_state, save, set_rng_state
 from .config import TrainingConfig
-from .core import ConfigError, SetupError, WelllogError, first_few, seed_all
+from .core import ConfigError, SetupError, WelllogError, first_few
 from .render import esc_md
 from .run.cost import sessions, refuse_spent
 from .data.sample import skip_report, sorted_batches
@@ -40,8 +40,8 @@ from .run.folder import check_same, data_rows
 from .models.loader import batches
 from .mirror import wandb_mode
 from .models.lora import weight_count
-from .memory import corrected, estimate, learn_peak, verdict_of
-from .models.core import EMBEDDED, Recogniser, autocast, default_device, family, freeze, has_bf16, is_out_of_memory, load_recogniser, release_memory, to_device
+from .run.memory import corrected, estimate, learn_peak, verdict_of
+from .models.core import EMBEDDED, Recogniser, autocast, default_device, has_bf16, is_out_of_memory, load_model, release_memory, to_device
 from .data.load import locate
 from .run.step import Run, capture, cuts, total_steps, train_step
 
@@ -397,16 +397,6 @@ def check_sigterm(
     return Check('sigterm', asked, f'process 1 ({first["command"]}) hears it')
 
 # %% ../nbs/08_preflight.ipynb #a9170985
-def load_model(
-    cfg:TrainingConfig,
-)->Recogniser:
-    "The model as a run starts with it. Raises `SetupError` or `ConfigError`"
-    seed_all(cfg.seed)
-    rec = load_recogniser(cfg.model_name, **family(cfg.model_name).options(cfg))
-    freeze(rec, cfg.freeze)
-    if not rec.trainable(): raise SetupError(f"freeze='{cfg.freeze}' leaves no weight of {cfg.model_name} that training may change; freeze less")
-    return rec
-
 def model_text(
     cfg:TrainingConfig,
     rec:Recogniser,

@@ -32,9 +32,9 @@ from .eval.report import changed_lines, comparison, summarise, verdict
 from .run.callbacks import Curves, Evaluate, HighLoss, Log, Pictures, Progress, Save, Spend, Spikes, StopEarly, StopOnLoss, FitLanguage, Tidy, eval_file, save_final, dispatch
 from .run.folder import begin, data_rows, refuse_crash_loop
 from .mirror import Sender
-from .models.core import is_out_of_memory, release_memory
+from .models.core import is_out_of_memory, load_model, release_memory
 from .run.notify import Notifier, notify_address
-from .preflight import OK, Preflight, check_device, load_model, this_machine, look_at_data, preflight, refuse_links, same_run, summary
+from .preflight import OK, Preflight, check_device, this_machine, look_at_data, preflight, refuse_links, same_run, summary
 from .run.distributed import ProcessGroup, shard_like, main_process_first, full_tensor
 from .run.signals import SignalWatch
 from .run.step import Run, cuts, frozen_hash, loaded, train_step

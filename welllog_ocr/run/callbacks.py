@@ -24,9 +24,8 @@ from .samples import fit_language
 from ..evaluate import evaluate, summarise
 from ..eval.report import high_loss
 from ..mirror import HIGH_LOSS, write_high_loss
-from ..models.core import ADAPTER_CONFIG, Recogniser, release_memory
+from ..models.core import ADAPTER_CONFIG, Recogniser, load_model, release_memory
 from ..review.page import write_page
-from ..preflight import load_model
 from .distributed import full_tensor, is_sharded, unsharded
 from .step import Run, capture
 from .tracking import learning_curves
