@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from welllog_ocr.models.core import load_model
 from welllog_ocr.config import load_config
 from welllog_ocr.core import rng_for
 from welllog_ocr.data.sample import fingerprint
@@ -21,7 +22,6 @@ from welllog_ocr.eval.predictions import evaluate
 from welllog_ocr.eval.report import worst_first
 from welllog_ocr.metrics import summarise
 from welllog_ocr.models.ctc import CTCRecogniser
-from welllog_ocr.preflight import load_model
 from welllog_ocr.run.step import Run
 from welllog_ocr.train import fit
 

@@ -45,7 +45,7 @@ def same(found, wanted):
     for p, q in zip(found, wanted): assert np.allclose(p.scores, q.scores, atol=1e-3)
 
 def test_tables_agree():
-    assert set(ARCHITECTURES) == set(TINY) == {kind for kind, (chapter, _) in FAMILIES.items() if chapter == 'chat'}
+    assert set(ARCHITECTURES) == set(TINY) == {kind for kind, (chapter, _) in FAMILIES.items() if chapter == 'vlm'}
 
 @pytest.mark.parametrize('name', ARCHITECTURES)
 def test_an_architecture(name, tmp_path):

@@ -33,10 +33,12 @@ from .eval.rows import evaluations, read_rows
 from .metrics import summarise
 from .run.callbacks import Curves, Evaluate, HighLoss, Log, Pictures, Progress, Save, Spend, Spikes, StopEarly, StopOnLoss, FitLanguage, Tidy, eval_file, save_final, dispatch
 from .run.folder import begin, data_rows, refuse_crash_loop
-from .mirror import Sender
-from .models.core import is_out_of_memory, release_memory
+from .models.core import is_out_of_memory, load_model, release_memory
 from .run.notify import Notifier, notify_address
-from .preflight import OK, Preflight, check_device, load_model, this_machine, look_at_data, preflight, refuse_links, same_run, summary
+from .preflight import Preflight, preflight, summary
+from .run.checks import OK, check_device, look_at_data, refuse_links, same_run
+from .run.machine import this_machine
+from .run.trackers import TrackerProcess
 from .run.distributed import ProcessGroup, shard_like, main_process_first, full_tensor
 from .run.signals import SignalWatch
 from .run.step import Run, cuts, frozen_hash, loaded, train_step
@@ -251,7 +253,7 @@ def _train(cfg:TrainingConfig, callbacks, pg:ProcessGroup, note:Notifier)->Path:
         with main_process_first(pg): resume(run, start)
         run.journal.ledger, ledger.price.log, note.log = ledger, run.event, run.event
         _announce(run, ready, notes)
-        with _mirrored(run): return _guarded(run, judge, save, note)
+        with _tracked(run): return _guarded(run, judge, save, note)
 
 # %% ../nbs/09_train.ipynb #0f97f480
 def _saved(run:Run, budget:Budget, what:str, **facts):
@@ -264,12 +266,12 @@ def _warn(run:Run, note:Notifier, what:str, **facts):
     note.send(f'{run.cfg.experiment_name}: {facts["why"]}')
 
 @contextmanager
-def _mirrored(run:Run):
-    "Within the context, the run is mirrored to W&B if that is wanted"
-    sender = Sender(run.folder, asdict(run.cfg), run.event) if run.cfg.use_wandb else None
+def _tracked(run:Run):
+    "Within the context, the run is sent to W&B if `use_wandb` says so"
+    tracker = TrackerProcess(run.folder, asdict(run.cfg), run.event) if run.cfg.use_wandb else None
     try: yield
     finally:
-        if sender: sender.close()
+        if tracker: tracker.close()
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.ENOTCONN, errno.ESTALE}
 
