@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..confidence import Calibration, load_calibration
+from ..eval.calibration import Calibration, load_calibration
 from ..core import SetupError, stable_hash
 from ..data.sample import Sample
 from ..files import sha256_file
