@@ -130,6 +130,6 @@ def main(args):
     if args.html:
         report.html(Path(args.html))
         print(f'\nthe page is {args.html}')
-    if report.must_fix: raise DataError(f'{args.path}: {report.summary} Mend these first: {", ".join(f.title.lower() for f in report.must_fix)}')
+    if report.must_fix: raise DataError(f'{args.path}: {report.summary} Fix these first: {", ".join(f.title.lower() for f in report.must_fix)}')
 
 if ARGS: run_command(partial(main, ARGS), ARGS.debug)

@@ -28,13 +28,17 @@ from .core import ConfigError, SetupError, WelllogError
 from .files import read_jsonl, writable_dir, write_atomic
 from .run.cost import Budget, BudgetReached, open_ledger
 from .run.samples import RunData
-from .eval.report import changed_lines, comparison, summarise, verdict
+from .eval.report import changed_lines, comparison, outcome
+from .eval.rows import evaluations, read_rows
+from .metrics import summarise
 from .run.callbacks import Curves, Evaluate, HighLoss, Log, Pictures, Progress, Save, Spend, Spikes, StopEarly, StopOnLoss, FitLanguage, Tidy, eval_file, save_final, dispatch
 from .run.folder import begin, data_rows, refuse_crash_loop
-from .mirror import Sender
-from .models.core import is_out_of_memory, release_memory
+from .models.core import is_out_of_memory, load_model, release_memory
 from .run.notify import Notifier, notify_address
-from .preflight import OK, Preflight, check_device, load_model, this_machine, look_at_data, preflight, refuse_links, same_run, summary
+from .preflight import Preflight, preflight, summary
+from .run.checks import OK, check_device, look_at_data, refuse_links, same_run
+from .run.machine import this_machine
+from .run.trackers import TrackerProcess
 from .run.distributed import ProcessGroup, shard_like, main_process_first, full_tensor
 from .run.signals import SignalWatch
 from .run.step import Run, cuts, frozen_hash, loaded, train_step
@@ -202,7 +206,7 @@ def resume(
         raise ConfigError(f'the fork starts at step {run.step} and ends at step {run.total}, so nothing would be trained; raise max_steps or num_train_epochs')
     cut = cut_back(run.folder, start.state['metrics_rows'] if start else 0, run.step if start and not start.state.get('forked') else -1)
     if start is None and not cut: return
-    run.evals = {int(p.stem.removeprefix('step-')): summarise(read_jsonl(p)) for p in sorted((run.folder/'eval').glob('step-*.jsonl'))}
+    run.evals = {step: summarise(read_rows(p)) for step, p in evaluations(run.folder).items()}
     run.event('resumed', rows_cut=cut, samples=run.seen)
 
 # %% ../nbs/09_train.ipynb #b4021259
@@ -212,8 +216,9 @@ def report(
 )->str: # Markdown; also in report.md of the run folder
     "Before and after, by the way values were written, with sample predictions"
     first, last = min(run.evals), max(run.evals)
-    before, after, final = (read_jsonl(eval_file(run, s)) for s in (first, best_step, last))
-    return '\n\n'.join([verdict(before, after, final, best_step), comparison(dict(before=before, after=after)), 'Lines that changed most:', changed_lines(before, after)])
+    before, after, final = (read_rows(eval_file(run, s)) for s in (first, best_step, last))
+    return '\n\n'.join([outcome(before, after, final, best_step), comparison(dict(before=before, after=after)),
+                        'Lines that changed most:', changed_lines(before, after)])
 
 # %% ../nbs/09_train.ipynb #99f34cce
 def train(
@@ -248,7 +253,7 @@ def _train(cfg:TrainingConfig, callbacks, pg:ProcessGroup, note:Notifier)->Path:
         with main_process_first(pg): resume(run, start)
         run.journal.ledger, ledger.price.log, note.log = ledger, run.event, run.event
         _announce(run, ready, notes)
-        with _mirrored(run): return _guarded(run, judge, save, note)
+        with _tracked(run): return _guarded(run, judge, save, note)
 
 # %% ../nbs/09_train.ipynb #0f97f480
 def _saved(run:Run, budget:Budget, what:str, **facts):
@@ -261,12 +266,12 @@ def _warn(run:Run, note:Notifier, what:str, **facts):
     note.send(f'{run.cfg.experiment_name}: {facts["why"]}')
 
 @contextmanager
-def _mirrored(run:Run):
-    "Within the context, the run is mirrored to W&B if that is wanted"
-    sender = Sender(run.folder, asdict(run.cfg), run.event) if run.cfg.use_wandb else None
+def _tracked(run:Run):
+    "Within the context, the run is sent to W&B if `use_wandb` says so"
+    tracker = TrackerProcess(run.folder, asdict(run.cfg), run.event) if run.cfg.use_wandb else None
     try: yield
     finally:
-        if sender: sender.close()
+        if tracker: tracker.close()
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.ENOTCONN, errno.ESTALE}
 

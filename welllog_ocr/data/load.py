@@ -70,8 +70,8 @@ def _place(row:dict)->dict:
     try: first, last = (int(str(v)) for v in ends)
     except (TypeError, ValueError): first = last = 0
     if not 0 <= first < last:
-        raise DataError(f"region is {region!r}; give the first row and the one after the last, as [0, 3000] or '0:3000', "
-                        "or 'header' to have it found")
+        raise DataError(f"region is {region!r}; give the first row and the one after the last, as [0, 3000] or "
+                        "'0:3000', or 'header' to have it found")
     return found | dict(region=(first, last))
 
 # %% ../../nbs/data/05_load.ipynb #dc159e9f
@@ -137,7 +137,8 @@ def _bytes(source:Path|bytes)->bytes:
         return source.read_bytes()
     except FileNotFoundError: raise ImageError(f'{source}: no such file; add the image or drop its row') from None
     except OSError as e:
-        raise ImageError(f'{source}: cannot be read ({e.strerror}); check the volume, the rights and the name') from None
+        why = f'cannot be read ({e.strerror}); check the volume, the rights and the name'
+        raise ImageError(f'{source}: {why}') from None
 
 # %% ../../nbs/data/05_load.ipynb #8f893211
 def _sample(
@@ -157,14 +158,14 @@ def _sample(
     except ImageError as e:
         raise ImageError(str(e).replace('the image:', f'{row.get("file_name") or "the image"}:', 1)) from None
     info  = {k: v for k, v in row.items() if k not in _OWN and not (k == 'answer' and row.get('text') is None)}
-    extra = place | {k: str(row[k]) for k in ('instruction',) if row.get(k)} # absent for plain lines, to keep their digest
+    extra = place | ({'instruction': str(row['instruction'])} if row.get('instruction') else {}) # empty for plain lines
     if pose:
         info |= dict(turns=pose.turns, skew=pose.skew)
         if pose.turns or deskew: extra |= dict(turns=pose.turns, skew=pose.skew if deskew else 0)
         img = set_pose(img, pose, deskew)
     where = (column, row[column]) if column == 'file_name' or isinstance(row[column], Cell) else ('image', data)
     load  = partial(_load, folder, *where, page=place.get('page', 0), rows=rows, pose=pose, deskew=deskew)
-    hashed = {'made' if k == 'style' else k: v for k, v in labels.items()} # its older name, so that earlier digests hold
+    hashed = {'made' if k == 'style' else k: v for k, v in labels.items()} # older name: digests stay
     digest = stable_hash([hashlib.sha256(data).hexdigest(), text, hashed, *([extra] if extra else [])])
     return Sample(text=text, load=load, size=img.size, info=info, digest=digest, **labels)
 
@@ -227,7 +228,8 @@ def load_data(
     "Read a data set. Raises `DataError` when it cannot be used"
     found, origin = locate(source, revision)
     if list(found) == ['eval']:
-        raise DataError(f'{source}: has {found["eval"][0].name}/ but no train/, so there is nothing to train on; add train/')
+        name = found['eval'][0].name
+        raise DataError(f'{source}: has {name}/ but no train/, so there is nothing to train on; add train/')
     samples, skips = read_part(found.get('train') or found['all'], origin, set_upright, deskew)
     if 'eval' not in found: train, held = split_by_group(samples, eval_share, seed)
     else:
@@ -244,8 +246,8 @@ def load_eval(
     "The split for evaluation, or all of a folder with one table. Raises `DataError` when it cannot be used"
     found, origin = locate(source, revision)
     if list(found) == ['train']:
-        raise DataError(f'{source}: has a train split but none for evaluation, and metrics on what a model learned from '
-                        'mean little; add eval/, or name the folder of one split')
+        raise DataError(f'{source}: has a train split but none for evaluation, and metrics on what a model learned '
+                        'from mean little; add eval/, or name the folder of one split')
     return read_part(found.get('eval') or found['all'], origin, set_upright, deskew)
 
 # %% ../../nbs/data/05_load.ipynb #2ccee149
@@ -271,10 +273,11 @@ class SampleFinder:
     )->Sample:
         "Raises `DataError` when there is none, or none that fits"
         if id not in self.places:
-            raise DataError(f"'{id}' is not in {self.source} any more; restore its row, or evaluate the data as it is now")
+            raise DataError(f"'{id}' is not in {self.source} any more; restore its row, or evaluate the data as it is "
+                            'now')
         found = [_sample(*place, *self.pose) for place in self.places[id]]
         sample = next(filter(fits, found), None)
         if sample is None:
-            raise DataError(f"'{id}' is not what it was: its image or its label was changed in {self.source} since it was "
-                            'evaluated; evaluate the data as it is now')
+            raise DataError(f"'{id}' is not what it was: its image or its label was changed in {self.source} since it "
+                            'was evaluated; evaluate the data as it is now')
         return sample

@@ -6,20 +6,19 @@
 __all__ = ['Read', 'TorchReader', 'best_path', 'OnnxReader', 'open_reader', 'as_reader', 'model_id']
 
 # %% ../../nbs/read/03_backends.ipynb #5cd2f9a2
-import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ..confidence import Calibration, load_calibration
+from ..eval.calibration import Calibration, load_calibration
 from ..core import SetupError, stable_hash
 from ..data.sample import Sample
 from ..files import sha256_file
-from ..models.ngram import beam_search, ngram_from_json
-from ..models.preprocess import HEIGHT, MAX_WIDTH, columns, filled, to_pixels
-from .detect import open_session
+from ..models.ngram import beam_search
+from ..models.preprocess import MAX_WIDTH, columns, filled, to_pixels
+from ..models.onnx import line_facts, open_session
 
 # %% ../../nbs/read/03_backends.ipynb #22686252
 class Read(NamedTuple):
@@ -57,8 +56,8 @@ class TorchReader:
         import torch
         from PIL import Image
         from welllog_ocr.models.core import autocast, to_device
-        image = lambda p: lambda: Image.fromarray(np.ascontiguousarray(p))
-        samples = [Sample(str(n), '', image(p), p.shape[1::-1], '', kind=kind) for n, p in enumerate(pictures)]
+        sample = lambda n, p: Sample(str(n), '', lambda: Image.fromarray(np.ascontiguousarray(p)), p.shape[1::-1], '', kind=kind)
+        samples = [sample(n, p) for n, p in enumerate(pictures)]
         out, device = [None]*len(samples), next(self.rec.parameters()).device
         for where in _batches([self.rec.cost(s) for s in samples], kind != 'line'):
             batch = to_device(self.rec.collate([samples[i] for i in where]), device)
@@ -78,7 +77,6 @@ def best_path(
     new = np.r_[True, classes[1:] != classes[:-1]] & (classes > 0)
     return Read(''.join(characters[c - 1] for c in classes[new]), float(np.exp(log_probs.max(1).sum())))
 
-# %% ../../nbs/read/03_backends.ipynb #20663afa
 class OnnxReader:
     "Reads pictures of lines with an ONNX file. Raises `SetupError` for a file of another kind"
     kinds = ('line',)
@@ -89,14 +87,8 @@ class OnnxReader:
         threads:int=0,  # Threads of the processor; 0: all
     ):
         self.session = open_session(path, threads)
-        facts, inputs = self.session.get_modelmeta().custom_metadata_map, self.session.get_inputs()
-        if 'character' not in facts or len(inputs) != 1 or inputs[0].shape[2] != HEIGHT:
-            raise SetupError(f"{path}: names no characters or takes other pictures, so it is no line recogniser; "
-                             'write one with python -m welllog_ocr.deploy')
-        self.input, self.characters = inputs[0].name, facts['character'].split('\n') + [' ']
-        self.language, self.weight = None, 0.
-        if 'language' in facts: self.language, self.weight = ngram_from_json(json.loads(facts['language']))
-        self.calibration = Calibration(*json.loads(facts.get('calibration', '[]')))
+        self.input, self.characters, self.language, self.weight, calibration = line_facts(self.session, path)
+        self.calibration = Calibration(*calibration)
 
     def _read(self, log_probs:np.ndarray)->Read:
         plain = best_path(log_probs, self.characters)
@@ -124,8 +116,7 @@ def open_reader(
 ): # `TorchReader` or `OnnxReader`
     "A reader with the named model. Raises `SetupError` when it cannot be loaded"
     if str(name).endswith('.onnx'):
-        if not Path(name).is_file():
-            raise SetupError(f'{name}: no such file; write one with python -m welllog_ocr.deploy FOLDER {name}')
+        if not Path(name).is_file(): raise SetupError(f'{name}: no such file; write one with python -m welllog_ocr.deploy FOLDER {name}')
         return OnnxReader(Path(name))
     from welllog_ocr.models.core import default_device, load_recogniser # here, not above: torch takes seconds
     return TorchReader(load_recogniser(name).to(default_device()), bf16, load_calibration(name))
