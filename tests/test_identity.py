@@ -6,14 +6,14 @@ from conftest import ROOT
 from hypothesis import given, settings, strategies as st
 from runs import ALL, make_model, tiny
 
-from welllog_ocr.checkpoint import FORMAT, Snapshot, latest_valid, load, state_digest, verify
+from welllog_ocr.run.checkpoint import FORMAT, Snapshot, latest_valid, load, state_digest, verify
 from welllog_ocr.config import TrainingConfig, _kinds
 from welllog_ocr.core import ConfigError
 from welllog_ocr.run.samples import run_data
 from welllog_ocr.run.folder import CLASS_OF, begin, check_same, config_changes
 from welllog_ocr.models.ctc import tiny_ctc
-from welllog_ocr.run.step import Run, capture
-from welllog_ocr.train import restore
+from welllog_ocr.run.state import capture, restore
+from welllog_ocr.run.step import Run
 
 KEYS = [f.name for f in fields(TrainingConfig)]
 CHOICES = dict(lr_scheduler_type=['linear', 'cosine', 'constant'], optim=['adamw'], metric_for_best_model=['cer', 'loss'], data_path=[None, 'here', 'there'])

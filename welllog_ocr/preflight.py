@@ -6,10 +6,9 @@
 __all__ = ['ARGS', 'OK', 'WARNING', 'FAILURE', 'PASS_ON', 'Check', 'ask', 'size_text', 'span_text', 'group_limits', 'Machine',
            'this_machine', 'check_device', 'write_probe', 'present', 'refuse_links', 'check_output', 'state_sizes',
            'check_room', 'mounted', 'check_volume', 'check_workers', 'counting_kept', 'memory_need', 'check_memory',
-           'check_sigterm', 'load_model', 'model_text', 'data_checks', 'doctor_checks', 'look_at_data', 'same_run',
-           'is_taken', 'check_run', 'steps_done', 'Rehearsal', 'put_back', 'TooLarge', 'rehearse', 'forecast',
-           'time_lines', 'check_budget', 'check_wandb', 'summary', 'is_here', 'check_estimate', 'PreflightError',
-           'Preflight', 'preflight', 'main']
+           'check_sigterm', 'load_model', 'model_text', 'data_checks', 'doctor_checks', 'look_at_data', 'check_run',
+           'Rehearsal', 'put_back', 'TooLarge', 'rehearse', 'forecast', 'time_lines', 'check_budget', 'check_wandb',
+           'summary', 'is_here', 'check_estimate', 'PreflightError', 'Preflight', 'preflight', 'main']
 
 # %% ../nbs/08_preflight.ipynb #456f4627
 from .config import command_config
@@ -28,7 +27,7 @@ from pathlib import Path
 
 import torch
 
-from .checkpoint import checkpoints, cpu_copy, rng_state, save, set_rng_state
+from .run.checkpoint import cpu_copy, rng_state, save, set_rng_state, steps_done
 from .config import TrainingConfig
 from .core import ConfigError, SetupError, WelllogError, first_few, seed_all
 from .render import esc_md
@@ -36,14 +35,16 @@ from .run.cost import sessions, refuse_spent
 from .data.sample import skip_report, sorted_batches
 from .doctor import quick
 from .run.samples import RunData, run_data, fit_language
-from .run.folder import check_same, data_rows
+from .run.folder import same_run
+from .run.lock import is_taken
 from .models.loader import batches
 from .mirror import wandb_mode
 from .models.lora import weight_count
 from .memory import corrected, estimate, learn_peak, verdict_of
 from .models.core import EMBEDDED, Recogniser, autocast, default_device, family, freeze, has_bf16, is_out_of_memory, load_recogniser, release_memory, to_device
 from .data.load import locate
-from .run.step import Run, capture, cuts, total_steps, train_step
+from .run.state import capture
+from .run.step import Run, cuts, total_steps, train_step
 
 # %% ../nbs/08_preflight.ipynb #7f17521c
 OK, WARNING, FAILURE = 'ok', 'warning', 'failure'
@@ -447,27 +448,6 @@ def look_at_data(
     return data, data_checks(data, cfg.data_path is None) + (doctor_checks(cfg, data) if data.train else [])
 
 # %% ../nbs/08_preflight.ipynb #76e61a6f
-def same_run(
-    cfg:TrainingConfig,
-    data:RunData,
-)->tuple[dict, list[str]]: # Content of run.json; what is different and allowed
-    "May the existing run go on with this config and data? Raises `ConfigError` or `DataError`"
-    if cfg.resume_from_checkpoint == 'never':
-        raise ConfigError(f"{cfg.run_dir} holds a run, and resume_from_checkpoint='never' leaves existing runs alone; give this one another experiment_name, or take 'auto' to go on")
-    return check_same(cfg.run_dir, cfg, data_rows(data.train, data.eval), data.fingerprint)
-
-def is_taken(
-    folder:Path, # Of a run
-)->bool:
-    "Does a process on this machine hold the lock of the run?"
-    import fcntl
-    try: fd = os.open(folder/'lock', os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError: return False
-    try: fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError: return True
-    else: return False
-    finally: os.close(fd)
-
 def check_run(
     cfg:TrainingConfig,
     data:RunData,
@@ -475,10 +455,8 @@ def check_run(
     "Can the run begin, or go on? Raises `ConfigError`, `DataError` or `SetupError`"
     if is_taken(cfg.run_dir): raise SetupError(f'{cfg.run_dir}: another process is training there, and two would overwrite each other; wait for it, stop it, or choose another experiment_name')
     if not (cfg.run_dir/'run.json').exists(): return Check('run', _RUN, f'{cfg.run_dir} is new')
-    notes, step = same_run(cfg, data)[1], steps_done(cfg)
+    notes, step = same_run(cfg, data)[1], steps_done(cfg.run_dir/cfg.checkpoint_dir)
     return Check('run', _RUN, '; '.join([f'{cfg.run_dir} goes on from step {step}' if step else f'{cfg.run_dir} was begun and has no checkpoint yet', *notes]), WARNING if notes else OK)
-
-def steps_done(cfg:TrainingConfig)->int: return max(checkpoints(cfg.run_dir/cfg.checkpoint_dir), default=0)
 
 _RUN = 'is the run new, or the same as the one that is there?'
 
@@ -755,7 +733,7 @@ class Preflight:
         rows = [f'{c.verdict.upper() if c.verdict != OK else OK:8} {c.name:9} {c.asked}\n{"":19}{c.seen}' + (f'\n{"":16}-> {c.advice}' if c.advice else '') for c in self.checks]
         ready = self.rec is not None and self.data is not None and self.rehearsal
         audit = self.rec.audit() if self.rec is not None else ''
-        return '\n'.join(rows) + (f'\n\n{audit}' if audit else '') + ('\n\n' + summary(self.cfg, self.rec, self.data, self.machine, self.rehearsal, at=steps_done(self.cfg)) if ready else '')
+        return '\n'.join(rows) + (f'\n\n{audit}' if audit else '') + ('\n\n' + summary(self.cfg, self.rec, self.data, self.machine, self.rehearsal, at=steps_done(self.cfg.run_dir/self.cfg.checkpoint_dir)) if ready else '')
 
     def _repr_markdown_(self)->str:
         cells = [[f'**{c.verdict}**' if c.verdict != OK else OK, esc_md(c.name), esc_md(c.asked), esc_md(c.seen), esc_md(c.advice)] for c in self.checks]
@@ -786,7 +764,7 @@ def preflight(
     if cfg.use_wandb: add(check_wandb(env))
     if f.rec is not None and f.data is not None and not is_taken(cfg.run_dir): _ask_rehearsal(f)
     if f.rec is None: add(Check('untried', 'what could not be looked at?', 'without the model: which samples suit it, a step, an evaluation and a save', WARNING, 'ask again once the model is there'))
-    if cfg.budget_cap: add(check_budget(cfg, f.rehearsal, steps_done(cfg)))
+    if cfg.budget_cap: add(check_budget(cfg, f.rehearsal, steps_done(cfg.run_dir/cfg.checkpoint_dir)))
     set_rng_state(*state)
     return f
 
@@ -816,7 +794,7 @@ def _ask_disk(f:Preflight, env):
 
 def _ask_rehearsal(f:Preflight):
     asked = 'does a step work, on the largest batch there is, and a save?'
-    if (f.cfg.run_dir/'run.json').exists() and steps_done(f.cfg) >= total_steps(f.cfg, f.data, f.rec): return # nothing is left to do
+    if (f.cfg.run_dir/'run.json').exists() and steps_done(f.cfg.run_dir/f.cfg.checkpoint_dir) >= total_steps(f.cfg, f.data, f.rec): return # nothing is left to do
     try: f.rehearsal = r = rehearse(f.cfg, f.rec, f.data, f.machine, f.speed)
     except TooLarge as e: f.checks.append(e.check); return
     except WelllogError as e: f.checks.append(Check('rehearsal', asked, str(e), FAILURE, error=e)); return
