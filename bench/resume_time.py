@@ -12,7 +12,7 @@ from welllog_ocr.config import TrainingConfig
 from welllog_ocr.models.ctc import tiny_ctc
 from welllog_ocr.run.state import capture, restore
 from welllog_ocr.run.step import Run
-from welllog_ocr.synth import SynthLines
+from welllog_ocr.draw.line import SynthLines
 from welllog_ocr.train import fit
 
 STEPS = (10, 100_000)

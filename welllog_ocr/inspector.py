@@ -42,7 +42,8 @@ from fastcore.meta import delegates
 
 from .config import load_config
 from .core import DataError, WelllogError, run_command
-from .files import read_json, read_jsonl, writable_dir
+from .eval.rows import evaluations, read_rows
+from .files import read_json, writable_dir
 from .render import esc, visible
 from .review.page import MARKS, STYLE, diff_html, facts_html, state_html, strip_html, text_html, write_page
 from .review.log import STATES, Review, ReviewSession
@@ -56,13 +57,11 @@ def eval_rows(
     "Rows of an evaluation. Raises `DataError` when there are none"
     folder = Path(folder)
     if not folder.is_dir(): raise DataError(f'{folder}: no such folder; name a run, such as runs/quick_val, or the --output of an evaluation')
-    found = {int(p.stem.removeprefix('step-')): p for p in sorted((folder/'eval').glob('step-*.jsonl'))}
+    found = evaluations(folder)
     if not found and not (folder/'eval.jsonl').is_file(): raise DataError(f'{folder}: holds no evaluation (eval/step-*.jsonl or eval.jsonl); evaluate first')
     if found and step is not None and step not in found: raise DataError(f'{folder}: was not evaluated at step {step}; it was at {", ".join(map(str, found))}')
     path = found[max(found) if step is None else step] if found else folder/'eval.jsonl'
-    rows = read_jsonl(path)
-    if not rows: raise DataError(f'{path}: is empty, so there is nothing to look at; evaluate again')
-    return rows, f'{folder.name}, step {int(path.stem.removeprefix("step-"))}' if found else folder.name
+    return read_rows(path, ('id', 'reference', 'prediction')), f'{folder.name}, step {int(path.stem.removeprefix("step-"))}' if found else folder.name
 
 def _drawn(cfg)->Callable:
     "The lines that a run without data was judged by"

@@ -23,22 +23,25 @@ from safetensors import SafetensorError
 
 from .config import TrainingConfig
 from .core import SetupError, WelllogError
-from .eval.report import changed_lines, comparison, verdict
-from .files import read_jsonl, writable_dir, write_atomic
-from .mirror import Sender
-from .models.core import is_out_of_memory, release_memory
-from .preflight import OK, Preflight, check_device, load_model, look_at_data, preflight, refuse_links, summary, this_machine
+from .eval.report import changed_lines, comparison, outcome
+from .eval.rows import read_rows
+from .files import writable_dir, write_atomic
+from .models.core import is_out_of_memory, load_model, release_memory
+from .preflight import Preflight, preflight, summary
 from .run.callbacks import (Curves, Evaluate, FitLanguage, HighLoss, Log, Pictures, Progress, Save, Spend, Spikes, StopEarly,
                                        StopOnLoss, Tidy, dispatch, eval_file, save_final)
 from .run.card import write_cards
 from .run.checkpoint import Saver, rng_state, set_rng_state
+from .run.checks import OK, check_device, look_at_data, refuse_links
 from .run.cost import Budget, BudgetReached, open_ledger
 from .run.distributed import ProcessGroup, main_process_first
 from .run.lock import own
+from .run.machine import this_machine
 from .run.notify import Notifier, notify_address
 from .run.signals import SignalWatch
 from .run.state import find_checkpoint, resume
 from .run.step import Run, cuts, loaded, train_step
+from .run.trackers import TrackerProcess
 
 # %% ../nbs/09_train.ipynb #c48173fc
 def step_with_retry(
@@ -164,10 +167,10 @@ def _warn(run:Run, note:Notifier, what:str, **facts):
 @contextmanager
 def _tracked(run:Run):
     "Within the context, the run is sent to W&B if that is wanted"
-    sender = Sender(run.folder, asdict(run.cfg), run.event) if run.cfg.use_wandb else None
+    tracker = TrackerProcess(run.folder, asdict(run.cfg), run.event) if run.cfg.use_wandb else None
     try: yield
     finally:
-        if sender: sender.close()
+        if tracker: tracker.close()
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.ENOTCONN, errno.ESTALE}
 
@@ -269,8 +272,8 @@ def report(
     best_step:int, # Step of the model in best/
 )->str: # Markdown; also in report.md of the run folder
     "Before and after, by the way values were written, with sample predictions"
-    before, after, final = (read_jsonl(eval_file(run, s)) for s in (min(run.evals), best_step, max(run.evals)))
-    return '\n\n'.join([verdict(before, after, final, best_step), comparison(dict(before=before, after=after)), 'Lines that changed most:',
+    before, after, final = (read_rows(eval_file(run, s)) for s in (min(run.evals), best_step, max(run.evals)))
+    return '\n\n'.join([outcome(before, after, final, best_step), comparison(dict(before=before, after=after)), 'Lines that changed most:',
                         changed_lines(before, after)])
 
 def _finish(run:Run, evaluation:Evaluate, note:Notifier)->Path:

@@ -16,12 +16,12 @@ from fastcore.basics import patch
 from safetensors import SafetensorError, safe_open
 from tqdm.auto import tqdm
 
+from ..eval.predictions import evaluate
 from ..eval.report import high_loss
-from ..evaluate import evaluate, summarise
+from ..eval.rows import read_rows
 from ..files import fsync, read_jsonl, write_jsonl
-from ..mirror import HIGH_LOSS, write_high_loss
-from ..models.core import ADAPTER_CONFIG, Recogniser, release_memory
-from ..preflight import load_model
+from ..metrics import METRICS, summarise
+from ..models.core import ADAPTER_CONFIG, Recogniser, load_model, release_memory
 from ..review.page import write_page
 from .checkpoint import Saver, checkpoints
 from .cost import Budget, BudgetReached
@@ -31,6 +31,7 @@ from .samples import fit_language
 from .state import capture
 from .step import Run
 from .stopping import EarlyStopping, LossThreshold
+from .trackers import HIGH_LOSS, write_high_loss
 
 # %% ../../nbs/run/17_callbacks.ipynb #2636bb4a
 class Callback:
@@ -124,11 +125,12 @@ def _beating(rec:Recogniser, beat):
 # %% ../../nbs/run/17_callbacks.ipynb #00affe0c
 @patch
 def compare(self:Evaluate, run, value:float|None):
-    "Keep the model in best/ if it is the best so far; `value` is that of `metric_for_best_model`, lower is better"
+    "Keep the model in best/ if it is the best so far; `value` is that of `metric_for_best_model`"
+    metric = METRICS[run.cfg.metric_for_best_model]
     if self.best_step is not None and not _is_model(run.folder/'best'):
         run.event('best_lost', best_step=self.best_step, best=self.best)
         self.best = self.best_step = None
-    if self.best_step is None or (value is not None and (self.best is None or value < self.best)):
+    if self.best_step is None or value is not None and (self.best is None or metric.better(value, self.best)):
         run.event('best', metric=run.cfg.metric_for_best_model, value=value, before=self.best)
         save_whole(run, run.folder/'best')
         self.best, self.best_step = value, run.step
@@ -199,7 +201,8 @@ class StopEarly(Callback):
     "Stops when evaluations no longer get better"
     order = 50
     def __init__(self, cfg):
-        self.rule = EarlyStopping(cfg.early_stopping_patience, cfg.early_stopping_min_delta, cfg.early_stopping_min_evals)
+        mode = 'max' if METRICS[cfg.metric_for_best_model].higher_is_better else 'min'
+        self.rule = EarlyStopping(cfg.early_stopping_patience, cfg.early_stopping_min_delta, cfg.early_stopping_min_evals, mode)
     def after_step(self, run):
         if run.step in run.evals and not run.done and self.rule.step(run.evals[run.step][run.cfg.metric_for_best_model]):
             run.stop = self.rule.why
@@ -278,7 +281,7 @@ class Curves(Callback):
 # %% ../../nbs/run/17_callbacks.ipynb #14d019f2
 def _hardest(run:Run)->tuple[list[dict], list[dict], dict]: # All rows; those to look at, the worst first; samples by their id
     "What the evaluation at this step found"
-    rows = read_jsonl(eval_file(run, run.step))
+    rows = read_rows(eval_file(run, run.step))
     return rows, high_loss(rows, run.cfg.high_loss_threshold, run.cfg.high_loss_samples_to_log), {s.id: s for s in run.data.eval}
 
 class HighLoss(Callback):

@@ -19,6 +19,7 @@ from safetensors.torch import load as load_tensors, save as save_tensors
 
 from ..core import SetupError, WelllogError, first_few, stable_hash
 from ..files import fsync, sha256_file
+from ..metrics import find_metric
 
 # %% ../../nbs/run/03_checkpoint.ipynb #78c36b00
 class CheckpointError(WelllogError):
@@ -284,14 +285,16 @@ def _foreign(folder:Path, run_id:str)->bool:
 
 # %% ../../nbs/run/03_checkpoint.ipynb #f87413a0
 def to_keep(
-    values:dict,      # step -> value of the metric (lower is better), or `None`
-    recent:int=3,     # Newest ones kept
-    best:int=1,       # Best ones kept
-    pinned=(),        # Steps kept in any case
+    values:dict,        # step -> value of the metric, or `None`
+    recent:int=3,       # Newest ones kept
+    best:int=1,         # Best ones kept
+    pinned=(),          # Steps kept in any case
+    higher:bool=False,  # Is a higher value better?
 )->set[int]:
     "The steps that some rule wants to keep"
     steps = sorted(values)
-    scored = sorted((values[s], s) for s in steps if values[s] is not None and values[s] == values[s]) # NaN is not equal to itself
+    known = [s for s in steps if values[s] is not None and values[s] == values[s]] # NaN is not equal to itself
+    scored = sorted((-values[s] if higher else values[s], s) for s in known)
     return {*steps[-max(2, recent):], *(s for _, s in scored[:max(1, best)]), *steps[:1], *(set(pinned) & set(steps))}
 
 def prune(
@@ -299,7 +302,7 @@ def prune(
     run_id:str,        # Run whose checkpoints may go
     recent:int=3,      # Newest ones kept
     best:int=1,        # Best ones kept
-    metric:str='cer',  # Metric in the manifests' facts that the best has the lowest of
+    metric:str='cer',  # Metric in the manifests' facts that the best is best in
     pinned=(),         # Steps kept in any case
 )->list[int]: # Steps that were deleted
     "Delete the whole checkpoints of this run that no rule wants; never a link, never a foreign or a damaged one"
@@ -307,7 +310,7 @@ def prune(
     for step, folder in checkpoints(root).items():
         try: values[step] = verify(folder, run_id, whole=False)['facts'].get(metric)
         except CheckpointError: continue # left for `latest_valid`
-    gone = sorted(values.keys() - to_keep(values, recent, best, pinned))
+    gone = sorted(values.keys() - to_keep(values, recent, best, pinned, find_metric(metric).higher_is_better))
     for step in gone: _delete(root, step_folder(root, step))
     return gone
 
@@ -335,7 +338,7 @@ class Saver:
         run_id:str,       # Run they belong to
         recent:int=3,     # Newest ones kept
         best:int=1,       # Best ones kept
-        metric:str='cer', # Metric that the best has the lowest of
+        metric:str='cer', # Metric that the best is best in
         files=(),         # Files that a checkpoint refers to, forced to disk before it; one that is missing is skipped
         log=lambda what, **facts: None, # Called with `saved`, `save_failed`, `save_skipped`, `pruned`, perhaps from another thread
     ):

@@ -13,13 +13,12 @@ from functools import partial
 from ..config import TrainingConfig
 from ..core import ConfigError, DataError, rng_for, stable_hash
 from ..data.sample import Skip, fingerprint, of_kind, shuffled_batches, skip_report, subset
-from ..draw.page import SynthCrops
+from ..draw.page import SynthCrops, SynthPages
 from ..models.core import Recogniser
-from ..draw.pages import SynthPages
-from ..draw.ink import degrade
+from ..draw.wear import augment
 from ..review.log import apply_review, open_review, review_text
 from ..data.load import load_data
-from ..synth import SynthLines
+from ..draw.line import SynthLines
 
 # %% ../../nbs/run/02_samples.ipynb #b40e33fb
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def fit_language(
     rec.fit_language(language_texts(cfg, data), cfg.language_weight)
 
 # %% ../../nbs/run/02_samples.ipynb #5a1f6bdc
-def _damaged(load, strength:float, *key): return degrade(load(), rng_for('augment', *key), strength)
+def _damaged(load, strength:float, *key): return augment(load(), rng_for('augment', *key), strength)
 
 def epoch_samples(
     cfg:TrainingConfig,

@@ -14,8 +14,9 @@ import torch
 
 from ..config import TrainingConfig
 from ..core import ConfigError
-from ..eval.report import summarise
+from ..eval.rows import evaluations, read_rows
 from ..files import keep_rows, read_jsonl
+from ..metrics import summarise
 from .checkpoint import (CheckpointError, Snapshot, checkpoints, cpu_copy, latest_valid, load, rng_state, set_aside,
                                         set_rng_state, sweep, weights_sum)
 from .distributed import full_tensor, shard_like
@@ -39,7 +40,8 @@ def capture(
                  frozen=frozen_hash(run.rec), metrics_rows=run.journal.rows, elapsed_s=run.journal.elapsed,
                  guests={type(c).__name__: c.state_dict() for c in run.callbacks})
     found = run.evals[max(run.evals)] if run.evals else {}
-    facts = dict(loss=found.get('loss'), cer=found.get('cer'), seen=run.seen, saved_at=round(time.time(), 1))
+    facts = {name: found.get(name) for name in ('loss', 'cer', run.cfg.metric_for_best_model)}
+    facts |= dict(seen=run.seen, saved_at=round(time.time(), 1))
     weights = cpu_copy({n: full_tensor(p) for n, p in params.items()})
     return Snapshot(run.step, weights, cpu_copy(tensors), state, facts, run.rec.saved_as)
 
@@ -150,8 +152,8 @@ def cut_back(
     if (n := keep_rows(path, rows)) < rows:
         raise CheckpointError(f'{path} has {n} rows, and the checkpoint was made after {rows}, so there would be a gap; '
                               'restore the file, or take an earlier checkpoint')
-    for p in (folder/'eval').glob('step-*.jsonl'):
-        if int(p.stem.removeprefix('step-')) > step: p.unlink()
+    for at, p in evaluations(folder).items():
+        if at > step: p.unlink()
     return n - rows
 
 def resume(
@@ -166,5 +168,5 @@ def resume(
                           'raise max_steps or num_train_epochs')
     cut = cut_back(run.folder, start.state['metrics_rows'] if start else 0, run.step if start and not forked else -1)
     if start is None and not cut: return
-    run.evals = {int(p.stem.removeprefix('step-')): summarise(read_jsonl(p)) for p in sorted((run.folder/'eval').glob('step-*.jsonl'))}
+    run.evals = {step: summarise(read_rows(p)) for step, p in evaluations(run.folder).items()}
     run.event('resumed', rows_cut=cut, samples=run.seen)
