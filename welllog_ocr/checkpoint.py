@@ -35,6 +35,7 @@ from safetensors.torch import load as load_tensors, save as save_tensors
 
 from .core import SetupError, WelllogError, first_few, run_command, stable_hash
 from .files import fsync, read_json
+from .metrics import find_metric
 
 # %% ../nbs/10_checkpoint.ipynb #78c36b00
 class CheckpointError(WelllogError):
@@ -299,14 +300,15 @@ def _foreign(folder:Path, run_id:str)->bool:
 
 # %% ../nbs/10_checkpoint.ipynb #f87413a0
 def to_keep(
-    values:dict,      # step -> value of the metric (lower is better), or `None`
+    values:dict,      # step -> value of the metric, or `None`
     recent:int=3,     # Newest kept
     best:int=1,       # Best kept
     pinned=(),        # Steps kept in any case
+    higher:bool=False, # Is a higher value better?
 )->set[int]:
     "The steps that some rule wants to keep"
     steps = sorted(values)
-    scored = sorted((values[s], s) for s in steps if values[s] is not None and values[s] == values[s]) # NaN is not equal to itself
+    scored = sorted((-values[s] if higher else values[s], s) for s in steps if values[s] is not None and values[s] == values[s]) # NaN is not equal to itself
     return {*steps[-max(2, recent):], *(s for _, s in scored[:max(1, best)]), *steps[:1], *(set(pinned) & set(steps))}
 
 def prune(
@@ -323,7 +325,7 @@ def prune(
     for step, folder in checkpoints(root).items():
         try: values[step] = verify(folder, run_id, whole=False)['facts'].get(metric)
         except CheckpointError: continue # not ours to judge; `latest_valid` does that
-    gone = sorted(values.keys() - to_keep(values, recent, best, pinned))
+    gone = sorted(values.keys() - to_keep(values, recent, best, pinned, find_metric(metric).higher_is_better))
     for step in gone: _delete(root, step_folder(root, step), disk)
     return gone
 

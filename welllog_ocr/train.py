@@ -28,7 +28,9 @@ from .core import ConfigError, SetupError, WelllogError
 from .files import read_jsonl, writable_dir, write_atomic
 from .run.cost import Budget, BudgetReached, open_ledger
 from .run.samples import RunData
-from .eval.report import changed_lines, comparison, summarise, verdict
+from .eval.report import changed_lines, comparison, outcome
+from .eval.rows import evaluations, read_rows
+from .metrics import summarise
 from .run.callbacks import Curves, Evaluate, HighLoss, Log, Pictures, Progress, Save, Spend, Spikes, StopEarly, StopOnLoss, FitLanguage, Tidy, eval_file, save_final, dispatch
 from .run.folder import begin, data_rows, refuse_crash_loop
 from .models.core import is_out_of_memory, load_model, release_memory
@@ -204,7 +206,7 @@ def resume(
         raise ConfigError(f'the fork starts at step {run.step} and ends at step {run.total}, so nothing would be trained; raise max_steps or num_train_epochs')
     cut = cut_back(run.folder, start.state['metrics_rows'] if start else 0, run.step if start and not start.state.get('forked') else -1)
     if start is None and not cut: return
-    run.evals = {int(p.stem.removeprefix('step-')): summarise(read_jsonl(p)) for p in sorted((run.folder/'eval').glob('step-*.jsonl'))}
+    run.evals = {step: summarise(read_rows(p)) for step, p in evaluations(run.folder).items()}
     run.event('resumed', rows_cut=cut, samples=run.seen)
 
 # %% ../nbs/09_train.ipynb #b4021259
@@ -214,8 +216,9 @@ def report(
 )->str: # Markdown; also in report.md of the run folder
     "Before and after, by the way values were written, with sample predictions"
     first, last = min(run.evals), max(run.evals)
-    before, after, final = (read_jsonl(eval_file(run, s)) for s in (first, best_step, last))
-    return '\n\n'.join([verdict(before, after, final, best_step), comparison(dict(before=before, after=after)), 'Lines that changed most:', changed_lines(before, after)])
+    before, after, final = (read_rows(eval_file(run, s)) for s in (first, best_step, last))
+    return '\n\n'.join([outcome(before, after, final, best_step), comparison(dict(before=before, after=after)),
+                        'Lines that changed most:', changed_lines(before, after)])
 
 # %% ../nbs/09_train.ipynb #99f34cce
 def train(

@@ -21,8 +21,10 @@ from ..files import fsync, read_jsonl, write_jsonl
 from .cost import Budget, BudgetReached
 from .stopping import EarlyStopping, LossThreshold
 from .samples import fit_language
-from ..evaluate import evaluate, summarise
+from ..eval.predictions import evaluate
 from ..eval.report import high_loss
+from ..eval.rows import read_rows
+from ..metrics import METRICS, summarise
 from .trackers import HIGH_LOSS, write_high_loss
 from ..models.core import ADAPTER_CONFIG, Recogniser, load_model, release_memory
 from ..review.page import write_page
@@ -89,12 +91,14 @@ class Evaluate(Callback):
         if run.step in run.evals: return
         with run.ema.applied():
             with unsharded(run.rec), _beating(run.rec, self.beat): rows = self.rows(run)
-            run.evals[run.step] = figures = summarise(rows)
+            run.evals[run.step] = metrics = summarise(rows)
             if run.pg.is_main: self.write(run, rows)
-            run.journal.metric(run.step, run.epoch, 'eval', **figures)
-            value = figures[run.cfg.metric_for_best_model]
+            run.journal.metric(run.step, run.epoch, 'eval', **metrics)
+            value = metrics[run.cfg.metric_for_best_model]
             if self.best_step is not None and not _is_model(run.folder/'best'): self.lose(run)
-            if self.best_step is None or (value is not None and (self.best is None or value < self.best)): self.keep(run, value)
+            if self.best_step is None or value is not None and self.improves(run, value): self.keep(run, value)
+
+    def improves(self, run, value): return self.best is None or METRICS[run.cfg.metric_for_best_model].better(value, self.best)
 
     def rows(self, run)->list[dict]:
         "Each process reads its share"
@@ -192,7 +196,8 @@ class StopOnLoss(Callback):
 
 class StopEarly(Callback):
     "Stops when evaluations no longer get better; stands behind `Evaluate`"
-    def __init__(self, cfg): self.rule = EarlyStopping(cfg.early_stopping_patience, cfg.early_stopping_min_delta, cfg.early_stopping_min_evals)
+    def __init__(self, cfg): self.rule = EarlyStopping(cfg.early_stopping_patience, cfg.early_stopping_min_delta, cfg.early_stopping_min_evals,
+                                                  mode='max' if METRICS[cfg.metric_for_best_model].higher_is_better else 'min')
     def after_step(self, run):
         if run.step in run.evals and not run.stop and run.step < run.total and self.rule.step(run.evals[run.step][run.cfg.metric_for_best_model]): run.stop = self.rule.why
     def state_dict(self): return self.rule.state_dict()
@@ -261,7 +266,7 @@ class Curves(Callback):
 # %% ../../nbs/run/17_callbacks.ipynb #14d019f2
 def _hardest(run:Run)->tuple[list[dict], list[dict], dict]: # All rows; those to look at, the worst first; samples by their id
     "What the evaluation at this step found"
-    rows = read_jsonl(eval_file(run, run.step))
+    rows = read_rows(eval_file(run, run.step))
     return rows, high_loss(rows, run.cfg.high_loss_threshold, run.cfg.high_loss_samples_to_log), {s.id: s for s in run.data.eval}
 
 class HighLoss(Callback):

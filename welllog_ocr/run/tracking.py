@@ -12,6 +12,7 @@ from pathlib import Path
 from ..checkpoint import CheckpointError
 from ..core import redact_all
 from ..files import append_jsonl, write_atomic
+from ..metrics import shown_in
 
 # %% ../../nbs/run/19_tracking.ipynb #e95fef24
 class Journal:
@@ -80,8 +81,11 @@ def learning_curves(
     for split in ('train', 'eval'):
         points = [(r['step'], r['loss']) for r in rows if r['split'] == split and r['loss'] is not None]
         if points: loss.plot(*zip(*points), marker='.' if split == 'eval' else '', label=split)
-    points = [(r['step'], 100*r['cer'], 100*(1 - r['exact'])) for r in rows if r['split'] == 'eval']
-    for i, name in ((1, 'CER %'), (2, 'lines with an error %')): err.plot([p[0] for p in points], [p[i] for p in points], marker='.', label=name)
+    for name, m in shown_in('curves').items():
+        if m.unit != '%': continue # the loss has axes of its own
+        wrong = lambda v: 100*(1 - v if m.higher_is_better else v)
+        points = [(r['step'], wrong(r[name])) for r in rows if r['split'] == 'eval' and r.get(name) is not None]
+        if points: err.plot(*zip(*points), marker='.', label=f'{"not " if m.higher_is_better else ""}{m.label} %')
     loss.set(title='loss per token', xlabel='step', yscale='log'), err.set(title='errors on eval', xlabel='step', ylim=(0, None))
     for ax in (loss, err): ax.legend(), ax.grid(alpha=.3)
     return fig
