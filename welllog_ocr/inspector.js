@@ -98,7 +98,7 @@ export default {
     }
     const row = (r, i, v) => {
       const [mark, state, name, loss, cer, text] = r;
-      const node = el('div', {id: ui.id + i, role: 'option', className: 'row ' + state, 'aria-selected': i === v.at, 'aria-posinset': i + 1, 'aria-setsize': v.total, 'aria-label': `${i + 1}, ${name}, ${state}, ${v.figure} ${loss}, CER ${cer}: ${text}`, title: `${name} · ${state}`},
+      const node = el('div', {id: ui.id + i, role: 'option', className: 'row ' + state, 'aria-selected': i === v.at, 'aria-posinset': i + 1, 'aria-setsize': v.total, 'aria-label': `${i + 1}, ${name}, ${state}, ${v.metric} ${loss}, CER ${cer}: ${text}`, title: `${name} · ${state}`},
         el('b', {textContent: mark}), el('span', {className: 'num', textContent: loss}), el('span', {className: 'num', textContent: cer}), el('span', {className: 'what', textContent: text}));
       node.addEventListener('click', () => send('at', {at: i}));
       return node;

@@ -27,7 +27,8 @@ def text_map(
     "How much each pixel looks like text, 0 to 1"
     s = min(2., long/max(grey.shape))
     h, w = (max(32, round(n*s/32)*32) for n in grey.shape)
-    x = cv2.resize(grey, (w, h), interpolation=cv2.INTER_AREA if s < 1 else cv2.INTER_LINEAR).astype(np.float32)/127.5 - 1
+    seen = cv2.resize(grey, (w, h), interpolation=cv2.INTER_AREA if s < 1 else cv2.INTER_LINEAR)
+    x = seen.astype(np.float32)/127.5 - 1
     return session.run(None, {session.get_inputs()[0].name: np.repeat(x[None, None], 3, 1)})[0][0, 0]
 
 # %% ../../nbs/read/00_detect.ipynb #be0087f9
