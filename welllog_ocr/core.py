@@ -116,8 +116,8 @@ def run_command(
     debug:bool=False, # Show the traceback of a `WelllogError` too
     leave:bool=True,  # Exit after a success too
 ):
-    """Run `main` and exit with its status: 0, the `exit_code` of a `WelllogError`, 130 after Ctrl-C, 141 when the reader of
-    the output has gone, 1 for a bug"""
+    """Run `main` and exit with its status: 0, the `exit_code` of a `WelllogError`, 130 after Ctrl-C, 141 when the
+    reader of the output has gone, 1 for a bug"""
     try:
         main()
         print(end='', flush=True) # a closed pipe is noticed here

@@ -27,7 +27,7 @@ def write_atomic(
     path:Path, # Target; its folder must exist
     data,      # Bytes, text (written as UTF-8), or an iterable of such pieces
 ):
-    "Replace a file so that it holds the old content or the new, whatever happens. Raises `OSError`, and then leaves no trace"
+    "Replace a file so that it holds the old content or the new, whatever happens. Raises `OSError`"
     path, pieces = Path(path), [data] if isinstance(data, (bytes, str)) else data
     fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f'.tmp-{path.name}-')
     try:
@@ -126,7 +126,7 @@ def _rows(path:Path, lines, bad=None):
 
 def each_row(
     path:Path, # A JSONL file
-    bad=None,  # Function (line number, why) for a line that is no JSON object, which is left out; `None`: raise `DataError`
+    bad=None,  # Function (line number, why) for a line that is no JSON object and left out; `None`: raise `DataError`
 ):
     "(line number, row) of each whole line of a JSONL file, one at a time"
     with open(path, 'rb') as f: yield from _rows(path, (l for l in _lines(f) if l[0]), bad)
@@ -155,8 +155,8 @@ class Tail:
         self,
         bad=None, # As in `each_row`
     )->list[tuple[int, dict]]: # (line number, row)
-        """What was added. `torn` then holds a last line that is torn so far; `restarted` says whether the file was replaced or
-        cut, and therefore read from its start"""
+        """What was added. `torn` then holds a last line that is torn so far; `restarted` says whether the file was
+        replaced or cut, and therefore read from its start"""
         self.restarted = False
         try: f = open(self.path, 'rb')
         except FileNotFoundError: return []
@@ -241,8 +241,8 @@ def locked(
     taken=None,        # Function `lock_owner` -> error to raise when another process holds it; `None`: wait for it
     remove:bool=False, # Delete the file at the end: for a lock beside a file that is to stand alone
 ):
-    """Hold a lock while the block runs; yields the `Lock`. Where the file system knows no locks, as on some network volumes,
-    `taken` raises `SetupError`, and a waiting block runs without one"""
+    """Hold a lock while the block runs; yields the `Lock`. Where the file system knows no locks, as on some network
+    volumes, `taken` raises `SetupError`, and a waiting block runs without one"""
     path = Path(path)
     try: fd, held = _take(path, wait=taken is None)
     except OSError as e:
