@@ -27,8 +27,8 @@ def test_its_bounds_and_kind_are_kept(tmp_path):
     with pytest.raises(ConfigError, match='lookahead=1.0: a share of the way'): Mine(lookahead=1)
     with pytest.raises(ConfigError, match='takes float'): Mine(lookahead='much')
     with pytest.raises(ConfigError, match='eval_steps=0.*lookahead=1.0'): Mine(lookahead=1, eval_steps=0) # all that is wrong at once
-    (tmp_path/'a.json').write_text('{"lookahead": 0.25, "max_steps": 7}')
-    assert (load_config(tmp_path/'a.json', Mine).lookahead, load_config(tmp_path/'a.json', Mine).max_steps) == (.25, 7)
+    (tmp_path/'a.json').write_text('{"lookahead": 0.25, "max_steps": 70}')
+    assert (load_config(tmp_path/'a.json', Mine).lookahead, load_config(tmp_path/'a.json', Mine).max_steps) == (.25, 70)
 
 def test_its_resume_class_is_known():
     assert resume_class('lookahead', Mine) == 'recorded' and resume_class('seed', Mine) == 'refused'

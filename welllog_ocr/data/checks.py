@@ -19,34 +19,34 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core import ConfigError, DataError, did_you_mean, rng_for
-from .sample import Sample
+from .sample import Sample, Splits
 from .quality import ALIKE, COPY, Picture, disagreement, measure_quality, similar_pairs
 from .labels import apis_in, complaints, foreign, tokens_about, well_key
 from .findings import INFO, LOOK, MUST, VERDICTS, Example, Finding, Report
 
 # %% ../../nbs/data/09_checks.ipynb #40fb2413
 class Row(NamedTuple):
-    "A sample, where it stands, and what was measured on its image"
-    split:str
-    sample:Sample
-    picture:Picture|None # None: not looked at, or not readable
-    trouble:str = ''     # Why it is not readable
+    "A sample, its split, and what was measured on its image"
+    split:str            # Name of its split
+    sample:Sample        # The sample
+    picture:Picture|None # What was measured; None: not measured, or not readable
+    trouble:str = ''     # Why the image is not readable
 
     @property
     def where(self)->str: return f'{self.split}/{self.sample.id}'
 
-    def shown(self, note:str='', images:bool=True)->Example:
-        return Example(self.where, note, self.sample.text, (self.sample.load,) if images and self.picture else ())
+    def shown(self, note:str='')->Example:
+        return Example(self.where, note, self.sample.text, (self.sample.load,) if self.picture else ())
 
 class Data(NamedTuple):
     "What the checks are given"
-    rows:list            # `Row`s
-    skips:list           # `Skip`s
-    max_seq_length:int
-    near:bool            # Look for near duplicates?
-    workers:int
+    rows:list          # `Row`s of all splits
+    skips:list         # `Skip`s of all splits
+    max_seq_length:int # Tokens a label may have
+    near:bool          # Look for near duplicates?
+    workers:int        # Threads
 
-    def of(self, *splits)->list: return [r for r in self.rows if r.split in splits]
+    def of(self, split:str)->list: return [r for r in self.rows if r.split == split]
 
     @property
     def splits(self)->list: return list(dict.fromkeys(r.split for r in self.rows))
@@ -56,101 +56,164 @@ class Data(NamedTuple):
 
 # %% ../../nbs/data/09_checks.ipynb #69c1cfb9
 def read_rows(
-    splits:dict,          # split -> samples
-    images:int|None=None, # How many images to look at, about; None: all
-    workers:int|None=None,# Threads; None: one per core
+    splits:dict,     # split -> samples
+    images:int|None, # Images to measure; None: all
+    workers:int,     # Threads
 )->list[Row]:
     "Measure the images"
     todo = [(split, s) for split, samples in splits.items() for s in samples]
-    chosen = set(range(len(todo)) if images is None or images >= len(todo) else rng_for('doctor', len(todo)).permutation(len(todo))[:images].tolist())
+    n, chosen = len(todo), None
+    if images is not None and images < n: chosen = set(rng_for('doctor', n).permutation(n)[:images].tolist())
     def one(i):
         split, s = todo[i]
-        if i not in chosen: return Row(split, s, None)
+        if chosen is not None and i not in chosen: return Row(split, s, None)
         try: return Row(split, s, measure_quality(s.load()))
         except DataError as e: return Row(split, s, None, str(e))
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool: return list(pool.map(one, range(len(todo))))
+    with ThreadPoolExecutor(workers) as pool: return list(pool.map(one, range(n)))
 
 # %% ../../nbs/data/09_checks.ipynb #e3ef000f
 class Kind(NamedTuple):
     "A kind of finding"
-    verdict:str
-    title:str
-    why:str
-    do:str
+    verdict:str # `must fix`, `worth a look` or `for information`
+    title:str   # What it is
+    why:str     # Why it matters
+    do:str      # What to do
 
-KINDS = dict(
-    unreadable=Kind(MUST, 'Images that cannot be read', 'The training skips them, or stops in the middle of the night.', 'Replace the image, or drop its row.'),
-    left_out=Kind(MUST, 'Rows that cannot be used', 'They are left out of the training, so it sees less than the table promises.', 'Mend the rows, or drop them.'),
-    empty=Kind(MUST, 'Labels without text', 'There is nothing to learn from an empty label, or the model learns to be silent.', 'Transcribe the image, or drop the row.'),
-    well_across=Kind(MUST, 'The same well in several splits', 'Lines of one well share names, typewriter and scanner: the model is tested on what it has seen, and every figure is too good.',
-        'Move all rows of the well into one split.'),
-    spelled_across=Kind(MUST, 'One well, spelled differently, in several splits', 'The names differ only in case, punctuation or zeros, so the split does not keep them apart.', 'Give the well one name, and put all its rows into one split.'),
-    api_across=Kind(MUST, 'One API number in several splits', 'The labels name the same well under different groups: a leak that the group column hides.', 'Give these rows one group, and put them into one split.'),
-    copy_across=Kind(MUST, 'The same picture in several splits', 'The model is tested on pictures it was trained on.', 'Drop the copies from train, or from eval.'),
-    near_across=Kind(MUST, 'Nearly the same picture in several splits', 'Saved again, scaled or cut a little differently, it is still the picture the model was trained on.', 'Look at the pairs, and drop one of each.'),
-    both_labels=Kind(MUST, 'The same picture with different labels', 'At most one of the labels is right, and the model is punished whichever it learns.', 'Keep the label that is on the paper.'),
-    shuffled=Kind(MUST, 'Labels do not belong to their images', 'Longer labels should stand on wider images, and here they do not: the table has probably slipped against the files.', 'Look at the pairs, and join table and images again.'),
-    blank=Kind(MUST, 'Blank images', 'A label on an empty image teaches the model to invent.', 'Replace the image, or drop its row.'),
-    black=Kind(MUST, 'Black images', 'Nothing can be read in them; the decoder or the scanner has failed.', 'Decode the scan again, or drop its row.'),
-)
+KINDS = {}
+def _kinds(verdict:str, **kinds): KINDS.update({k: Kind(verdict, *texts) for k, texts in kinds.items()})
+
+_kinds(MUST,
+    unreadable=('Images that cannot be read', 'They are left out, or stop the training.',
+    'Replace the image, or drop its row.'),
+    left_out=('Rows that cannot be used', 'The training sees less than the table promises.',
+    'Fix the rows, or drop them.'),
+    empty=('Labels without text', 'The model learns to be silent.', 'Transcribe the image, or drop the row.'),
+    well_across=('The same well in several splits', 'Lines of one well share names, typewriter and scanner, so every '
+    'metric is too good.', 'Move all rows of the well into one split.'),
+    spelled_across=('One well, spelled differently, in several splits',
+    'Only case, punctuation or zeros differ, so the split mixes the well.',
+    'Give the well one name, and put all its rows into one split.'),
+    api_across=('One API number in several splits', 'The labels name the same well under different groups: a hidden '
+    'leak.', 'Give these rows one group, and put them into one split.'),
+    copy_across=('The same picture in several splits', 'The model is tested on pictures it was trained on.',
+    'Drop the copies from train, or from eval.'),
+    near_across=('Nearly the same picture in several splits',
+    'Saved again, scaled or cut a little differently, it is still a picture from training.',
+    'Look at the pairs, and drop one of each.'),
+    both_labels=('The same picture with different labels', 'At most one of the labels is right.',
+    'Keep the label that is on the paper.'),
+    shuffled=('Labels do not belong to their images', 'Longer labels should stand on wider images: the table has '
+    'probably slipped against the files.', 'Look at the pairs, and join table and images again.'),
+    blank=('Blank images', 'A label on an empty image teaches the model to invent.',
+    'Replace the image, or drop its row.'),
+    black=('Black images', 'The decoder or the scanner has failed.', 'Decode the scan again, or drop its row.'))
 
 # %% ../../nbs/data/09_checks.ipynb #9e9212bb
-KINDS |= dict(
-    chatter=Kind(MUST, 'Labels in which an assistant talks', 'A model trained on a refusal or an introduction learns to refuse and to introduce.', 'Transcribe these images by hand, or drop the rows.'),
-    loop=Kind(MUST, 'Labels that repeat without end', 'Some model fell into a loop when it wrote the label, and ours would learn to.', 'Cut the label after the part that is on the paper.'),
-    unbalanced=Kind(MUST, 'Labels with unbalanced HTML', 'The model learns to leave tables open, and nothing that reads its answers can parse them.', 'Close the tags in the order in which they were opened.'),
-    fence=Kind(MUST, 'Labels inside a code fence', 'The fence belongs to a chat, not to the paper, and counts as an error in every comparison.', 'Remove the fence, keep what is inside.'),
-    invisible=Kind(MUST, 'Labels with invisible characters', 'No model can read them off paper, so each is an error for ever.', 'Remove them.'),
-    look_alike=Kind(MUST, 'Letters of another alphabet that look Latin', 'They look right and are wrong in every comparison; the model has to guess which one is meant.', 'Replace them by the Latin letter.'),
-    mojibake=Kind(MUST, 'Text read in the wrong encoding', 'The label is not what is on the paper.', 'Read the table as UTF-8, or write it again.'),
-    file_name=Kind(MUST, 'Labels that are file names', 'A column was mistaken for another: these names are not on the paper.', 'Take the text from its own column.'),
-    cut=Kind(MUST, 'Labels longer than max_seq_length', 'The answer would be cut off, and the model would learn to stop early. The count is an estimate of two characters a token.', 'Raise max_seq_length, cut the image into parts, or drop the row.'),
-    placeholder=Kind(LOOK, 'Labels with a placeholder', 'The model learns to write the placeholder, also where it could read.', 'Transcribe what can be read, or drop the row.'),
-    escaped=Kind(LOOK, 'Labels with entities or backslashes', 'They stand for a character that was on the paper, and count as several.', 'Write the character itself.'),
-    spacing=Kind(LOOK, 'Labels with odd spaces', 'Space at the ends and unusual spaces cannot be seen on paper; the model learns noise.', 'Strip the ends, and use plain spaces.'),
-    foreign=Kind(LOOK, 'Letters of an alphabet that hardly occurs', 'A few letters of another alphabet are mostly slips, and the model would need an output for each.', 'Check these labels.'),
-    one_label=Kind(LOOK, 'One label on many images', 'Real headers repeat, but not this much; a default value may have been filled in.', 'Look at some of the images.'),
-    too_long=Kind(LOOK, 'Labels too long for their images', 'There is less ink than so much text needs: the label holds more than the crop, or belongs to another.', 'Compare label and image.'),
-    too_short=Kind(LOOK, 'Labels too short for their images', 'There is more ink than so little text explains: a part was not transcribed.', 'Compare label and image.'),
-    dense=Kind(LOOK, 'Labels with more characters than the line recogniser can write', 'It writes at most one character for every 8 columns of a line scaled to height 48, and one more between equal ones; such a line has no loss to learn from.',
-        'Cut the crop closer to the letters, or drop the row.'),
-)
+_kinds(MUST,
+    chatter=('Labels in which an assistant talks', 'The model learns to refuse and to introduce itself.',
+    'Transcribe these images by hand, or drop the rows.'),
+    loop=('Labels that repeat without end', 'A model fell into a loop when it wrote the label, and ours would learn '
+    'to.', 'Cut the label after the part that is on the paper.'),
+    unbalanced=('Labels with unbalanced HTML', 'The model learns to leave tables open, and its answers cannot be '
+    'parsed.', 'Close the tags in the order in which they were opened.'),
+    fence=('Labels inside a code fence', 'The fence belongs to a chat, and counts as an error.',
+    'Remove the fence, keep what is inside.'),
+    invisible=('Labels with invisible characters', 'They cannot be read off paper, so each is always an error.',
+    'Remove them.'),
+    look_alike=('Letters of another alphabet that look Latin', 'They look right and are wrong in every comparison.',
+    'Replace them by the Latin letter.'),
+    mojibake=('Text read in the wrong encoding', 'The label differs from the paper.',
+    'Read the table as UTF-8, or write it again.'),
+    file_name=('Labels that are file names', 'A column was mistaken for another.',
+    'Take the text from its own column.'),
+    cut=('Labels longer than max_seq_length', 'The model would learn to stop early. The count is an estimate of two '
+    'characters a token.', 'Raise max_seq_length, cut the image into parts, or drop the row.'))
+
+# %% ../../nbs/data/09_checks.ipynb #7f4cb28b
+_kinds(LOOK,
+    placeholder=('Labels with a placeholder', 'The model learns to write the placeholder, also where it could read.',
+    'Transcribe what can be read, or drop the row.'),
+    escaped=('Labels with entities or backslashes', 'They stand for one character, and count as several.',
+    'Write the character itself.'),
+    spacing=('Labels with odd spaces', 'Such spaces cannot be seen on paper; the model learns noise.',
+    'Strip the ends, and use plain spaces.'),
+    foreign=('Letters of an alphabet that hardly occurs', 'They are mostly slips, and the model would need an output '
+    'for each.', 'Check these labels.'),
+    one_label=('One label on many images', 'Real headers repeat less; a default value may have been filled in.',
+    'Look at some of the images.'),
+    too_long=('Labels too long for their images', 'The label holds more than the crop, or belongs to another.',
+    'Compare label and image.'),
+    too_short=('Labels too short for their images', 'A part was not transcribed.', 'Compare label and image.'),
+    dense=('Labels with more characters than the line recogniser can write', 'It writes at most one character for '
+    'every 8 columns of a line scaled to height 48, and one more between equal ones.',
+    'Cut the crop closer to the letters, or drop the row.'))
 
 # %% ../../nbs/data/09_checks.ipynb #f51c43d8
-KINDS |= dict(
-    copy_inside=Kind(LOOK, 'The same picture several times in a split', 'It counts as often as it stands there, and hides that there are fewer samples than rows.', 'Keep one, unless the weight is meant.'),
-    near_inside=Kind(LOOK, 'Nearly the same picture several times in a split', 'Saved again, scaled or cut a little differently, it brings nothing new.', 'Look at the pairs, and keep one of each.'),
-    near_labels=Kind(LOOK, 'Nearly the same picture with different labels', 'Either one label is wrong, or a small difference matters that is hard to see.', 'Look at the pairs.'),
-    alike_across=Kind(LOOK, 'Pictures in several splits that are much alike', 'Poor copies of one picture, or the same stamp or printed title on different scans. The latter is fine.', 'Look at the pairs, and drop one of each if they are copies.'),
-    spelled_inside=Kind(LOOK, 'One well, spelled differently', 'A split by group would take them for different wells.', 'Give the well one name.'),
-    no_group=Kind(LOOK, 'Rows that do not say from which well they are', 'Without a group nobody can tell whether a well stands in train and eval, and a split may cut through one.', 'Add a column `group` with the API number or the name of the scan.'),
-    turned=Kind(LOOK, 'Lines that stand upright', 'A line much taller than wide is probably turned by 90 degrees, and will be scaled to nothing.', 'Turn the image.'),
-    line_break=Kind(LOOK, 'Lines with a line break in the label', 'A line recogniser reads one line; these samples say they are lines and hold several.', 'Cut the image into lines, or set kind to block.'),
-    aspect=Kind(LOOK, 'Extreme proportions', 'More than 60 times as long as wide: hardly a crop that anyone meant, and costly in every batch.', 'Check how these crops were cut.'),
-    tiny=Kind(LOOK, 'Tiny images', 'Less than 12 pixels tall or 8 wide; letters of that size cannot be read.', 'Cut them from the scan again, at full resolution.'),
-    small_letters=Kind(LOOK, 'Many small letters', 'More than a tenth of the images have letters under 10 pixels; strokes run together, and 3, 8 and B become one.', 'Use the full resolution of the scans; 200 dpi or more.'),
-    small_in_line=Kind(LOOK, 'Many lines with much paper around the letters', 'A line is scaled to 48 pixels as a whole; with letters under 12 of these the model sees little.', 'Cut the crops closer to the letters; cut several lines apart.'),
-    unknown=Kind(LOOK, 'Unknown words in kind or style', 'Only line, block and page are read as kinds, and only printed, typed and handwritten are told apart.', 'Use these words.'),
-    unverified=Kind(LOOK, 'Labels that a model wrote and nobody verified', 'Errors of that model become the truth for ours; in eval they also hide its errors.', 'Verify the eval split first, then a sample of train; set `verified`.'),
-    no_eval=Kind(LOOK, 'Only one split', 'Without an eval split of other wells nobody sees what a training brings; one would be held out by group.', 'Set aside some wells as eval/.'),
-    eval_small=Kind(LOOK, 'A small eval split', 'Small differences in error rate may be chance.', 'Add lines of more wells to eval, at least 200, or read the figures with their uncertainty.'),
-    balance=Kind(LOOK, 'Splits that differ', 'The model is tested on something else than it is trained on.', 'Move wells between the splits, or collect what is missing in train.'),
-)
+_kinds(LOOK,
+    copy_inside=('The same picture several times in a split', 'It counts as often as it stands there.',
+    'Keep one, unless the weight is meant.'),
+    near_inside=('Nearly the same picture several times in a split',
+    'Saved again, scaled or cut a little differently, it brings nothing new.',
+    'Look at the pairs, and keep one of each.'),
+    near_labels=('Nearly the same picture with different labels',
+    'One label is wrong, or a small difference matters.', 'Look at the pairs.'),
+    alike_across=('Pictures in several splits that are much alike',
+    'Poor copies of one picture, or the same stamp on different scans, which is fine.',
+    'Look at the pairs, and drop one of each if they are copies.'),
+    spelled_inside=('One well, spelled differently', 'A split by group would take them for different wells.',
+    'Give the well one name.'),
+    no_group=('Rows that do not say from which well they are', 'A split may cut through a well.',
+    'Add a column `group` with the API number or the name of the scan.'),
+    turned=('Lines much taller than wide', 'They probably lie on their side, and will be scaled to nothing.',
+    'Turn the image.'),
+    line_break=('Lines with a line break in the label', 'A line recogniser reads one line, and these samples hold '
+    'several.', 'Cut the image into lines, or set kind to block.'),
+    aspect=('Extreme proportions', 'An image more than 60 times as long as wide is costly in every batch.',
+    'Check how these crops were cut.'),
+    tiny=('Tiny images', 'Letters below 12 pixels in height cannot be read.',
+    'Cut them from the scan again, at full resolution.'))
+
+# %% ../../nbs/data/09_checks.ipynb #3f5a4fd6
+_kinds(LOOK,
+    small_letters=('Many small letters', 'More than a tenth of the images have letters under 10 pixels; 3, 8 and B '
+    'become one.', 'Use the full resolution of the scans; 200 dpi or more.'),
+    small_in_line=('Many lines with much paper around the letters',
+    'A line is scaled to 48 pixels as a whole; its letters fall under 12 of these.',
+    'Cut the crops closer to the letters; cut several lines apart.'),
+    unknown=('Unknown words in kind or style', 'Kinds are line, block and page; styles are printed, typed and '
+    'handwritten.', 'Use these words.'),
+    unverified=('Labels that a model wrote and no person verified',
+    'Errors of that model become the truth for ours; in eval they also hide its errors.',
+    'Verify the eval split first, then a sample of train; set `verified`.'),
+    no_eval=('Only one split', 'What a training brings shows on other wells.', 'Set aside some wells as eval/.'),
+    eval_small=('A small eval split', 'Small differences in error rate may be chance.',
+    'Add lines of more wells to eval, at least 200, or read the metrics with their uncertainty.'),
+    balance=('Splits that differ', 'The model is tested on something else than it is trained on.',
+    'Move wells between the splits, or collect what is missing in train.'))
 
 # %% ../../nbs/data/09_checks.ipynb #62c7725d
-KINDS |= dict(
-    inverted=Kind(INFO, 'White letters on black', 'Title blocks are printed so. A model needs some of them in train to read them.', 'Nothing.'),
-    few_small=Kind(INFO, 'Some small letters', 'Letters under 10 pixels; strokes run together there.', 'Nothing, if there are few.'),
-    few_loose=Kind(INFO, 'Some lines with much paper around the letters', 'Scaled to 48 pixels as a whole, these lines have letters under 12.', 'Nothing, if there are few.'),
-    alike=Kind(INFO, 'Pictures that are much alike', 'Mostly the same stamp or printed title on different scans, which is fine; now and then a poor copy.', 'Look at the pairs, and drop one of each if they are copies.'),
-    once=Kind(INFO, 'Characters seen once', 'One example teaches nothing; some are slips of the keyboard.', 'Check the labels; draw samples with these characters if they are right.'),
-    only_eval=Kind(INFO, 'Characters that only eval has', 'The model cannot learn them here.', 'Collect or draw some for train.'),
-    same_text=Kind(INFO, 'Texts of eval that train has too', 'Printed labels and common words repeat from well to well. A high share makes eval easy.', 'Nothing, as long as the wells differ.'),
-)
-assert all(k.verdict in VERDICTS for k in KINDS.values())
+_kinds(INFO,
+    inverted=('White letters on black', 'Title blocks are printed so. A model needs some of them in train to read '
+    'them.', 'Nothing.'),
+    few_small=('Some small letters', 'Strokes run together in letters under 10 pixels.',
+    'Nothing, if there are few.'),
+    few_loose=('Some lines with much paper around the letters',
+    'Scaled to 48 pixels as a whole, they have letters under 12.', 'Nothing, if there are few.'),
+    alike=('Pictures that are much alike', 'Mostly the same stamp or printed title on different scans; now and then '
+    'a poor copy.', 'Look at the pairs, and drop one of each if they are copies.'),
+    once=('Characters seen once', 'One example teaches nothing; some are slips of the keyboard.',
+    'Check the labels; draw samples with these characters if they are right.'),
+    only_eval=('Characters that only eval has', 'The model cannot learn them here.',
+    'Collect or draw some for train.'),
+    same_text=('Texts of eval that train has too', 'Printed labels repeat from well to well. A high share makes eval '
+    'easy.', 'Nothing, as long as the wells differ.'))
 
 # %% ../../nbs/data/09_checks.ipynb #8343be12
 CHECKS = []
+
+def _loads(rows)->tuple: return tuple(r.sample.load for r in rows if r.picture)
+def _per_split(counts:dict)->str: return ', '.join(f'{n} in {split}' for split, n in counts.items())
+
 def check(f):
     "Register a check: it is given `Data` and yields (kind, `Example`)"
     CHECKS.append(f)
@@ -170,19 +233,23 @@ def not_read(data:Data):
 _SUFFIX = re.compile(r'[\w-]+\.(png|jpe?g|tiff?|webp|bmp|gif|pdf)', re.I)
 
 def _is_file_name(s:Sample)->bool:
-    text = s.text.strip()
-    return bool(_SUFFIX.fullmatch(text)) or len(text) > 3 and not text.isdigit() and text.casefold() in (s.id.casefold(), Path(s.id).stem.casefold())
+    text, id = s.text.strip(), s.id.casefold()
+    if _SUFFIX.fullmatch(text): return True
+    return len(text) > 3 and not text.isdigit() and text.casefold() in (id, Path(id).stem)
 
 @check
 def labels(data:Data):
     "Labels that look wrong on their own"
     for r in data.rows:
-        wrong, html = complaints(r.sample.text), r.sample.info.get('html')
-        if 'unbalanced' not in wrong and isinstance(html, str) and (more := complaints(html).get('unbalanced')): wrong['unbalanced'] = f'column html: {more}'
+        text, html = r.sample.text, r.sample.info.get('html')
+        wrong, tokens = complaints(text), tokens_about(text)
+        more = complaints(html).get('unbalanced') if isinstance(html, str) else ''
+        if more: wrong.setdefault('unbalanced', f'column html: {more}')
         for kind, note in wrong.items(): yield kind, r.shown(note)
         if _is_file_name(r.sample): yield 'file_name', r.shown()
-        tokens = tokens_about(r.sample.text)
-        if tokens > data.max_seq_length: yield 'cut', r.shown(f'{len(r.sample.text)} characters, about {tokens} tokens; max_seq_length is {data.max_seq_length}')._replace(label='')
+        if tokens <= data.max_seq_length: continue
+        note = f'{len(text)} characters, about {tokens} tokens; max_seq_length is {data.max_seq_length}'
+        yield 'cut', r.shown(note)._replace(label='')
 
 # %% ../../nbs/data/09_checks.ipynb #81e5e676
 @check
@@ -192,54 +259,58 @@ def characters(data:Data):
     total = sum(counts.values(), Counter())
     odd, once = foreign(total), {c for c, n in total.items() if n == 1}
     unseen = set(counts.get('eval', ())) - set(counts['train']) if 'train' in counts else set()
-    told = set()
     for r in data.rows:
         for c in dict.fromkeys(r.sample.text):
             if c in odd: yield 'foreign', r.shown(c)
             if c in once: yield 'once', r.shown(c)
-            if c in unseen and c not in told: told.add(c); yield 'only_eval', r.shown(f'{c}, {counts["eval"][c]} times')
+            if c in unseen: unseen.discard(c); yield 'only_eval', r.shown(f'{c}, {counts["eval"][c]} times')
 
 @check
 def repeated_texts(data:Data):
     "One text on many images, and texts that eval shares with train"
-    of_text = {}
+    of_text, n = {}, len(data.rows)
     for r in data.rows: of_text.setdefault(r.sample.text, []).append(r)
     for text, rows in of_text.items():
-        if len(rows) >= max(20, .1*len(data.rows)): yield 'one_label', Example(f'{len(rows)} of {len(data.rows)} rows', '', text, tuple(r.sample.load for r in rows[:3] if r.picture))
+        if len(rows) >= max(20, .1*n):
+            yield 'one_label', Example(f'{len(rows)} of {n} rows', '', text, _loads(rows[:3]))
         splits = Counter(r.split for r in rows)
-        if len(splits) > 1: yield 'same_text', Example(', '.join(f'{n} in {s}' for s, n in splits.items()), '', text)
+        if len(splits) > 1: yield 'same_text', Example(_per_split(splits), '', text)
 
 # %% ../../nbs/data/09_checks.ipynb #b314b2e4
-def _longest(text:str)->int: return max(map(len, text.split('\n')))
-
 def _steps(s:Sample)->tuple[int, int]:
-    "What the line recogniser can write on an image, and what it needs for the label"
+    "Characters that the line recogniser can write on an image, and those it needs for the label"
     return -(-s.size[0]*48//(s.size[1]*8)), len(s.text) + sum(a == b for a, b in zip(s.text, s.text[1:]))
 
 def _rank(values)->np.ndarray:
-    order = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(order[2])
-    return (ends - (order[2] - 1)/2)[order[1]] # equal values share their rank
+    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1)/2)[group] # equal values share their rank
 
 @check
 def lengths(data:Data):
     "Labels whose length does not fit the ink"
-    rows = [r for r in data.seen if r.sample.kind in ('line', 'block') and r.picture.inked and r.sample.text.strip()]
-    n, room = [_longest(r.sample.text) for r in rows], [r.picture.inked/r.picture.letter for r in rows]
-    usual = median(a/b for a, b in zip(n, room)) if len(rows) >= 20 else 1.3
-    for r, letters, wide in zip(rows, n, room):
-        p, fits = r.picture, usual*wide
-        if letters > max(3.5*usual*p.touched/p.letter, fits + 8): yield 'too_long', r.shown(f'{letters} characters where about {fits:.0f} would fit')
-        sure = p.letter > p.size[1]/4 or r.sample.kind == 'block' # smaller letters in a line are mostly broken strokes
-        if letters < min(fits/3.5, fits - 8) and sure: yield 'too_short', r.shown(f'{letters} characters where about {fits:.0f} would fit')
+    rows  = [r for r in data.seen if r.sample.kind in ('line', 'block') and r.picture.inked and r.sample.text.strip()]
+    sizes = [max(map(len, r.sample.text.split('\n'))) for r in rows] # of the longest line
+    room  = [r.picture.inked/r.picture.letter for r in rows]
+    usual = median(a/b for a, b in zip(sizes, room)) if len(rows) >= 20 else 1.3
+    for r, n, wide in zip(rows, sizes, room):
+        p, fits, line = r.picture, usual*wide, r.sample.kind == 'line'
+        note = f'{n} characters where about {fits:.0f} would fit'
+        if n > max(3.5*usual*p.touched/p.letter, fits + 8): yield 'too_long', r.shown(note)
+        sure = p.letter > p.size[1]/4 or not line # smaller letters in a line are mostly broken strokes
+        if n < min(fits/3.5, fits - 8) and sure: yield 'too_short', r.shown(note)
         steps, need = _steps(r.sample)
-        if need > steps and r.sample.kind == 'line' and '\n' not in r.sample.text: yield 'dense', r.shown(f'{need} steps needed, {steps} there')
-    for split in data.splits:
-        lines = [i for i, r in enumerate(rows) if r.sample.kind == 'line' and r.split == split]
-        if len(lines) < 50 or np.std([n[i] for i in lines]) <= 2: continue
-        fit = float(np.corrcoef(_rank([n[i] for i in lines]), _rank([room[i] for i in lines]))[0, 1])
-        if fit < .4: yield 'shuffled', Example(f'{split}, {len(lines)} lines', f'rank correlation of label length and ink is {fit:.2f}; 0.9 is usual')
-        if fit < .4: yield from (('shuffled', rows[i].shown()) for i in lines[:5])
+        note = f'{need} steps needed, {steps} there'
+        if need > steps and line and '\n' not in r.sample.text: yield 'dense', r.shown(note)
+    lines = [t for t in zip(rows, sizes, room) if t[0].sample.kind == 'line']
+    for split in data.splits: yield from _slipped(split, [t for t in lines if t[0].split == split])
+
+def _slipped(split:str, lines:list):
+    if len(lines) < 50 or np.std([n for _, n, _ in lines]) <= 2: return
+    fit = float(np.corrcoef(_rank([n for _, n, _ in lines]), _rank([room for *_, room in lines]))[0, 1])
+    if fit >= .4: return
+    note = f'rank correlation of label length and ink is {fit:.2f}; 0.9 is usual'
+    yield 'shuffled', Example(f'{split}, {len(lines)} lines', note)
+    for r, *_ in lines[:5]: yield 'shuffled', r.shown()
 
 # %% ../../nbs/data/09_checks.ipynb #2b391cf6
 def _plain(text:str)->str: return ' '.join(text.split()).casefold()
@@ -251,23 +322,21 @@ def _equal(rows:list)->list[list[Row]]:
         if not r.picture.blank: groups.setdefault(r.picture.pixels, []).append(r)
     return list(groups.values())
 
-def _group_example(rows:list, note:str='')->Example:
-    texts = list(dict.fromkeys(r.sample.text for r in rows))
-    more = f' and {len(rows) - 4} more' if len(rows) > 4 else ''
-    return Example(', '.join(r.where for r in rows[:4]) + more, note, '\n'.join(texts[:4]), (rows[0].sample.load,))
-
 @check
 def equal_pictures(data:Data):
     "Pictures with equal pixels"
     for rows in _equal(data.seen):
         if len(rows) < 2: continue
-        if len({_plain(r.sample.text) for r in rows}) > 1: yield 'both_labels', _group_example(rows)
-        yield 'copy_across' if len({r.split for r in rows}) > 1 else 'copy_inside', _group_example(rows)
+        more  = f' and {len(rows) - 4} more' if len(rows) > 4 else ''
+        texts = list(dict.fromkeys(r.sample.text for r in rows))
+        example = Example(', '.join(r.where for r in rows[:4]) + more, '', '\n'.join(texts[:4]), _loads(rows[:1]))
+        if len(set(map(_plain, texts))) > 1: yield 'both_labels', example
+        yield 'copy_across' if len({r.split for r in rows}) > 1 else 'copy_inside', example
 
 # %% ../../nbs/data/09_checks.ipynb #2e4d40f3
 def _compare(a:Row, b:Row)->float:
     try: return disagreement(a.sample.load(), a.picture, b.sample.load(), b.picture)
-    except DataError: return 1. # gone since it was measured; the next look says so
+    except DataError: return 1. # the image is gone since it was measured; reading it again will report that
 
 def near_pairs(
     rows:list,    # `Row`s with pictures, all different
@@ -289,31 +358,36 @@ def near_pairs(
 def near_pictures(data:Data):
     "Pictures that are nearly the same"
     for apart, a, b in near_pairs([g[0] for g in _equal(data.seen)], data.workers) if data.near else ():
-        same, across = _plain(a.sample.text) == _plain(b.sample.text), a.split != b.split
-        pair = Example(f'{a.where}, {b.where}', f'{apart:.0%} of the ink differs where it differs most', '\n'.join(dict.fromkeys((a.sample.text, b.sample.text))), (a.sample.load, b.sample.load))
-        short = len(_plain(a.sample.text)) <= 12 # a word printed twice in one type is much alike too
-        if same and apart < (COPY/2 if short else COPY): yield 'near_across' if across else 'near_inside', pair
+        texts, across = (a.sample.text, b.sample.text), a.split != b.split
+        same, short = _plain(texts[0]) == _plain(texts[1]), len(_plain(texts[0])) <= 12
+        note = f'{apart:.0%} of the ink differs where it differs most'
+        pair = Example(f'{a.where}, {b.where}', note, '\n'.join(dict.fromkeys(texts)), _loads((a, b)))
+        if same and apart < (COPY/2 if short else COPY): # a short word printed twice in one type is much alike too
+            yield 'near_across' if across else 'near_inside', pair
         elif same: yield 'alike_across' if across and not short else 'alike', pair
         elif apart < COPY/2: yield 'near_labels', pair
 
 # %% ../../nbs/data/09_checks.ipynb #5786433c
-def has_group(s:Sample)->bool: return s.group not in ('', s.id) # the loader puts the id where no group is given
+def has_group(
+    s:Sample, # As the loader gives it: with its id where the table names no group
+)->bool:
+    "Does the table say from which well or scan a sample is?"
+    return s.group not in ('', s.id)
 
 @check
 def wells(data:Data):
     "Groups that stand in several splits or under several names"
     names = {}
     for r in data.rows:
-        if has_group(r.sample): names.setdefault(well_key(r.sample.group), {}).setdefault(r.sample.group, Counter())[r.split] += 1
-    say = lambda n: ', '.join(f'{k} in {split}' for split, k in n.items())
+        group = r.sample.group
+        if has_group(r.sample): names.setdefault(well_key(group), {}).setdefault(group, Counter())[r.split] += 1
+        else: yield 'no_group', Example(r.where)
     for spellings in names.values():
-        for name, where in spellings.items():
-            if len(where) > 1: yield 'well_across', Example(name, say(where))
-        if len(spellings) > 1:
-            splits = {split for where in spellings.values() for split in where}
-            yield 'spelled_across' if len(splits) > 1 else 'spelled_inside', Example(' = '.join(spellings), '; '.join(map(say, spellings.values())))
-    for r in data.rows:
-        if not has_group(r.sample): yield 'no_group', Example(r.where)
+        for name, counts in spellings.items():
+            if len(counts) > 1: yield 'well_across', Example(name, _per_split(counts))
+        if len(spellings) < 2: continue
+        kind = 'spelled_across' if len(set(chain.from_iterable(spellings.values()))) > 1 else 'spelled_inside'
+        yield kind, Example(' = '.join(spellings), '; '.join(map(_per_split, spellings.values())))
 
 @check
 def api_numbers(data:Data):
@@ -321,11 +395,13 @@ def api_numbers(data:Data):
     seen = {}
     for r in data.rows:
         key = well_key(r.sample.group)
-        for api in {*apis_in(r.sample.text), *apis_in(r.sample.group), *([key[4:]] if key.startswith('API ') else [])}: seen.setdefault(api, {}).setdefault(r.split, {}).setdefault(key, r)
+        found = [*apis_in(r.sample.text), *apis_in(r.sample.group), *re.findall(r'(?<=^API )\d{10}', key)]
+        for api in found: seen.setdefault(api, {}).setdefault(r.split, {}).setdefault(key, r)
     for api, splits in sorted(seen.items()):
-        if len(splits) > 1 and not set.intersection(*(set(keys) for keys in splits.values())): # the same group in both is said already
-            rows = [r for keys in splits.values() for r in list(keys.values())[:1]]
-            yield 'api_across', Example(', '.join(r.where for r in rows), f'API {api[:2]}-{api[2:5]}-{api[5:]}', '\n'.join(r.sample.text for r in rows), tuple(r.sample.load for r in rows if r.picture))
+        if len(splits) < 2 or set.intersection(*map(set, splits.values())): continue # one group in both: see `wells`
+        rows = [next(iter(keys.values())) for keys in splits.values()]
+        yield 'api_across', Example(', '.join(r.where for r in rows), f'API {api[:2]}-{api[2:5]}-{api[5:]}',
+            '\n'.join(r.sample.text for r in rows), _loads(rows))
 
 # %% ../../nbs/data/09_checks.ipynb #8c3c8c62
 @check
@@ -333,92 +409,114 @@ def images(data:Data):
     "Images on which little can be read"
     small = [r for r in data.seen if 0 < r.picture.letter < 10]
     loose = [r for r in data.seen if r.sample.kind == 'line' and 0 < r.picture.letter*4 < r.picture.size[1]]
-    for r in small: yield 'small_letters' if len(small) > .1*len(data.seen) else 'few_small', r.shown(f'{r.picture.letter:.0f} pixels')
-    for r in loose: yield 'small_in_line' if len(loose) > .03*len(data.seen) else 'few_loose', r.shown(f'letters of {r.picture.letter:.0f} pixels in {r.picture.size[1]}')
+    kind  = 'small_letters' if len(small) > .1*len(data.seen) else 'few_small'
+    for r in small: yield kind, r.shown(f'{r.picture.letter:.0f} pixels')
+    kind  = 'small_in_line' if len(loose) > .03*len(data.seen) else 'few_loose'
+    for r in loose: yield kind, r.shown(f'letters of {r.picture.letter:.0f} pixels in {r.picture.size[1]}')
     for r in data.seen:
-        (w, h), p, one = r.picture.size, r.picture, r.sample.kind == 'line' and '\n' not in r.sample.text
-        if p.blank: yield 'black' if p.dark > .9 else 'blank', r.shown(f'{w} x {h}')
+        p, (w, h), text = r.picture, r.picture.size, r.sample.text
+        size = f'{w} x {h}'
+        if p.blank: yield 'black' if p.dark > .9 else 'blank', r.shown(size)
         elif p.inverted: yield 'inverted', r.shown()
-        if h < 12 or w < 8: yield 'tiny', r.shown(f'{w} x {h}')
-        elif max(w/h, h/w) > 60: yield 'aspect', r.shown(f'{w} x {h}')
-        elif one and h > 1.5*w and len(r.sample.text) > 3: yield 'turned', r.shown(f'{w} x {h}')
+        if h < 12 or w < 8: yield 'tiny', r.shown(size)
+        elif max(w/h, h/w) > 60: yield 'aspect', r.shown(size)
+        elif r.sample.kind == 'line' and '\n' not in text and h > 1.5*w and len(text) > 3: yield 'turned', r.shown(size)
 
 # %% ../../nbs/data/09_checks.ipynb #2fad0a60
-_PEOPLE = {'', 'human', 'hand', 'manual', 'person', 'expert', 'annotator', 'gold', 'synth', 'synthetic', 'drawn'} # drawn lines are true by construction
+_PEOPLE = {'', *'human hand manual person expert annotator gold'.split(),
+           *'synth synthetic drawn'.split()} # drawn lines are true by construction
 _KNOWN = dict(kind=('line', 'block', 'page'), style=('', 'printed', 'typed', 'handwritten'))
-SPREAD, ENOUGH = 7.1, 200 # points of CER between lines; lines in eval
 
-def verified(info:dict)->bool: return str(info.get('verified', '')).strip().casefold() in ('true', 'yes', 'y', '1', '1.0')
-def source(info:dict)->str: return '' if info.get('source') is None else str(info['source']).strip()
+def verified(info:dict)->bool: # `info` of a sample
+    "Did a person verify the label?"
+    return str(info.get('verified', '')).strip().casefold() in ('true', 'yes', 'y', '1', '1.0')
+
+def source(info:dict)->str: # `info` of a sample
+    "Who wrote the label; empty: the table does not say"
+    return '' if info.get('source') is None else str(info['source']).strip()
 
 @check
 def columns(data:Data):
     "What the table says about its labels"
     for r in data.rows:
-        info = r.sample.info
-        if source(info).casefold() not in _PEOPLE and not verified(info): yield 'unverified', r.shown(f'source {source(info)}')
+        info, by = r.sample.info, source(r.sample.info)
+        if by.casefold() not in _PEOPLE and not verified(info): yield 'unverified', r.shown(f'source {by}')
         for column, known in _KNOWN.items():
             value = getattr(r.sample, column)
-            if value not in known: yield 'unknown', Example(r.where, f"{column} is '{value}'{did_you_mean(value, [k for k in known if k])}")
+            if value in known: continue
+            hint = did_you_mean(value, [k for k in known if k])
+            yield 'unknown', Example(r.where, f"{column} is '{value}'{hint}")
         if r.sample.kind == 'line' and '\n' in r.sample.text.strip(): yield 'line_break', r.shown()
+
+# %% ../../nbs/data/09_checks.ipynb #f9b4ba33
+SPREAD, ENOUGH = 7.1, 200 # spread of the error rate of single lines in points; number of lines that eval should have
 
 def _differ(a:int, n:int, b:int, m:int)->bool:
     "Do two shares a/n and b/m differ by more than ten points, and by more than chance explains?"
-    p = (a + b)/(n + m)
-    return abs(a/n - b/m) > .1 and abs(a/n - b/m) > 4*(p*(1 - p)*(1/n + 1/m))**.5
+    p, apart = (a + b)/(n + m), abs(a/n - b/m)
+    return apart > .1 and apart > 4*(p*(1 - p)*(1/n + 1/m))**.5
 
 @check
 def split_sizes(data:Data):
     "Splits that are missing, small, or unlike each other"
     train, held = data.of('train'), data.of('eval')
     if len(data.splits) == 1: yield 'no_eval', Example(data.splits[0], f'{len(data.rows)} rows')
-    if held and len(held) < ENOUGH: yield 'eval_small', Example('eval', f'{len(held)} lines: an error rate is uncertain by about {1.96*SPREAD/len(held)**.5:.1f} points')
+    if held and len(held) < ENOUGH:
+        points = 1.96*SPREAD/len(held)**.5
+        note = f'{len(held)} lines: an error rate is uncertain by about {points:.1f} points'
+        yield 'eval_small', Example('eval', note)
     if not (train and held): return
     for column in _KNOWN:
         a, b = (Counter(getattr(r.sample, column) for r in rows) for rows in (train, held))
         for v in sorted({*a, *b}):
-            if _differ(a[v], len(train), b[v], len(held)): yield 'balance', Example(f'{column} {v or "not given"}', f'{a[v]/len(train):.0%} of train, {b[v]/len(held):.0%} of eval')
+            if not _differ(a[v], len(train), b[v], len(held)): continue
+            note = f'{a[v]/len(train):.0%} of train, {b[v]/len(held):.0%} of eval'
+            yield 'balance', Example(f'{column} {v or "not given"}', note)
     tall = [[r.picture.letter for r in rows if r.picture and r.picture.letter] for rows in (train, held)]
-    if min(map(len, tall)) >= 30 and max(map(median, tall)) > 1.6*min(map(median, tall)):
-        yield 'balance', Example('height of letters', f'{median(tall[0]):.0f} pixels in train, {median(tall[1]):.0f} in eval')
+    if min(map(len, tall)) < 30: return
+    a, b = map(median, tall)
+    note = f'{a:.0f} pixels in train, {b:.0f} in eval'
+    if max(a, b) > 1.6*min(a, b): yield 'balance', Example('height of letters', note)
 
 # %% ../../nbs/data/09_checks.ipynb #a07523e6
-KEPT = 12 # examples of each finding
+KEPT = 12 # examples kept of each finding
 
 def collect(
     splits,                   # split -> samples, or `Splits`
     skips=(),                 # `Skip`s: what the loader left out
-    name:str='data',          # Of the set, for messages
+    name:str='data',          # Name of the set, for messages
     max_seq_length:int=2048,  # Tokens a label may have
-    near:bool=True,           # Look for near duplicates
-    images:int|None=None,     # Images to look at; None: all
+    near:bool=True,           # Look for near duplicates?
+    images:int|None=None,     # Images to measure; None: all
     workers:int|None=None,    # Threads; None: one per core
 )->Data:
-    "Measure the images of a set for the checks. Raises `DataError` when there is nothing to examine, `ConfigError` for a setting that cannot work"
-    if hasattr(splits, '_asdict'): splits, skips = {k: v for k, v in splits._asdict().items() if k in ('train', 'eval')}, [*skips, *splits.skips]
+    "What the checks need. Raises `DataError` when there is nothing to examine, `ConfigError` for a bad setting"
+    if isinstance(splits, Splits): splits, skips = dict(train=splits.train, eval=splits.eval), [*skips, *splits.skips]
     splits = {k: v for k, v in splits.items() if len(v)}
-    if not splits: raise DataError(f'{name}: there are no samples, so there is nothing to examine; check the folder and its tables')
+    if not splits:
+        raise DataError(f'{name}: there are no samples, so there is nothing to examine; '
+            'check the folder and its tables')
     if max_seq_length < 1: raise ConfigError(f'max_seq_length={max_seq_length}: must be 1 or more')
     workers = workers or os.cpu_count()
     return Data(read_rows(splits, images, workers), list(skips), max_seq_length, near, workers)
 
 def find(
-    data:Data, # What `collect` gave
+    data:Data, # Measured samples, from `collect`
 )->list[Finding]: # The worst first
     "What all checks find"
     found, n = {kind: [] for kind in KINDS}, Counter()
     for kind, example in chain.from_iterable(f(data) for f in CHECKS):
         n[kind] += 1
         if len(found[kind]) < KEPT: found[kind].append(example)
-    kinds = sorted((k for k in KINDS if n[k]), key=lambda k: VERDICTS.index(KINDS[k].verdict)) # stable: within a verdict as in the table
+    kinds = sorted((k for k in KINDS if n[k]), key=lambda k: VERDICTS.index(KINDS[k].verdict))
     return [Finding(k, *KINDS[k], count=n[k], examples=tuple(found[k])) for k in kinds]
 
 # %% ../../nbs/data/09_checks.ipynb #8e5a0921
 def quick(
     splits,          # split -> samples, or `Splits`
     skips=(),        # `Skip`s: what the loader left out
-    name:str='data', # Of the set, for the report
-    images:int=200,  # Images to look at
+    name:str='data', # Name of the set, for the report
+    images:int=200,  # Images to measure
 )->Report:
     "The quick look that comes before a training: every label, some images, no near duplicates"
     return Report(name, find(collect(splits, skips, name, near=False, images=images)))

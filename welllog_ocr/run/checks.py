@@ -6,7 +6,7 @@
 __all__ = ['OK', 'WARNING', 'FAILURE', 'TAKES_A_CHECKPOINT', 'PASS_ON', 'CAN_GO_ON', 'Check', 'ask', 'check_device',
            'write_error', 'write_probe', 'present', 'refuse_links', 'check_output', 'moment_bytes', 'state_sizes',
            'check_room', 'mounted', 'check_volume', 'check_workers', 'check_sigterm', 'data_checks', 'doctor_checks',
-           'look_at_data', 'same_run', 'steps_done', 'check_run', 'check_wandb', 'is_here', 'check_estimate']
+           'look_at_data', 'check_run', 'check_wandb', 'is_here', 'check_estimate']
 
 # %% ../../nbs/run/15_checks.ipynb #b10c001e
 import errno, math, os, re, signal, tempfile, time
@@ -16,15 +16,15 @@ from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
-from ..checkpoint import checkpoints
 from ..config import TrainingConfig
-from ..core import ConfigError, SetupError, WelllogError, first_few
+from ..core import SetupError, WelllogError, first_few
 from ..data.checks import quick
 from ..data.load import locate
 from ..data.sample import skip_report
-from ..files import is_locked
 from ..models.core import EMBEDDED, Recogniser
-from .folder import check_same, data_rows
+from .checkpoint import steps_done
+from .folder import same_run
+from .lock import is_taken
 from .machine import Machine, free_bytes, size_text
 from .memory import corrected, estimate, verdict_of
 from .samples import RunData, run_data
@@ -51,7 +51,7 @@ def ask(
     asked:str,   # The question
     act,         # Called without arguments
 ):
-    "What `act` returns. A `WelllogError` or `OSError` becomes a failure and gives `None`: the other questions are asked"
+    "What `act` returns. A `WelllogError` or `OSError` becomes a failure and `None`, so that the other questions are asked"
     try: return act()
     except (WelllogError, OSError) as e: checks.append(Check(name, asked, str(e), FAILURE, error=e))
 
@@ -353,18 +353,6 @@ def look_at_data(
     return data, data_checks(data, cfg.data_path is None) + (doctor_checks(cfg, data) if data.train else [])
 
 # %% ../../nbs/run/15_checks.ipynb #76e61a6f
-def same_run(
-    cfg:TrainingConfig,
-    data:RunData,
-)->tuple[dict, list[str]]: # Content of run.json; differences that are allowed
-    "May the existing run go on with this config and data? Raises `ConfigError` or `DataError`"
-    if cfg.resume_from_checkpoint == 'never':
-        raise ConfigError(f"{cfg.run_dir} holds a run, and resume_from_checkpoint='never' leaves existing runs alone; "
-                          "give this one another experiment_name, or take 'auto' to go on")
-    return check_same(cfg.run_dir, cfg, data_rows(data.train, data.eval), data.fingerprint)
-
-def steps_done(cfg:TrainingConfig)->int: return max(checkpoints(cfg.run_dir/cfg.checkpoint_dir), default=0)
-
 CAN_GO_ON = 'is the run new, or the same as the one that is there?'
 
 def check_run(
@@ -372,11 +360,11 @@ def check_run(
     data:RunData,
 )->Check:
     "Can the run begin, or go on? Raises `ConfigError`, `DataError` or `SetupError`"
-    if is_locked(cfg.run_dir/'lock'):
+    if is_taken(cfg.run_dir):
         raise SetupError(f'{cfg.run_dir}: another process is training there, and two would overwrite each other; '
                          'wait for it, stop it, or choose another experiment_name')
     if not (cfg.run_dir/'run.json').exists(): return Check('run', CAN_GO_ON, f'{cfg.run_dir} is new')
-    notes, step = same_run(cfg, data)[1], steps_done(cfg)
+    notes, step = same_run(cfg, data)[1], steps_done(cfg.run_dir/cfg.checkpoint_dir)
     seen = f'{cfg.run_dir} goes on from step {step}' if step else f'{cfg.run_dir} was begun and has no checkpoint yet'
     return Check('run', CAN_GO_ON, '; '.join([seen, *notes]), WARNING if notes else OK)
 

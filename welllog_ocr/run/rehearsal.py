@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoint import cpu_copy, rng_state, save, set_rng_state
+from .checkpoint import cpu_copy, rng_state, save, set_rng_state
 from ..config import TrainingConfig
 from ..core import SetupError, WelllogError
 from ..data.sample import sorted_batches
@@ -26,7 +26,8 @@ from .cost import refuse_spent, sessions
 from .machine import Machine, size_text, span_text
 from .memory import learn_peak
 from .samples import RunData, fit_language
-from .step import Run, capture, cuts, train_step
+from .state import capture
+from .step import Run, cuts, train_step
 
 # %% ../../nbs/run/16_rehearsal.ipynb #f1f6f644
 @contextmanager
