@@ -7,8 +7,9 @@ import torch
 from runs import import_ahead, in_child, make_model, outcome, tiny
 
 import faults, syscalls
-import welllog_ocr.checkpoint as checkpoint
+import welllog_ocr.run.checkpoint as checkpoint
 import welllog_ocr.run.callbacks as callbacks
+import welllog_ocr.run.state as state
 import welllog_ocr.models.core as models
 import welllog_ocr.train as training
 from welllog_ocr.core import SetupError
@@ -42,8 +43,8 @@ def die_in(module, name, after=False):
         os.kill(os.getpid(), signal.SIGKILL)
     setattr(module, name, fatal)
 
-POINTS = [(checkpoint, 'load_tensors'), (checkpoint, 'verify'), (training, 'latest_valid'), (training, 'restore'), (training, 'restore', True), (training, 'cut_back'), (training, 'cut_back', True),
-          (training, 'go_on', True), (training, 'train_step'), (training, 'train_step', True), (checkpoint, '_manifest')] # the last: in the middle of the first save after a resume
+POINTS = [(checkpoint, 'load_tensors'), (checkpoint, 'verify'), (state, 'latest_valid'), (state, 'restore'), (state, 'restore', True), (state, 'cut_back'), (state, 'cut_back', True),
+          (training, 'resume', True), (training, 'train_step'), (training, 'train_step', True), (checkpoint, '_manifest')] # the last: in the middle of the first save after a resume
 
 def save_of(run): return next(g for g in run.callbacks if isinstance(g, callbacks.Save))
 

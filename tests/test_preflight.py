@@ -8,7 +8,7 @@ import torch
 from conftest import ROOT
 from runs import outcome, tiny
 
-from welllog_ocr.checkpoint import cpu_copy
+from welllog_ocr.run.checkpoint import cpu_copy
 from welllog_ocr.core import ConfigError, SetupError
 from welllog_ocr.files import read_jsonl, write_jsonl
 from welllog_ocr.models.core import load_model
@@ -253,9 +253,9 @@ def test_shared_memory_that_is_too_small(home):
     assert in_child(act, mounts=True) == ''
 
 def test_a_save_that_fails(home, monkeypatch):
-    import welllog_ocr.checkpoint as checkpoint
-    def full(self, path, data): raise OSError(errno.ENOSPC, 'No space left on device')
-    monkeypatch.setattr(checkpoint.Disk, 'write', full)
+    import welllog_ocr.run.checkpoint as checkpoint
+    def full(path, data): raise OSError(errno.ENOSPC, 'No space left on device')
+    monkeypatch.setattr(checkpoint, '_write', full)
     found = preflight(tiny(home))
     assert 'the disk is full' in next(c for c in found.failures if c.name == 'rehearsal').seen and not (home/'runs').exists()
 

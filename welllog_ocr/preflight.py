@@ -17,13 +17,14 @@ import os
 from functools import partial
 from pathlib import Path
 
-from .checkpoint import rng_state, set_rng_state
+from .run.checkpoint import rng_state, set_rng_state, steps_done
 from .config import TrainingConfig
 from .core import SetupError, WelllogError, first_few, run_command
 from .render import esc_md
 from .models.core import Recogniser, load_model
 from .run.checks import (CAN_GO_ON, FAILURE, OK, TAKES_A_CHECKPOINT, WARNING, Check, ask, check_device, check_estimate, check_output, check_room, check_run,
-                                    check_sigterm, check_volume, check_wandb, check_workers, data_checks, is_here, is_taken, look_at_data, state_sizes, steps_done)
+                                    check_sigterm, check_volume, check_wandb, check_workers, data_checks, is_here, look_at_data, state_sizes)
+from .run.lock import is_taken
 from .run.machine import Machine, model_text, size_text, span_text, this_machine
 from .run.rehearsal import Rehearsal, TooLarge, check_budget, check_memory, memory_need, rehearse, time_lines
 from .run.samples import RunData
@@ -76,7 +77,7 @@ class Preflight:
         rows = [f'{c.verdict.upper() if c.verdict != OK else OK:8} {c.name:9} {c.asked}\n{"":19}{c.seen}' + (f'\n{"":16}-> {c.advice}' if c.advice else '') for c in self.checks]
         ready = self.rec is not None and self.data is not None and self.rehearsal
         audit = self.rec.audit() if self.rec is not None else ''
-        return '\n'.join(rows) + (f'\n\n{audit}' if audit else '') + ('\n\n' + summary(self.cfg, self.rec, self.data, self.machine, self.rehearsal, at=steps_done(self.cfg)) if ready else '')
+        return '\n'.join(rows) + (f'\n\n{audit}' if audit else '') + ('\n\n' + summary(self.cfg, self.rec, self.data, self.machine, self.rehearsal, at=steps_done(self.cfg.run_dir/self.cfg.checkpoint_dir)) if ready else '')
 
     def _repr_markdown_(self)->str:
         cells = [[f'**{c.verdict}**' if c.verdict != OK else OK, esc_md(c.name), esc_md(c.asked), esc_md(c.seen), esc_md(c.advice)] for c in self.checks]
@@ -107,7 +108,7 @@ def preflight(
     if cfg.use_wandb: add(check_wandb(env))
     if f.rec is not None and f.data is not None and not is_taken(cfg.run_dir): _ask_rehearsal(f)
     if f.rec is None: add(Check('untried', 'what could not be looked at?', 'without the model: which samples suit it, a step, an evaluation and a save', WARNING, 'ask again once the model is there'))
-    if cfg.budget_cap: add(check_budget(cfg, f.rehearsal, steps_done(cfg)))
+    if cfg.budget_cap: add(check_budget(cfg, f.rehearsal, steps_done(cfg.run_dir/cfg.checkpoint_dir)))
     set_rng_state(*state)
     return f
 
@@ -137,7 +138,7 @@ def _ask_disk(f:Preflight, env):
 
 def _ask_rehearsal(f:Preflight):
     asked = 'does a step work, on the largest batch there is, and a save?'
-    if (f.cfg.run_dir/'run.json').exists() and steps_done(f.cfg) >= total_steps(f.cfg, f.data, f.rec): return # nothing is left to do
+    if (f.cfg.run_dir/'run.json').exists() and steps_done(f.cfg.run_dir/f.cfg.checkpoint_dir) >= total_steps(f.cfg, f.data, f.rec): return # nothing is left to do
     try: f.rehearsal = r = rehearse(f.cfg, f.rec, f.data, f.machine, f.speed)
     except TooLarge as e: f.checks.append(e.check); return
     except WelllogError as e: f.checks.append(Check('rehearsal', asked, str(e), FAILURE, error=e)); return

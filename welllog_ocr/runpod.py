@@ -14,7 +14,7 @@ from .core import ConfigError, DataError, SetupError, redact
 from .files import read_jsonl
 from .render import esc, visible
 from .run.supervision import Rules, supervisor_dir, supervisor_pid
-from .run.tracking import learning_curves
+from .run.folder import learning_curves
 
 # %% ../nbs/21_runpod.ipynb #ce1e6ae9
 def launch(
