@@ -10,7 +10,7 @@ from PIL import Image
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.core import DataError, SetupError
 from welllog_ocr.data.sample import Sample
-from welllog_ocr.evaluate import evaluate
+from welllog_ocr.eval.predictions import evaluate
 from welllog_ocr.models.decoding import IGNORE, GenerationWatch
 from welllog_ocr.models.architectures import ARCHITECTURES
 from welllog_ocr.models.vlm import ChatRecogniser, tiny_chat

@@ -220,7 +220,7 @@ def run(*args):
 
 def test_the_command_ends_with_0_or_3(folder, tmp_path):
     got = run(folder, '--html', tmp_path/'page.html')
-    assert got.returncode == 0 and 'Nothing to mend' in got.stdout, got.stderr
+    assert got.returncode == 0 and 'Nothing to fix' in got.stdout, got.stderr
     assert (tmp_path/'page.html').read_text().startswith('<!DOCTYPE html>')
     shutil.copytree(folder, tmp_path/'ill')
     plant_file(tmp_path/'ill', a=lambda d, r: r.update(text="I'm sorry \x1b[31m"))
@@ -234,7 +234,7 @@ def test_the_command_ends_with_0_or_3(folder, tmp_path):
 
 # The page
 
-TAGS = set('html head meta title style body main h1 h2 h3 p nav table thead tbody tr th td a section span b em br img svg g rect text line ul li'.split())
+TAGS = set('html head meta title style body main h1 h2 h3 p nav table thead tbody tr th td a section span b em br img svg g rect text line ul li code div'.split())
 ATTRIBUTES = set('lang charset http-equiv content name class scope id href aria-label alt src viewbox role x y x1 y1 x2 y2 width height text-anchor'.split())
 
 class Page(HTMLParser):

@@ -8,14 +8,15 @@ from runs import KINDS, adapted, make_vlm, quantised
 from test_training_faults import ENV, At, Order
 
 import welllog_ocr.models.vlm as chat
-from welllog_ocr.checkpoint import CheckpointError, load, save, state_digest
+from welllog_ocr.run.checkpoint import CheckpointError, load, save, state_digest
 from welllog_ocr.core import ConfigError, SetupError
 from welllog_ocr.files import read_json, write_json
 from welllog_ocr.run.samples import run_data
 from welllog_ocr.models.core import load_model, load_recogniser
-from welllog_ocr.run.step import Run, capture, frozen_hash
+from welllog_ocr.run.state import capture, restore
+from welllog_ocr.run.step import Run, frozen_hash
 from welllog_ocr.draw.line import SynthLines
-from welllog_ocr.train import fit, restore
+from welllog_ocr.train import fit
 
 @pytest.fixture(scope='module')
 def make(): return make_vlm # a tiny Qwen3-VL

@@ -30,7 +30,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .confidence import Calibration, load_calibration
+from .eval.calibration import Calibration, load_calibration
 from .core import ConfigError, DataError, SetupError, run_command
 from .files import write_atomic
 from .models.onnx import line_metadata, open_session

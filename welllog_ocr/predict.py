@@ -12,23 +12,23 @@ from .read.export import WRITERS
 import argparse
 
 def _arguments(argv=None):
-    p = argparse.ArgumentParser(prog='python -m welllog_ocr.predict',
-                                description='Read scans with a model: what stands on them, where, and with which confidence.')
+    p = argparse.ArgumentParser(prog='python -m welllog_ocr.predict', description='Read scans with a model: what '
+                                'stands on them, where, and with which confidence.')
     p.add_argument('scans', nargs='+', metavar='SCAN', help='PNG, JPEG, TIFF, WebP or PDF files, or folders of them')
-    p.add_argument('--model', required=True, help='folder of a saved model, such as runs/quick_val/best; an .onnx file of deploy, '
-                   'which starts faster; a hub name; or PP-OCRv6-small')
-    p.add_argument('--kind', default='auto', choices=('auto', 'line', 'page'),
-                   help='line: each picture is one line; page: a sheet, or a log with its header on top; auto: by its shape [auto]')
-    p.add_argument('--output', metavar='FILE', help=f'its ending names the format: {", ".join(WRITERS)}; the rows also stand in a '
-                   '.jsonl beside it, where a run that was cut off continues. Without --output: shown on the screen')
-    p.add_argument('--overlay', metavar='FOLDER', help='gets a picture of each page with what was read, to check it with')
-    p.add_argument('--workers', type=int, default=0, help='pages that are decoded and searched for lines at the same time; '
-                   '0: half the cores [0]')
+    p.add_argument('--model', required=True, help='folder of a saved model, such as runs/quick_val/best; an .onnx file '
+                   'of deploy, which starts faster; a hub name; or PP-OCRv6-small')
+    p.add_argument('--kind', default='auto', choices=('auto', 'line', 'page'), help='line: each picture is one line; '
+                   'page: a sheet, or a log with its header on top; auto: by its shape [auto]')
+    p.add_argument('--output', metavar='FILE', help=f'its ending names the format: {", ".join(WRITERS)}; the rows also '
+                   'stand in a .jsonl beside it, where a run that was cut off continues. Without: shown on the screen')
+    p.add_argument('--overlay', metavar='FOLDER', help='gets a picture of each page with what was read, for a check')
+    p.add_argument('--workers', type=int, default=0, help='pages that are decoded and searched for lines at the same '
+                   'time; 0: half the cores [0]')
     p.add_argument('--float32', action='store_true', help='compute in float32 even where bfloat16 is faster')
     p.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return p.parse_args(argv)
 
-ARGS = _arguments() if is_command(globals()) else None # before anything heavy is imported, so that --help answers at once
+ARGS = _arguments() if is_command(globals()) else None # here, before anything heavy is imported
 
 # %% ../nbs/14_predict.ipynb #d3b53982
 import os, sys
@@ -65,7 +65,8 @@ def _try(prepare, job:tuple):
     try: return prepare(*job)
     except (DataError, SetupError) as e: return str(e)
     except (OSError, MemoryError, cv2.error) as e:
-        return f'{job[0]}: cannot be read ({type(e).__name__}: {str(e).strip():.200}); convert it, or cut its header out by hand'
+        return (f'{job[0]}: cannot be read ({type(e).__name__}: {str(e).strip():.200}); '
+                'convert it, or cut its header out by hand')
 
 def _ahead(jobs, prepare, workers:int):
     "Yields (job, `Page` or error) in order, while the next ones are prepared"
@@ -127,7 +128,8 @@ def predict(
         some.clear()
     for found in _ahead(_jobs(scan_files(scans, overlays or ''), set(done)), prepare, workers or max(1, cores//2)):
         some.append(found)
-        if max(len(some), sum(len(page.pictures) for _, page in some if isinstance(page, Page))) >= _TOGETHER: yield from flush()
+        n = sum(len(page.pictures) for _, page in some if isinstance(page, Page))
+        if max(n, len(some)) >= _TOGETHER: yield from flush()
     yield from flush()
 
 # %% ../nbs/14_predict.ipynb #740b9f2d
@@ -164,7 +166,8 @@ def main(args):
     bad, before = [], set()
     if target is None: n = _consume(run(), _show, bad)
     else:
-        with open_results(target, same) as (before, add): n = _consume(run(done=before), lambda row: add(row | same), bad)
+        with open_results(target, same) as (before, add):
+            n = _consume(run(done=before), lambda row: add(row | same), bad)
         if Path(args.output) != target: write_as(target, args.output)
     print(_report(n, bad, len(before)), file=sys.stderr if target is None else sys.stdout)
     if bad and not n['pages'] and not before: raise DataError(f'none of the {len(bad)} scans could be read')

@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..confidence import Calibration, load_calibration
 from ..core import SetupError, stable_hash
 from ..data.sample import Sample
+from ..eval.calibration import Calibration, load_calibration
 from ..files import sha256_file
 from ..models.ngram import beam_search
-from ..models.preprocess import MAX_WIDTH, columns, filled, to_pixels
 from ..models.onnx import line_facts, open_session
+from ..models.preprocess import MAX_WIDTH, columns, filled, to_pixels
 
 # %% ../../nbs/read/03_backends.ipynb #22686252
 class Read(NamedTuple):
@@ -56,8 +56,8 @@ class TorchReader:
         import torch
         from PIL import Image
         from welllog_ocr.models.core import autocast, to_device
-        sample = lambda n, p: Sample(str(n), '', lambda: Image.fromarray(np.ascontiguousarray(p)), p.shape[1::-1], '', kind=kind)
-        samples = [sample(n, p) for n, p in enumerate(pictures)]
+        image = lambda p: lambda: Image.fromarray(np.ascontiguousarray(p))
+        samples = [Sample(str(n), '', image(p), p.shape[1::-1], '', kind=kind) for n, p in enumerate(pictures)]
         out, device = [None]*len(samples), next(self.rec.parameters()).device
         for where in _batches([self.rec.cost(s) for s in samples], kind != 'line'):
             batch = to_device(self.rec.collate([samples[i] for i in where]), device)
@@ -77,6 +77,7 @@ def best_path(
     new = np.r_[True, classes[1:] != classes[:-1]] & (classes > 0)
     return Read(''.join(characters[c - 1] for c in classes[new]), float(np.exp(log_probs.max(1).sum())))
 
+# %% ../../nbs/read/03_backends.ipynb #20663afa
 class OnnxReader:
     "Reads pictures of lines with an ONNX file. Raises `SetupError` for a file of another kind"
     kinds = ('line',)
@@ -116,7 +117,8 @@ def open_reader(
 ): # `TorchReader` or `OnnxReader`
     "A reader with the named model. Raises `SetupError` when it cannot be loaded"
     if str(name).endswith('.onnx'):
-        if not Path(name).is_file(): raise SetupError(f'{name}: no such file; write one with python -m welllog_ocr.deploy FOLDER {name}')
+        if not Path(name).is_file():
+            raise SetupError(f'{name}: no such file; write one with python -m welllog_ocr.deploy FOLDER {name}')
         return OnnxReader(Path(name))
     from welllog_ocr.models.core import default_device, load_recogniser # here, not above: torch takes seconds
     return TorchReader(load_recogniser(name).to(default_device()), bf16, load_calibration(name))

@@ -16,7 +16,7 @@ from PIL import Image
 from ..models.onnx import open_session, packaged_onnx
 
 # %% ../../nbs/read/00_detect.ipynb #e205e27d
-DETECTOR = 'PP-OCRv6_det_small.onnx', 'the network that finds the lines of a page' # file in the wheel of rapidocr, what it is
+DETECTOR = 'PP-OCRv6_det_small.onnx', 'the network that finds the lines of a page' # in the wheel of rapidocr
 LONG = 2000 # Pixels of the longer side that the network sees: letters of 7 points are still 12 pixels tall then
 
 def text_map(
@@ -27,7 +27,8 @@ def text_map(
     "How much each pixel looks like text, 0 to 1"
     s = min(2., long/max(grey.shape))
     h, w = (max(32, round(n*s/32)*32) for n in grey.shape)
-    x = cv2.resize(grey, (w, h), interpolation=cv2.INTER_AREA if s < 1 else cv2.INTER_LINEAR).astype(np.float32)/127.5 - 1
+    seen = cv2.resize(grey, (w, h), interpolation=cv2.INTER_AREA if s < 1 else cv2.INTER_LINEAR)
+    x = seen.astype(np.float32)/127.5 - 1
     return session.run(None, {session.get_inputs()[0].name: np.repeat(x[None, None], 3, 1)})[0][0, 0]
 
 # %% ../../nbs/read/00_detect.ipynb #be0087f9

@@ -15,7 +15,7 @@ from ..files import append_jsonl, each_row, locked, write_atomic, write_jsonl
 from ..render import esc_md, md_table, safe_cell, visible
 
 # %% ../../nbs/read/04_export.ipynb #b311b136
-COLUMNS = ('file', 'page', 'sha256', 'model', 'kind', 'row', 'text', 'confidence', 'label', 'x0', 'y0', 'x1', 'y1', 'error')
+COLUMNS = 'file page sha256 model kind row text confidence label x0 y0 x1 y1 error'.split()
 
 def _csv_rows(row:dict):
     label = {i: f['label'] for f in row.get('fields', ()) for i in f['lines']}
@@ -73,14 +73,16 @@ def rows_file(
                       'so it is not clear what to write; name one of these')
 
 def _good_rows(path:Path, same:dict, done:set):
-    "Rows of pages that were read, each page once; adds to `done`. Raises `DataError` or `ConfigError` for rows of something else"
+    "Rows of pages that were read, each page once; adds to `done`"
     for n, row in each_row(path):
         if not {'file', 'page', *same} <= row.keys():
-            raise DataError(f'{path}, line {n}: is no row of a prediction, so this file is something else; name another output')
+            raise DataError(f'{path}, line {n}: is no row of a prediction, so this file is something else; '
+                            'name another output')
         other = {k: row[k] for k, v in same.items() if row[k] != v}
         if other:
-            raise ConfigError(f'{path}: was read with {other}, and now it would be {({k: same[k] for k in other})}; two ways of '
-                              'reading in one file could not be told apart: name another output, or remove the file')
+            raise ConfigError(f'{path}: was read with {other}, and now it would be {({k: same[k] for k in other})}; '
+                              'two ways of reading in one file could not be kept apart: name another output, '
+                              'or remove the file')
         page = row['file'], row['page']
         if 'error' not in row and page not in done: done.add(page); yield row
 
@@ -90,8 +92,10 @@ def open_results(
     path:Path,  # File of `rows_file`; made when absent
     same:dict,  # What every row of it must have: `model`, `how`
 ):
-    "Yields (pages done before, as (file, page); a function that appends a row). Raises `ConfigError` when another run writes to the file, or its rows are of another model"
-    busy = lambda _: ConfigError(f'{path}: another run is writing to it, and both would be mixed; wait for it, or name another output')
+    """Yields (pages done before, as (file, page); a function that appends a row). Raises `ConfigError` when another run
+    writes to the file, or its rows are of another model, and `DataError` when it holds something else"""
+    busy = lambda _: ConfigError(f'{path}: another run is writing to it, and both would be mixed; '
+                                 'wait for it, or name another output')
     with locked(path.with_name(f'.{path.name}.lock'), busy, remove=True):
         done = set()
         write_jsonl(path, _good_rows(path, same, done) if path.exists() else ())

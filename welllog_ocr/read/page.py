@@ -38,7 +38,7 @@ def scan_files(
     names,      # Files and folders
     without='', # Folder to leave out, such as the one of the overlays
 ): # Yields `Path`s
-    "Scans under these names, each once. Raises `DataError` for a name that does not exist and for a folder without scans"
+    "Scans under these names, each once. Raises `DataError` for a name that is missing and for a folder without scans"
     seen, without = set(), os.path.realpath(without) if without else ''
     for path in map(Path, names):
         if not path.exists(): raise DataError(f'{path}: no such file or folder; name the scans to read')
@@ -102,10 +102,11 @@ def prepare_page(
     kind:str='auto',       # `line`, `page`, or `auto`: by its shape
     finder:Detector=None,  # `None`: the page is read as a whole
 )->Page:
-    "Decode a scan, turn it, find its lines. Raises `DataError` when it cannot be read, `SetupError` when that needs a package"
+    "Decode, turn, find lines. Raises `DataError` when the scan cannot be read, `SetupError` when that needs a package"
     try: sha = sha256_file(path)
     except OSError as e:
-        raise DataError(f'{path}: cannot be read from the disk ({e.strerror}); check the volume, the rights and the name') from None
+        raise DataError(f'{path}: cannot be read from the disk ({e.strerror}); '
+                        'check the volume, the rights and the name') from None
     img, facts = _region(path, page, kind)
     facts = dict(sha256=sha, **facts)
     if finder and facts['kind'] != 'line':
@@ -152,7 +153,8 @@ def to_row(
     fields = pair_fields([l['text'] for l in lines], [q for _, _, q in order], rows)
     text  = '\n'.join(' '.join(lines[n]['text'] for n in row) for row in rows)
     sure  = round(float(np.mean([l['confidence'] for l in lines])), 4) if lines else 1.
-    return base | dict(text=text, confidence=sure, lines=lines, fields=[f._asdict() for f in fields], unread=len(best) - len(kept))
+    return base | dict(text=text, confidence=sure, lines=lines, fields=[f._asdict() for f in fields],
+                       unread=len(best) - len(kept))
 
 # %% ../../nbs/read/05_page.ipynb #c057f981
 _COLOURS = (.9, (20, 120, 60)), (.5, (176, 96, 0)), (-1, (190, 20, 30)) # green, amber and red: a confidence above

@@ -40,9 +40,9 @@ def _label(text:str)->str:
     "`text` as a label. Raises `DataError` when it cannot be one"
     text = text.replace('\r\n', '\n').strip()
     if not text:
-        raise DataError('the new text is empty, and there is nothing to learn from an empty label; drop the sample instead')
+        raise DataError('the new text is empty, and an empty label teaches nothing; drop the sample instead')
     if any('\ud800' <= c <= '\udfff' for c in text):
-        raise DataError('the new text holds half a character (a lone surrogate), which no file can store; type it again')
+        raise DataError('the new text holds half a character (a lone surrogate), which no file can hold; type again')
     return text
 
 def _checked(row:dict)->Mark:
@@ -75,9 +75,9 @@ class Review:
     @property
     def complaints(self)->list[str]:
         "Lines that make no sense; they are left out, and stay in the file"
-        half = self._tail.torn
-        return self._bad + ([f'{self.path}: the last line is cut off ({len(half)} bytes, as a crash leaves it); what it said is lost, '
-                             'all before it is there'] if half else [])
+        if not (half := self._tail.torn): return self._bad
+        return self._bad + [f'{self.path}: the last line is cut off ({len(half)} bytes, as a crash leaves it); '
+                            'what it said is lost, all before it is there']
 
 def _user()->str:
     try: return getpass.getuser()
@@ -91,7 +91,8 @@ def pull(self:Review):
     bad = lambda n, why: new.append((n, why))
     try: new += self._tail.new(bad)
     except OSError as e:
-        raise SetupError(f'{self.path}: the review file cannot be read ({e.strerror}); check its rights, or name another one') from None
+        raise SetupError(f'{self.path}: the review file cannot be read ({e.strerror}); '
+                         'check its rights, or name another one') from None
     if self._tail.restarted: self._forget() # another file under the same name
     for n, row in sorted(new, key=lambda x: x[0]):
         try: self._learn(row) if isinstance(row, dict) else self._complain(n, row)
@@ -157,8 +158,8 @@ def _append(self:Review, row:dict):
             self.pull()
         if new: fsync(self.path.parent)
     except OSError as e:
-        raise SetupError(f'{self.path}: cannot be written to ({e.strerror}), so this was not recorded; make room or rights there and '
-                         'say it again') from None
+        raise SetupError(f'{self.path}: cannot be written to ({e.strerror}), so this was not recorded; '
+                         'make room or rights there and say it again') from None
 
 def _now()->str: return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
@@ -173,7 +174,8 @@ def mark(
     note:str='',   # Remark
     id:str='',     # Name of the sample
 )->Mark:
-    "Mark a sample; on disk when this returns. Raises `DataError` when the mark makes no sense, `SetupError` when it cannot be written"
+    """Mark a sample; on disk when this returns. Raises `DataError` when the mark makes no sense, `SetupError` when it
+    cannot be written"""
     text = _label(text) if state == 'fixed' else ''
     new = Mark(key[:16], state, text, old, note, id, self.who, _now(), self.run, secrets.token_hex(6))
     _checked(asdict(new))
@@ -232,8 +234,9 @@ def review_text(
     marks = {k: m for k, m in review.marks.items() if m.state != 'todo'}
     lost  = [m.id or k for k, m in marks.items() if k not in changes.seen]
     if marks and len(lost) == len(marks):
-        raise DataError(f'{review.path}: none of its {len(marks)} marks ({first_few(lost, 3, ", ")}) belongs to a sample of this data set, '
-                        'so none of the corrections would be applied; name the review of this data set, or leave review empty')
+        raise DataError(f'{review.path}: none of its {len(marks)} marks ({first_few(lost, 3, ", ")}) belongs to a '
+                        'sample of this data set, so none of the corrections would be applied; name the review of '
+                        'this data set, or leave review empty')
     names = dict(fixed='labels corrected', dropped='samples dropped', ok='found right', unsure='unsure',
                  already='corrected in the data set by now')
     counts = [f'{what} {n}' for k, what in names.items() if (n := getattr(changes, k))]
@@ -248,7 +251,8 @@ def open_review(
 )->Review:
     "A review file to apply. Raises `DataError` when it is missing"
     if not Path(path).is_file():
-        raise DataError(f'{path}: there is no such review file; give the review.jsonl that the inspector wrote, or leave review empty')
+        raise DataError(f'{path}: there is no such review file; give the review.jsonl that the inspector wrote, '
+                        'or leave review empty')
     return Review(path)
 
 # %% ../../nbs/review/00_log.ipynb #ce3d0628
@@ -277,12 +281,13 @@ class ReviewSession:
         review:Review,
     ):
         if not rows:
-            raise DataError('the evaluation has no rows, so there is nothing to review; evaluate a data set that has samples')
+            raise DataError('the evaluation has no rows, so there is nothing to review; evaluate samples')
         bare = next((r for r in rows if not isinstance(r.get('digest'), str)), None)
         if bare is not None:
             raise DataError(f"row '{bare.get('id')}' has no digest, so its mark could not find its sample again; "
                             'evaluate once more with this version')
-        found = [k for r in rows for part in (r, r.get('info') or {}) for k, v in part.items() if not isinstance(v, (list, dict))]
+        parts = [part for r in rows for part in (r, r.get('info') or {})]
+        found = [k for part in parts for k, v in part.items() if not isinstance(v, (list, dict))]
         self.columns = [*dict.fromkeys([*self.OWN, *found])] # what a view sorts and filters by
         self.rows, self.review = rows, review
         self.keys  = [review.key_of(r['digest']) for r in rows]
@@ -318,7 +323,7 @@ def value(self:ReviewSession, i:int, column:str):
 @patch(as_prop=True)
 def counts(self:ReviewSession)->dict:
     "state -> how many rows"
-    found = Counter(m.state for k, m in self.review.marks.items() if k in self.place) # quick with ten thousand rows and a few marks
+    found = Counter(m.state for k, m in self.review.marks.items() if k in self.place) # few rows have a mark
     return dict.fromkeys(STATES, 0) | found | dict(todo=len(self) - found.total() + found['todo'])
 
 # %% ../../nbs/review/00_log.ipynb #80ee548b
@@ -359,7 +364,7 @@ def mark(
     self.review.pull()
     old, now, row = self.before(i), self.mark_of(i), self.rows[i]
     if state == 'ok' and now.state == 'fixed': state, text = 'fixed', now.text
-    if state == 'ok' and row['reference'] != old: state, text = 'fixed', row['reference'] # what was evaluated is a correction already
+    if state == 'ok' and row['reference'] != old: state, text = 'fixed', row['reference'] # was corrected before
     if state == 'fixed' and _label(text) == old: state, text = 'ok', ''
     return self.review.mark(self.keys[i], state, text, old, now.note if note is None else note, str(row.get('id', '')))
 
@@ -388,7 +393,8 @@ def to_csv(self:ReviewSession, path:Path):
     cell = lambda v: safe_cell(v) if isinstance(v, str) else v
     out = csv.writer(file := io.StringIO(newline=''))
     out.writerow(map(cell, names))
-    for i in range(len(self)): out.writerow([cell(self.before(i) if n == 'before' else self.value(i, n)) for n in names])
+    for i in range(len(self)):
+        out.writerow([cell(self.before(i) if n == 'before' else self.value(i, n)) for n in names])
     write_atomic(Path(path), '\ufeff' + file.getvalue()) # the byte order mark says to spreadsheets that it is UTF-8
 
 # %% ../../nbs/review/00_log.ipynb #1e50dd56
@@ -397,12 +403,12 @@ def _result(text:str)->list:
 
 def _task(session:ReviewSession, i:int, image:str)->dict:
     row, m = session.rows[i], session.mark_of(i)
-    marks = [dict(result=_result(session.text(i)), was_cancelled=m.state == 'dropped')] if m.state in ('ok', 'fixed', 'dropped') else []
-    data = dict(image=image, id=row.get('id', ''), digest=session.keys[i], text=session.before(i), state=m.state, note=m.note)
-    data |= {k: row[k] for k in ('loss', 'cer', 'style', 'group') if k in row}
+    marks = [dict(result=_result(session.text(i)), was_cancelled=m.state == 'dropped')]
+    data = dict(image=image, id=row.get('id', ''), digest=session.keys[i], text=session.before(i), state=m.state,
+                note=m.note, **{k: row[k] for k in ('loss', 'cer', 'style', 'group') if k in row})
     guess = dict(model_version=session.review.run, result=_result(row['prediction']))
     if 'confidence' in row: guess['score'] = row['confidence']
-    return dict(data=data, annotations=marks, predictions=[guess])
+    return dict(data=data, annotations=marks if m.state in ('ok', 'fixed', 'dropped') else [], predictions=[guess])
 
 @patch
 def to_label_studio(
@@ -410,6 +416,6 @@ def to_label_studio(
     path:Path, # JSON file, replaced
     image=lambda row: str(row.get('id', '')), # row -> the address under which Label Studio finds the image
 ):
-    """Every row as a task: label and state as annotation, what the model read as prediction. For a labelling config with an `Image`
-    named `image` and a `TextArea` named `transcription`"""
+    """Every row as a task: label and state as annotation, what the model read as prediction. For a labelling config
+    with an `Image` named `image` and a `TextArea` named `transcription`"""
     write_json(Path(path), [_task(self, i, image(r)) for i, r in enumerate(self.rows)])
