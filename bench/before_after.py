@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from peers import letters
-from welllog_ocr.core import visible
+from welllog_ocr.render import visible
 from welllog_ocr.models.core import load_recogniser
-from welllog_ocr.draw.pages import SynthPages
+from welllog_ocr.draw.page import SynthPages
 from welllog_ocr.predict import predict
 from welllog_ocr.read.layout import rows_of_boxes
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from welllog_ocr.core import rng_for, write_jsonl
+from welllog_ocr.core import rng_for
+from welllog_ocr.files import write_jsonl
 from welllog_ocr.doctor import examine, read_splits
-from welllog_ocr.synth import SynthLines
+from welllog_ocr.draw.line import SynthLines
 
 def worn(img, rng):
     "The same line, scanned again"

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import torch
 
+from welllog_ocr.models.core import load_model
 from welllog_ocr.config import load_config
 from welllog_ocr.core import rng_for
 from welllog_ocr.data.sample import fingerprint
 from welllog_ocr.run.samples import RunData, drawn_lines
-from welllog_ocr.evaluate import evaluate
-from welllog_ocr.eval.report import summarise, worst_first
+from welllog_ocr.eval.predictions import evaluate
+from welllog_ocr.eval.report import worst_first
+from welllog_ocr.metrics import summarise
 from welllog_ocr.models.ctc import CTCRecogniser
-from welllog_ocr.preflight import load_model
 from welllog_ocr.run.step import Run
 from welllog_ocr.train import fit
 

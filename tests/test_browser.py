@@ -4,7 +4,7 @@ import json, re, time, urllib.request
 import pytest
 from lab import ARGS, CHROMIUM, SLOW, needs_browser, start_lab
 
-from welllog_ocr.core import write_json, write_jsonl
+from welllog_ocr.files import write_json, write_jsonl
 from welllog_ocr.review.log import Review
 
 pytestmark = needs_browser

@@ -3,7 +3,7 @@ import re
 
 from runs import tiny
 from welllog_ocr.run.card import model_card, run_card, write_cards
-from welllog_ocr.core import read_jsonl, write_jsonl
+from welllog_ocr.files import read_jsonl, write_jsonl
 from welllog_ocr.models.core import load_recogniser
 from welllog_ocr.train import train
 

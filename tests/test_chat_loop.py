@@ -3,13 +3,13 @@ import pytest
 import torch
 
 import welllog_ocr.train as trainer
-from welllog_ocr.checkpoint import checkpoints, load, state_digest
+from welllog_ocr.run.checkpoint import checkpoints, load, state_digest
 from welllog_ocr.config import TrainingConfig
-from welllog_ocr.core import read_jsonl
+from welllog_ocr.files import read_jsonl
 from welllog_ocr.models.architectures import ARCHITECTURES
 from welllog_ocr.models.vlm import tiny_chat
 from welllog_ocr.models.core import load_recogniser
-from welllog_ocr.synth import SynthLines
+from welllog_ocr.draw.line import SynthLines
 from test_chat import stand_in # SmolVLM's processor
 
 def config(folder, **changes):

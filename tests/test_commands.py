@@ -5,7 +5,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from welllog_ocr.core import read_json, read_jsonl, write_jsonl
+from welllog_ocr.files import read_json, read_jsonl, write_jsonl
 
 ENV = {**os.environ, 'HF_HUB_OFFLINE': '1', 'PYTHONPATH': str(ROOT)}
 

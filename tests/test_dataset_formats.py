@@ -5,7 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 
-from welllog_ocr.core import DataError, write_jsonl
+from welllog_ocr.core import DataError
+from welllog_ocr.files import write_jsonl
 from welllog_ocr.data.load import load_data, load_eval, load_split
 
 SETTINGS = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
@@ -191,7 +192,8 @@ def test_a_split_that_is_held_out_has_many_names(tmp_path, held, layout):
 
 def test_real_lines_keep_their_fingerprints(real_lines):
     "Digests of plain images and labels do not change from one version to the next: runs are resumed by them"
-    from welllog_ocr.core import sha256_file, stable_hash
+    from welllog_ocr.core import stable_hash
+    from welllog_ocr.files import sha256_file
     for split in ('train', 'eval'):
         for s in load_split(real_lines/split)[0]:
             row = dict(id=s.id, group=s.group, kind=s.kind, style=s.style)

@@ -7,7 +7,7 @@ from welllog_ocr.deploy import _arguments, main
 from welllog_ocr.models.ctc import EMBEDDED
 from welllog_ocr.models.preprocess import filled
 from welllog_ocr.read.backends import open_reader
-from welllog_ocr.synth import SynthLines
+from welllog_ocr.draw.line import SynthLines
 
 @pytest.fixture(scope='module')
 def exported(tmp_path_factory):

@@ -10,8 +10,9 @@ from conftest import ROOT
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image, ImageOps
 
-from welllog_ocr.core import read_jsonl, write_jsonl
-from welllog_ocr.doctor import KINDS, examine, quick, read_splits
+from welllog_ocr.files import read_jsonl, write_jsonl
+from welllog_ocr.data.checks import KINDS, quick
+from welllog_ocr.doctor import examine, read_splits
 from welllog_ocr.data.findings import INFO, LOOK, MUST, Example, Finding, Histogram, Report
 from welllog_ocr.synth import write_folder
 
@@ -156,15 +157,15 @@ FAULTS = {
 @pytest.fixture(scope='module')
 def measured_once():
     "Most images of a fault are the healthy ones: measure each only once"
-    import welllog_ocr.doctor as doctor
-    real, known = doctor.measure_quality, {}
+    import welllog_ocr.data.checks as checks
+    real, known = checks.measure_quality, {}
     def measure_quality(img):
         key = img.size, img.mode, img.tobytes()
         if key not in known: known[key] = real(img)
         return known[key]
-    doctor.measure_quality = measure_quality
+    checks.measure_quality = measure_quality
     yield
-    doctor.measure_quality = real
+    checks.measure_quality = real
 
 @pytest.mark.parametrize('fault', FAULTS)
 def test_a_planted_fault_is_found(fault, healthy, measured_once):
@@ -219,7 +220,7 @@ def run(*args):
 
 def test_the_command_ends_with_0_or_3(folder, tmp_path):
     got = run(folder, '--html', tmp_path/'page.html')
-    assert got.returncode == 0 and 'Nothing to mend' in got.stdout, got.stderr
+    assert got.returncode == 0 and 'Nothing to fix' in got.stdout, got.stderr
     assert (tmp_path/'page.html').read_text().startswith('<!DOCTYPE html>')
     shutil.copytree(folder, tmp_path/'ill')
     plant_file(tmp_path/'ill', a=lambda d, r: r.update(text="I'm sorry \x1b[31m"))
@@ -233,7 +234,7 @@ def test_the_command_ends_with_0_or_3(folder, tmp_path):
 
 # The page
 
-TAGS = set('html head meta title style body main h1 h2 h3 p nav table thead tbody tr th td a section span b em br img svg g rect text line ul li'.split())
+TAGS = set('html head meta title style body main h1 h2 h3 p nav table thead tbody tr th td a section span b em br img svg g rect text line ul li code div'.split())
 ATTRIBUTES = set('lang charset http-equiv content name class scope id href aria-label alt src viewbox role x y x1 y1 x2 y2 width height text-anchor'.split())
 
 class Page(HTMLParser):

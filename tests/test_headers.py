@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from welllog_ocr.core import ConfigError, read_jsonl
+from welllog_ocr.core import ConfigError
+from welllog_ocr.files import read_jsonl
 from welllog_ocr.data.load import load_data
 from welllog_ocr.draw.forms import lay_out
-from welllog_ocr.draw.page import PER_PAGE, SynthCrops, crops_of, draw_region
-from welllog_ocr.draw.pages import SynthPages, page_fields, page_lines, page_markdown
+from welllog_ocr.draw.page import PER_PAGE, SynthCrops, SynthPages, crops_of, draw_region, page_fields, page_lines, page_markdown
 from welllog_ocr.draw.ink import writable
 from welllog_ocr.synth import write_folder
 from welllog_ocr.draw.wells import COUNTY_CODES, PROGRAMMES, STATE_CODES, arps, inches, make_well
@@ -158,7 +158,8 @@ def test_the_command_draws_whole_headers(tmp_path):
 def test_an_untrained_recogniser_reads_most_of_them():
     "A person can read these crops, so a general recogniser should read most of the characters"
     pytest.importorskip('rapidocr')
-    from welllog_ocr.evaluate import evaluate, summarise
+    from welllog_ocr.eval.predictions import evaluate
+    from welllog_ocr.metrics import summarise
     from welllog_ocr.models.ctc import CTCRecogniser
     rows = evaluate(CTCRecogniser.from_pretrained(), list(SynthCrops(96, 'legible')))
     assert summarise(rows)['cer'] < .22

@@ -70,10 +70,16 @@ def hub(tmp_path, monkeypatch):
     hub.server.server_close()
 
 @pytest.fixture
-def load():
+def waits(monkeypatch):
+    "Seconds waited between tries to reach the hub"
+    found = []
+    monkeypatch.setattr('welllog_ocr.data.hub.sleep', found.append)
+    return found
+
+@pytest.fixture
+def load(waits):
     from welllog_ocr.data.load import load_data
-    waits = []
-    def call(**kw): return load_data(NAME, sleep=waits.append, **kw)
+    def call(**kw): return load_data(NAME, **kw)
     call.waits = waits
     return call
 
@@ -124,11 +130,11 @@ def test_a_name_that_does_not_resolve(hub, load, monkeypatch):
     with pytest.raises(DataError, match='cannot be reached'): load()
     assert load.waits == [1, 2, 4]
 
-def test_a_hub_that_hangs_is_not_waited_for(hub):
-    from welllog_ocr.data.load import hub_folder
-    hub.script, hub.hang, waits = ['hang']*100, 3, []
+def test_a_hub_that_hangs_is_not_waited_for(hub, waits):
+    from welllog_ocr.data.hub import hub_folder
+    hub.script, hub.hang = ['hang']*100, 3
     start = time.monotonic()
-    with pytest.raises(DataError, match='cannot be reached'): hub_folder(NAME, sleep=waits.append, timeout=.1)
+    with pytest.raises(DataError, match='cannot be reached'): hub_folder(NAME, timeout=.1)
     assert waits == [1, 2, 4] and time.monotonic() - start < 3
 
 def test_a_download_that_breaks_off_is_taken_up_again(hub, load):

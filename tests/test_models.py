@@ -8,7 +8,7 @@ from importlib.resources import files
 from welllog_ocr.core import SetupError
 from welllog_ocr.models.core import load_recogniser
 from welllog_ocr.models.ctc import CTCRecogniser, embedded_model, to_pixels
-from welllog_ocr.synth import SynthLines
+from welllog_ocr.draw.line import SynthLines
 
 @pytest.mark.parametrize('width', [64, 320, 736])
 def test_embedded_model_equals_onnxruntime(width):

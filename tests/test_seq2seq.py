@@ -6,14 +6,15 @@ import pytest
 import torch
 from runs import outcome, tiny
 
-from welllog_ocr.core import SetupError, read_jsonl
+from welllog_ocr.core import SetupError
+from welllog_ocr.files import read_jsonl
 from welllog_ocr.run.samples import run_data
-from welllog_ocr.evaluate import evaluate
+from welllog_ocr.eval.predictions import evaluate
 from welllog_ocr.run.callbacks import Callback
 from welllog_ocr.models.core import load_recogniser
 from welllog_ocr.models.seq2seq import tiny_seq2seq
 from welllog_ocr.preflight import preflight
-from welllog_ocr.synth import SynthLines
+from welllog_ocr.draw.line import SynthLines
 from welllog_ocr.train import train
 
 @pytest.fixture(scope='module', params=['trocr', 'donut'])

@@ -4,15 +4,16 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from welllog_ocr.core import rng_for
-from welllog_ocr.draw.ink import bend, degrade, fonts, wear, writable
-from welllog_ocr.synth import SynthLines, draw, plan
+from welllog_ocr.draw.wear import augment, bend, degrade_line
+from welllog_ocr.draw.ink import fonts, writable
+from welllog_ocr.draw.line import SynthLines, draw_line, plan_line
 from PIL import Image
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 10**9))
 def test_a_line_is_what_its_plan_says(i):
-    p = plan('property', i)
-    img = draw(p)
+    p = plan_line('property', i)
+    img = draw_line(p)
     assert img.size == p.size and img.mode == 'L'
     assert p.text == ' '.join(p.text.split()) and p.text
     assert p.text == ' '.join(piece.text for piece in p.pieces)
@@ -21,7 +22,7 @@ def test_a_line_is_what_its_plan_says(i):
     assert x.std() > 5, 'an empty sheet'
 
 def test_all_ways_of_writing_and_all_characters_come_up():
-    plans = [plan('cover', i) for i in range(1500)]
+    plans = [plan_line('cover', i) for i in range(1500)]
     style = [p.style for p in plans]
     assert all(style.count(m) > 200 for m in ('printed', 'typed', 'handwritten'))
     seen = set(''.join(p.text for p in plans))
@@ -35,20 +36,21 @@ def test_a_line_does_not_depend_on_what_was_drawn_before():
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 120), st.integers(1, 400), st.floats(0, 1.5), st.integers(0, 99))
-def test_wear_takes_any_image(h, w, strength, seed):
+def test_degradation_takes_any_image(h, w, strength, seed):
     x = rng_for('noise', seed).integers(0, 256, (h, w)).astype(np.uint8)
-    assert wear(x, rng_for(seed), strength).shape == x.shape
+    assert degrade_line(x, rng_for(seed), strength).shape == x.shape
     assert bend(x, rng_for(seed), strength).dtype == np.uint8
-    assert degrade(Image.fromarray(x), rng_for(seed), strength).mode == 'L'
+    assert augment(Image.fromarray(x), rng_for(seed), strength).mode == 'L'
 
-def test_damage_of_strength_zero_is_none():
+def test_augmentation_of_strength_zero_is_none():
     img = SynthLines(1, 'zero')[0].image
-    assert degrade(img, rng_for(0), 0).tobytes() == img.tobytes()
+    assert augment(img, rng_for(0), 0).tobytes() == img.tobytes()
 
 def test_an_untrained_recogniser_reads_most_of_them():
     "A person can read these lines, so a general recogniser should read most of the characters"
     pytest.importorskip('rapidocr')
-    from welllog_ocr.evaluate import evaluate, summarise
+    from welllog_ocr.eval.predictions import evaluate
+    from welllog_ocr.metrics import summarise
     from welllog_ocr.models.ctc import CTCRecogniser
     rows = evaluate(CTCRecogniser.from_pretrained(), list(SynthLines(120, 'legible')))
     assert summarise(rows)['cer'] < 0.35

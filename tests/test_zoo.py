@@ -175,7 +175,7 @@ def test_the_whole_zoo_stays_below_a_gigabyte(visit):
 
 def test_the_zoo_as_a_data_set(zoo):
     "The good ones are samples, the bad ones are skips, and nobody is missing"
-    from welllog_ocr.core import write_jsonl
+    from welllog_ocr.files import write_jsonl
     from welllog_ocr.data.load import load_split
     write_jsonl(zoo/'metadata.jsonl', [dict(file_name=n, text='FIELD WILDCAT') for n in ZOO])
     samples, skips = load_split(zoo)

@@ -20,7 +20,7 @@ def _arguments(argv=None):
 ARGS = _arguments() if is_command(globals()) else None # before torch is imported, so that --help answers at once
 
 # %% ../nbs/16_deploy.ipynb #e3c65bef
-import json, logging, tempfile, warnings
+import logging, tempfile, warnings
 from functools import partial
 from pathlib import Path
 
@@ -29,10 +29,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .confidence import Calibration, load_calibration
-from .core import ConfigError, DataError, SetupError, run_command, write_atomic
-from .read.detect import open_session
-from .models.ngram import ngram_json
+from .eval.calibration import Calibration, load_calibration
+from .core import ConfigError, DataError, SetupError, run_command
+from .files import write_atomic
+from .models.onnx import line_metadata, open_session
 from .models.core import load_recogniser
 from .models.ctc import CTCRecogniser
 from .models.preprocess import HEIGHT
@@ -86,8 +86,7 @@ def to_onnx(
     if odd: raise ConfigError(f'the character {odd[0]!r} ends a line, so the list of characters could not be told apart; train without it')
     model = _Ordered(rec.model.to('cpu', memory_format=torch.contiguous_format), rec.characters)
     found = onnx.load_from_string(_exported(model))
-    language = dict(language=json.dumps(ngram_json(rec.language, rec.language_weight))) if rec.language else {}
-    onnx.helper.set_model_props(found, dict(character='\n'.join(model.characters), calibration=json.dumps(calibration), **language))
+    onnx.helper.set_model_props(found, line_metadata(model.characters, rec.language, rec.language_weight, calibration))
     with tempfile.NamedTemporaryFile(suffix='.onnx') as f:
         f.write(data := found.SerializeToString()), f.flush()
         off = _difference(model, Path(f.name))

@@ -24,10 +24,11 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from .core import ConfigError, SetupError, read_json, run_command, write_json
-from .models.lora import ADAPTER_WEIGHTS, check_adapter, plain_model
+from .core import ConfigError, SetupError, run_command
+from .files import read_json, write_json
+from .models.lora import ADAPTER_WEIGHTS, check_adapter
 from .models.vlm import GENERATION
-from .models.core import ADAPTER_CONFIG, adapter_base, adapter_config
+from .models.core import ADAPTER_CONFIG, adapter_base, adapter_config, load_pretrained
 
 # %% ../nbs/17_merge.ipynb #cf35ee6b
 def merge(
@@ -36,10 +37,11 @@ def merge(
 )->Path: # `out`
     "Add an adapter to the weights of its base. Raises `ConfigError` or `SetupError` when that cannot be"
     from peft import PeftModel
+    from transformers import AutoModelForImageTextToText
     out = Path(out)
     if out.exists(): raise ConfigError(f'{out} exists, and merging would mix two models; name a new folder, or take it away')
     if not adapter_config(folder): raise SetupError(f"'{folder}' has no {ADAPTER_CONFIG}, so it is no adapter and there is nothing to merge; name best/ or final/ of a run that was trained with r above 0")
-    model = PeftModel.from_pretrained(plain_model(adapter_base(folder)), folder)
+    model = PeftModel.from_pretrained(load_pretrained(AutoModelForImageTextToText, adapter_base(folder)), folder)
     check_adapter(model.get_base_model(), folder)
     tmp = out.with_name(f'.tmp-{out.name}')
     shutil.rmtree(tmp, ignore_errors=True)

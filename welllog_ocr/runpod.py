@@ -10,9 +10,11 @@ import base64, io, json, os, signal, socket, subprocess, sys, tempfile, threadin
 from pathlib import Path
 
 from .config import TrainingConfig, config_json, load_config
-from .core import ConfigError, DataError, SetupError, esc, read_jsonl, redact, visible
-from .supervisor import Rules, supervisor_dir, supervisor_pid
-from .run.tracking import learning_curves
+from .core import ConfigError, DataError, SetupError, redact
+from .files import read_jsonl
+from .render import esc, visible
+from .run.supervision import Rules, supervisor_dir, supervisor_pid
+from .run.folder import learning_curves
 
 # %% ../nbs/21_runpod.ipynb #ce1e6ae9
 def launch(

@@ -14,9 +14,10 @@ from ..core import rng_for
 from .ink import face_for, fonts
 from .sheet import (Habit, Mark, Sheet, bar, barcode, block, cased, curve, edge, frame, info_lines, label, leader, make_look, measure, pairs, panel,
                                place_text, spine, sticker, text_width, title_size, value)
-from .run_table import API_ROWS, OLD_ROWS, rows_of, run_table
+from .run_table import rows_of, run_table
 from .wells import Well, make_well
 from .words import MONTHS, integer, pick
+from ..vocabulary import API_ROWS, OLD_ROWS
 
 # %% ../../nbs/draw/06_forms.ipynb #6599431f
 def datum_box(sh:Sheet, w:Well, habit:Habit, x0, y, x1, pitch:float, size:float)->float:

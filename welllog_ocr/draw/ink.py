@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FACES', 'STROKES', 'JOINED', 'Face', 'fonts', 'fonts_fingerprint', 'writable', 'face_for', 'Piece', 'px_of', 'width',
-           'stamp', 'glyph', 'write', 'paper_of', 'bend', 'wear', 'degrade', 'contact_sheet', 'Series']
+           'stamp', 'glyph', 'write', 'contact_sheet', 'Series']
 
 # %% ../../nbs/draw/02_ink.ipynb #f1c6a8c2
 import importlib.util
@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFont
 
-from ..core import SetupError, rng_for, sha256_file, stable_hash
+from ..core import SetupError, stable_hash
 from .words import pick
+from ..files import sha256_file
 
 # %% ../../nbs/draw/02_ink.ipynb #f1f5a31b
 FACES = dict( # style -> file names, `name@weight` for a variable font; which of them are there depends on the machine
@@ -252,69 +253,6 @@ def write(
 ):
     "Put a piece on a sheet, in the manner of its face"
     (_letter if p.face.style == 'hand' and not p.face.path else _WRITERS[p.face.style])(ink, p, r, hand or r)
-
-# %% ../../nbs/draw/02_ink.ipynb #63c6710f
-def paper_of(x:np.ndarray)->int:
-    "Grey level of the paper, from the edges"
-    return int(np.median(np.concatenate([x[0], x[-1], x[:, 0], x[:, -1]])))
-
-def bend(
-    x:np.ndarray,       # uint8 (h, w)
-    rng,                # Its random stream
-    strength:float=1.,  # 0: nothing happens
-)->np.ndarray: # uint8, a little larger or smaller
-    "Turn, lean and stretch a line a little, with paper around it so that nothing is cut off"
-    h, w = x.shape
-    angle, lean = np.deg2rad(rng.normal(0, .6)*strength), rng.normal(0, .04)*strength
-    sx, sy = 1 + rng.uniform(-.12, .12)*strength, 1 + rng.uniform(-.1, .1)*strength
-    nh, nw = round(h*sy + rng.uniform(0, 5)*strength), max(8, round(w*sx + rng.uniform(0, 12)*strength))
-    a = np.array([[sx*np.cos(angle), lean - np.sin(angle)], [sx*np.sin(angle), sy*np.cos(angle)]])
-    shift = np.array([nw/2, nh/2]) - a @ np.array([w/2, h/2])
-    return cv2.warpAffine(x, np.column_stack([a, shift]), (nw, nh), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=paper_of(x))
-
-# %% ../../nbs/draw/02_ink.ipynb #2adb7413
-def _threshold(x:np.ndarray, rng, strength:float)->float:
-    "A cut between ink and paper, nearer to the paper when the ink is faint: what nobody can read teaches nothing"
-    dark, light = np.percentile(x, 3), np.percentile(x, 80) if paper_of(x) > 127 else np.percentile(x, 99)
-    return dark + (light - dark)*np.clip(.55 + rng.normal(0, .13)*strength, .2, .9)
-
-def wear(
-    x:np.ndarray,       # uint8 (h, w)
-    rng,                # Its random stream
-    strength:float=1.,  # 0: nothing happens
-    grey:bool=False,    # Leave grey levels; else one bit a pixel, as most archives scanned
-)->np.ndarray: # uint8, same size
-    "Copy a line badly: coarse, blurred, ragged, too dark or too light, speckled"
-    h, w = x.shape
-    u = rng.random(8)
-    if u[0] < .25*strength: # scanned coarsely and blown up
-        f = rng.uniform(.6, .95)
-        x = cv2.resize(cv2.resize(x, None, fx=f, fy=f, interpolation=cv2.INTER_AREA), (w, h), interpolation=cv2.INTER_LINEAR)
-    if u[1] < .6*strength: x = cv2.GaussianBlur(x, (0, 0), .3 + .9*rng.random()*min(1, h/45)*strength)
-    if u[2] < .35*strength: # grain before the threshold makes ragged edges
-        x = np.clip(x + rng.standard_normal(x.shape, dtype=np.float32)*(30*strength*rng.random()), 0, 255).astype(np.uint8)
-        x = cv2.GaussianBlur(x, (0, 0), .6)
-    if not grey: x = np.where(x > _threshold(x, rng, strength), np.uint8(255), np.uint8(0))
-    if u[3] < .12*strength and h > 30: x = cv2.erode(x, np.ones((2, 2 if u[4] < .6 else 1), np.uint8))    # filled: dark grows
-    elif u[3] < .16*strength and h > 44: x = cv2.dilate(x, np.ones((1, 2) if u[4] < .5 else (2, 1), np.uint8)) # dropped: dark shrinks
-    if u[5] < .3*strength:
-        n = int(rng.exponential(.003)*strength*x.size)
-        ys, xs = rng.integers(0, h, n), rng.integers(0, w, n)
-        x = x.copy(); x[ys, xs] = 255 - x[ys, xs]
-    return x
-
-# %% ../../nbs/draw/02_ink.ipynb #6196bd09
-def degrade(
-    img:Image.Image,    # A line, mode `L` or `RGB`
-    rng,                # Its random stream
-    strength:float=1.,  # 0: untouched
-)->Image.Image: # Mode `L`; an `RGB` image keeps its colours and is only bent
-    "A real line as another copier would have left it: `bend`, then `wear`"
-    if strength == 0: return img
-    if img.mode != 'L': return Image.fromarray(np.stack([bend(c, rng_for(7), 0.) for c in np.asarray(img).transpose(2, 0, 1)], -1))
-    x = np.asarray(img)
-    grey = bool(((x > 30) & (x < 225)).mean() > .05)
-    return Image.fromarray(wear(bend(x, rng, strength), rng, strength, grey))
 
 # %% ../../nbs/draw/02_ink.ipynb #30ffe11d
 def contact_sheet(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from fastcore.basics import patch
 
-from ..core import WelllogError, append_jsonl, read_jsonl, redact
+from ..core import WelllogError, redact
+from ..files import append_jsonl, read_jsonl
 
 # %% ../../nbs/run/09_cost.ipynb #0ba16385
 RUNPOD = 'https://rest.runpod.io/v1' # https://docs.runpod.io/api-reference/pods: GET /pods/ID has costPerHr and adjustedCostPerHr
