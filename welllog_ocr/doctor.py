@@ -39,7 +39,7 @@ from .data.sample import Skip
 from .data.load import load_split, locate
 from .data.labels import tokens_about, well_key
 from .data.findings import Report, histogram
-from .data.checks import Data, Row, collect, find, has_group, source, verified
+from .data.checks import Data, Row, collect, has_group, run_checks, source, verified
 
 # %% ../nbs/07_doctor.ipynb #099bb864
 def read_splits(
@@ -122,7 +122,7 @@ def examine(
     counts = Counter(chain.from_iterable(r.sample.text for r in data.rows))
     tables = {'Splits': _split_table(data),
               'Height of letters in pixels, in the scan and for the model': _letter_table(data)}
-    return Report(name, find(data), tables, _histograms(data), counts.most_common(), _facts(data))
+    return Report(name, run_checks(data), tables, _histograms(data), counts.most_common(), _facts(data))
 
 # %% ../nbs/07_doctor.ipynb #7fdc42d4
 def main(args):

@@ -6,7 +6,7 @@
 __all__ = ['load_split', 'locate', 'load_data', 'load_eval', 'SampleFinder']
 
 # %% ../../nbs/data/05_load.ipynb #39bff5a8
-import base64, binascii, hashlib, os, re, stat
+import base64, binascii, hashlib, os, re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..core import DataError, EmptyLabel, ImageError, first_few, stable_hash
 from .sample import Sample, Skip, Splits, leaks, skip_report, split_by_group
-from .scan import read_image, read_region
+from .scan import read_bytes, read_image, read_region
 from .orient import Pose, find_header, find_pose, set_pose
 from .formats import IMAGE_COLUMNS, TEXT_COLUMNS, TOO_MANY, Cell, find_splits, read_table
 from .hub import hub_folder
@@ -129,17 +129,6 @@ def _posed(data:bytes, place:dict, kind:str, turn:bool|None)->tuple:
     img = _pixels(data, page, rows)
     return img, rows, find_pose(img) if turn else None
 
-def _bytes(source:Path|bytes)->bytes:
-    if isinstance(source, bytes): return source
-    try:
-        if not stat.S_ISREG(os.stat(source).st_mode): # reading a pipe would wait for ever
-            raise ImageError(f'{source}: is a folder or a pipe and no file; name the image')
-        return source.read_bytes()
-    except FileNotFoundError: raise ImageError(f'{source}: no such file; add the image or drop its row') from None
-    except OSError as e:
-        why = f'cannot be read ({e.strerror}); check the volume, the rights and the name'
-        raise ImageError(f'{source}: {why}') from None
-
 # %% ../../nbs/data/05_load.ipynb #8f893211
 def _sample(
     folder:Path,    # Data folder, resolved
@@ -153,7 +142,7 @@ def _sample(
         raise DataError(f'has {len(row[TOO_MANY])} {TOO_MANY}; a comma inside the text needs quotes around it')
     column, text, place = _column_of(row), _text_of(row), _place(row)
     labels, source = _labels(n, row, column, place), _fetch(folder, column, row[column])
-    data = _bytes(source)
+    data = source if isinstance(source, bytes) else read_bytes(source)
     try: img, rows, pose = _posed(data, place, labels['kind'], turn)
     except ImageError as e:
         raise ImageError(str(e).replace('the image:', f'{row.get("file_name") or "the image"}:', 1)) from None
