@@ -16,9 +16,9 @@ from torch import nn
 
 from welllog_ocr.config import load_config
 from welllog_ocr.core import WelllogError
-from welllog_ocr.memory import CARD, as_trained, batch_of, estimate, longest, note_peak, parts_of, verdict_of
 from welllog_ocr.models.lora import bitsandbytes, inside
 from welllog_ocr.models.core import FAMILIES, autocast, to_device
+from welllog_ocr.run.memory import CARD, build_recogniser, estimate, largest_batch, longest_sample, parts_of, record_peak, verdict_of
 from welllog_ocr.run.step import EMA, _optimizer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,11 +42,11 @@ def recogniser(cfg, device):
     whole = FAMILIES[config.model_type][0] == 'seq2seq'
     make = transformers.VisionEncoderDecoderModel._from_config if whole else transformers.AutoModelForImageTextToText.from_config
     with torch.device(device): model = make(config, dtype=torch.float32 if whole else torch.bfloat16 if cfg.load_in_4bit else dtype)
-    return as_trained(cfg, model, processor, pack).to(device)
+    return build_recogniser(cfg, model, processor, pack).to(device)
 
 def trained(rec, cfg, device, steps:int)->tuple[float, float, int, int]: # Seconds a step, peak in bytes, samples, tokens and patches of each
-    sample = longest(cfg, rec)
-    n, more = batch_of(cfg, rec.cost(sample))
+    sample = longest_sample(cfg, rec)
+    n, more = largest_batch(cfg, rec.cost(sample))
     batch, adam, ema = to_device(rec.collate([sample]*n), device), _optimizer(cfg, rec), EMA(rec, cfg.ema_decay)
     rec.train()
     for i in range(steps + 1):
@@ -69,8 +69,8 @@ def row(cfg, name:str, device, args)->str:
     if device.type == 'cuda': torch.cuda.empty_cache(), torch.cuda.reset_peak_memory_stats()
     try: seconds, peak, n, cost = trained(recogniser(cfg, device), cfg, device, args.steps)
     except torch.OutOfMemoryError: return f'{guess} out of memory | | |'
-    if args.ledger and peak: note_peak(cfg.replace(output_dir=args.ledger), m, torch.cuda.get_device_name(), peak)
-    return f'{guess} {f"{peak/1e9:.2f} GB" if peak else "not told"} | {f"{m.training/peak:.3f}" if peak else ""} | {n} x {cost} in {seconds:.2f} s: {n*cost/seconds:,.0f} a second |'
+    if args.ledger and peak: record_peak(cfg.replace(output_dir=args.ledger), m, torch.cuda.get_device_name(), peak)
+    return f'{guess} {f"{peak/1e9:.2f} GB" if peak else "unknown"} | {f"{m.training/peak:.3f}" if peak else ""} | {n} x {cost} in {seconds:.2f} s: {n*cost/seconds:,.0f} a second |'
 
 def main(args):
     device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))

@@ -14,8 +14,8 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._pytree import tree_leaves
 
 from welllog_ocr.config import TrainingConfig
-from welllog_ocr.memory import batch_of, estimate, longest
 from welllog_ocr.models.core import autocast, family, load_recogniser
+from welllog_ocr.run.memory import estimate, largest_batch, longest_sample
 from welllog_ocr.run.step import EMA, _optimizer
 
 CHAT = dict(max_pixels=256*256, max_seq_length=512, max_new_tokens=96, per_device_train_batch_size=2, gradient_accumulation_steps=2, per_device_eval_batch_size=2, ema_decay=0.)
@@ -56,8 +56,8 @@ def live()->int:
 def measured(cfg)->tuple[float, float]: # Bytes in training and in evaluation
     before = live()
     rec = load_recogniser(cfg.model_name, **family(cfg.model_name).options(cfg))
-    sample = longest(cfg, rec)
-    n, more = batch_of(cfg, rec.cost(sample))
+    sample = longest_sample(cfg, rec)
+    n, more = largest_batch(cfg, rec.cost(sample))
     batch, held, adam, ema = rec.collate([sample]*n), rec.collate([sample]*cfg.per_device_eval_batch_size), _optimizer(cfg, rec), EMA(rec, cfg.ema_decay)
     def step(parts=1 + more):
         rec.train()

@@ -10,9 +10,10 @@ from welllog_ocr.data.sample import shuffled_batches
 from welllog_ocr.run.samples import RunData
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.models.ctc import tiny_ctc
-from welllog_ocr.run.step import Run, capture
+from welllog_ocr.run.state import capture, restore
+from welllog_ocr.run.step import Run
 from welllog_ocr.draw.line import SynthLines
-from welllog_ocr.train import _pass, restore
+from welllog_ocr.train import fit
 
 STEPS = (10, 100_000)
 
@@ -32,8 +33,7 @@ def first_step(cfg, found)->float:
     run = start(cfg)
     restore(run, found)
     run.total = run.step + 1
-    samples, plan = run.batches(run.epoch)
-    _pass(run, samples, plan)
+    fit(run)
     return time.perf_counter() - begun
 
 def main():
@@ -45,8 +45,7 @@ def main():
     cfg.run_dir.mkdir(parents=True)
     run, states = start(cfg), {}
     run.total = 1
-    samples, plan = run.batches(0)
-    _pass(run, samples, plan)
+    fit(run)
     for step in STEPS:
         run.step = run.at = step
         run.seen = 16*step

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import Trainer, TrainingArguments
 
-from welllog_ocr.checkpoint import Saver, Snapshot, cpu_copy, rng_state
+from welllog_ocr.run.checkpoint import Saver, Snapshot, cpu_copy, rng_state
 
 class Model(nn.Module):
     def __init__(self, million:float):

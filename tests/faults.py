@@ -3,9 +3,12 @@
 They take the module under test as an argument, so that `test_planted.py` can hand them a module with a bug in it and see them fail.
 """
 import errno, json, os, random, shutil, signal, tempfile, time, weakref
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+
+from welllog_ocr.files import fsync
 
 SIZES = {'w': (40, 10), 'b': (10,)}
 
@@ -30,14 +33,38 @@ def silent_exit(work):
     _, status = os.waitpid(pid, 0)
     return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
+class Disk:
+    "The file operations of a checkpoint: a test counts them, writes them down, makes one fail or the last of its process"
+    def mkdir(self, path): os.mkdir(path)
+    def write(self, path, data):
+        with open(path, 'xb') as f: f.write(data)
+    def fsync(self, path): fsync(path)
+    def sync_dir(self, path): fsync(path)
+    def rename(self, old, new): os.rename(old, new)
+    def unlink(self, path): os.unlink(path)
+    def rmdir(self, path): os.rmdir(path)
+
 OPS = ('mkdir', 'write', 'fsync', 'sync_dir', 'rename', 'unlink', 'rmdir')
 
-def counting_disk(m, act, half=False):
+class _Os:
+    "`os`, as a module sees it whose file operations are those of `disk`"
+    def __init__(self, disk): self.mkdir, self.rename, self.unlink, self.rmdir = disk.mkdir, disk.rename, disk.unlink, disk.rmdir
+    def __getattr__(self, name): return getattr(os, name)
+
+@contextmanager
+def on(m, disk):
+    "Within the context, every file operation of the module `m` is one of `disk`"
+    kept = m.os, m._write, m.fsync
+    m.os, m._write, m.fsync = _Os(disk), disk.write, lambda path: (disk.sync_dir if Path(path).is_dir() else disk.fsync)(path)
+    try: yield
+    finally: m.os, m._write, m.fsync = kept
+
+def counting_disk(act, half=False):
     "A disk that calls `act(k, name)` before its k-th operation; with `half`, a write is begun first"
-    class Counting(m.Disk):
+    class Counting(Disk):
         k = 0
     def wrap(name):
-        real = getattr(m.Disk, name)
+        real = getattr(Disk, name)
         def op(self, *args):
             self.k += 1
             if half and name == 'write': args[0].write_bytes(args[1][:len(args[1])//2])
@@ -55,9 +82,9 @@ def temporary(): return Path(tempfile.mkdtemp(prefix='faults-'))
 def kill_at_every_operation(m, n=None):
     "SIGKILL at each operation of save and prune: the newest whole checkpoint is the old or the new one, and the next start tidies up"
     def work(root, at, half):
-        disk = counting_disk(m, lambda k, name: os.kill(os.getpid(), signal.SIGKILL) if k == at else None, half)
-        m.save(root, snapshot(m, 30), 'run', disk)
-        m.prune(root, 'run', recent=2, disk=disk)
+        with on(m, counting_disk(lambda k, name: os.kill(os.getpid(), signal.SIGKILL) if k == at else None, half)):
+            m.save(root, snapshot(m, 30), 'run')
+            m.prune(root, 'run', recent=2)
     tried = 0
     for half in (False, True):
         at = 0
@@ -81,20 +108,19 @@ def kill_at_every_operation(m, n=None):
 
 # --- loss of power: what was not forced to disk may be missing, cut or zeroed
 
-class Recorder:
-    "Does the operations for real, and writes down their order"
-    def __new__(cls, m):
-        class Recording(m.Disk): log = []
-        def wrap(name):
-            real = getattr(m.Disk, name)
-            def op(self, *args):
-                real(self, *args)
-                self.log.append((name, *args))
-            setattr(Recording, name, op)
-        for name in OPS: wrap(name)
-        disk = Recording()
-        disk.log = []
-        return disk
+def recording_disk():
+    "A disk that does the operations for real, and writes down their order in `log`"
+    class Recording(Disk): pass
+    def wrap(name):
+        real = getattr(Disk, name)
+        def op(self, *args):
+            real(self, *args)
+            self.log.append((name, *args))
+        setattr(Recording, name, op)
+    for name in OPS: wrap(name)
+    disk = Recording()
+    disk.log = []
+    return disk
 
 def crash_state(log, root, target, rng):
     "What may be on the disk after `log`, laid out in `target`: effects that no fsync reached happen or do not, contents are whole, cut, zeroed or empty"
@@ -133,11 +159,12 @@ def crash_state(log, root, target, rng):
 def power_loss(m, n=500, seed=0):
     "Power loss at any operation of a few saves and deletions: what was acknowledged is found, and nothing half-written is taken for whole"
     rng, root = random.Random(seed), temporary()
-    disk, acknowledged = Recorder(m), [] # (operations so far, step)
+    disk, acknowledged = recording_disk(), [] # (operations so far, step)
     for step in (10, 20, 30, 40, 50):
-        m.save(root, snapshot(m, step, step/100), 'run', disk)
-        acknowledged.append((len(disk.log), step))
-        m.prune(root, 'run', recent=2, disk=disk)
+        with on(m, disk):
+            m.save(root, snapshot(m, step, step/100), 'run')
+            acknowledged.append((len(disk.log), step))
+            m.prune(root, 'run', recent=2)
     for _ in range(n):
         k, target = rng.randint(0, len(disk.log)), temporary()
         crash_state(disk.log[:k], root, target, rng)
@@ -255,14 +282,13 @@ def disk_trouble(m, n=2):
                     if name in ('mkdir', 'write', 'fsync', 'sync_dir', 'rename') and (k == at or (how == 'twice' and k == at + 7) or (how == 'from then on' and k > at) or (how == 'that kind always' and name in kind)):
                         hit.append(k), kind.append(name)
                         raise OSError(code, os.strerror(code))
-                saver = m.Saver(root, 'run', log=lambda what, **facts: told.append(what), disk=distrustful(counting_disk(m, act, half=True)))
-                path = saver.save_now(snapshot(m, 20))
+                saver = m.Saver(root, 'run', log=lambda what, **facts: told.append(what))
+                with on(m, distrustful(counting_disk(act, half=True))): path = saver.save_now(snapshot(m, 20))
                 found, bad = m.latest_valid(root, 'run')
                 if hit: assert 'save_failed' in told or 'prune_failed' in told or path, (code, at)
                 if path is not None: assert is_step(m, found, 20)
                 else: assert is_step(m, found, 10) or is_step(m, found, 20), 'a valid checkpoint was lost'
                 assert not bad and not [p for p in root.iterdir() if p.name.startswith('.tmp')], (code, at, how)
-                saver.disk = m.DISK
                 assert saver.save_now(snapshot(m, 30)), 'the saver did not go on'
                 shutil.rmtree(root)
                 if not hit: break
@@ -382,19 +408,20 @@ def links(m, n=5):
 
 def slow_disk(m, n=3):
     "Saves are asked for faster than the disk takes them: one is under way, none waits in a queue, and the skipped ones are told"
-    class Slow(m.Disk):
+    class Slow(Disk):
         def fsync(self, path): time.sleep(.02)
     for i in range(n):
         root, told, alive = temporary(), [], []
-        saver = m.Saver(root, 'run', log=lambda what, **facts: told.append(what), disk=Slow())
-        for step in range(1, 21):
-            s = snapshot(m, step)
-            alive.append(weakref.ref(s))
-            saver.submit(s)
-            del s
-            assert sum(r() is not None for r in alive) <= 2, 'snapshots pile up'
-            time.sleep(.005*(1 + i % 3))
-        assert saver.submit(snapshot(m, 21), wait=True) and is_step(m, m.latest_valid(root, 'run')[0], 21)
+        with on(m, Slow()):
+            saver = m.Saver(root, 'run', log=lambda what, **facts: told.append(what))
+            for step in range(1, 21):
+                s = snapshot(m, step)
+                alive.append(weakref.ref(s))
+                saver.submit(s)
+                del s
+                assert sum(r() is not None for r in alive) <= 2, 'snapshots pile up'
+                time.sleep(.005*(1 + i % 3))
+            assert saver.submit(snapshot(m, 21), wait=True) and is_step(m, m.latest_valid(root, 'run')[0], 21)
         assert told.count('save_skipped') >= 5 and told.count('saved') + told.count('save_skipped') == 21, told
         shutil.rmtree(root)
     return n

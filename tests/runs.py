@@ -5,7 +5,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
-from welllog_ocr.checkpoint import checkpoints, load, state_digest
+from welllog_ocr.run.checkpoint import checkpoints, load, state_digest
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.files import read_jsonl
 from welllog_ocr.train import train

@@ -7,9 +7,10 @@ import torch
 from runs import import_ahead, in_child, make_model, outcome, tiny
 
 import faults, syscalls
-import welllog_ocr.checkpoint as checkpoint
+import welllog_ocr.run.checkpoint as checkpoint
 import welllog_ocr.run.callbacks as callbacks
-import welllog_ocr.preflight as before
+import welllog_ocr.run.state as state
+import welllog_ocr.models.core as models
 import welllog_ocr.train as training
 from welllog_ocr.core import SetupError
 from welllog_ocr.files import read_jsonl
@@ -42,8 +43,8 @@ def die_in(module, name, after=False):
         os.kill(os.getpid(), signal.SIGKILL)
     setattr(module, name, fatal)
 
-POINTS = [(checkpoint, 'load_tensors'), (checkpoint, 'verify'), (training, 'latest_valid'), (training, 'restore'), (training, 'restore', True), (training, 'cut_back'), (training, 'cut_back', True),
-          (training, 'go_on', True), (training, 'train_step'), (training, 'train_step', True), (checkpoint, '_manifest')] # the last: in the middle of the first save after a resume
+POINTS = [(checkpoint, 'load_tensors'), (checkpoint, 'verify'), (state, 'latest_valid'), (state, 'restore'), (state, 'restore', True), (state, 'cut_back'), (state, 'cut_back', True),
+          (training, 'resume', True), (training, 'train_step'), (training, 'train_step', True), (checkpoint, '_manifest')] # the last: in the middle of the first save after a resume
 
 def save_of(run): return next(g for g in run.callbacks if isinstance(g, callbacks.Save))
 
@@ -126,12 +127,12 @@ def bursts(n):
 
 def large_state(n):
     "SIGTERM while a step hangs and 200 MB have to be saved; SIGKILL comes five seconds later"
-    folder, slowest, real = place(), 0., before.load_recogniser
+    folder, slowest, real = place(), 0., models.load_recogniser
     def heavy(*args, **kw):
         rec = real(*args, **kw)
         rec.ballast = torch.nn.Parameter(torch.zeros(25_000_000)) # 100 MB, and as much again in the average
         return rec
-    before.load_recogniser, callbacks.save_model = heavy, lambda rec, folder: folder.mkdir(exist_ok=True)
+    models.load_recogniser, callbacks.save_model = heavy, lambda rec, folder: folder.mkdir(exist_ok=True)
     class Slow(Callback): # a copy of a large state is taken as often as it costs 2 % of the time; here the second step was a slow one
         def after_step(self, run):
             if run.step == 2: save_of(run).copied = -math.inf
@@ -205,7 +206,7 @@ def training_on_full_disks(n):
 def bad_disks_at_the_start(n):
     "No rights, read-only, a limit on files, a quota: one clear error within two seconds, before a model is loaded"
     folder, slowest = place(), 0.
-    before.load_recogniser = lambda *a, **kw: os._exit(98) # it must not come to that
+    models.load_recogniser = lambda *a, **kw: os._exit(98) # it must not come to that
     def nobody(): (folder/"runs").mkdir(), (folder/"runs").chmod(0o555), os.geteuid() == 0 and (os.setgid(65534), os.setuid(65534))
     def read_only(): tmpfs(folder/'runs', '1m'), subprocess.run(['mount', '-o', 'remount,ro', folder/'runs'], check=True)
     def limited(): resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

@@ -5,8 +5,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from runs import tiny
-from welllog_ocr import checkpoint, train as training
-from welllog_ocr.checkpoint import checkpoints, latest_valid, load, state_digest
+import welllog_ocr.run.checkpoint as checkpoint
+import welllog_ocr.train as training
+from welllog_ocr.run.checkpoint import checkpoints, latest_valid, load, state_digest
 from welllog_ocr.core import ConfigError
 from welllog_ocr.files import read_json, read_jsonl, write_jsonl
 from welllog_ocr.run.cost import Budget, BudgetReached, Ledger, Price, sessions, pod_price, refuse_spent
@@ -30,7 +31,7 @@ def fake_time(monkeypatch, clock):
     def saving(self, s):
         if self.saved != s.step: clock.now += clock.saving
         path = save_now(self, s)
-        self.log('saved', at=s.step, seconds=clock.saving)
+        self.seconds = clock.saving
         return path
     monkeypatch.setattr(Budget, 'insist', reading)
     monkeypatch.setattr(checkpoint.Saver, 'save_now', saving)

@@ -10,7 +10,7 @@ from PIL import Image
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.core import DataError, SetupError
 from welllog_ocr.data.sample import Sample
-from welllog_ocr.evaluate import evaluate
+from welllog_ocr.eval.predictions import evaluate
 from welllog_ocr.models.decoding import IGNORE, GenerationWatch
 from welllog_ocr.models.architectures import ARCHITECTURES
 from welllog_ocr.models.vlm import ChatRecogniser, tiny_chat
@@ -45,7 +45,7 @@ def same(found, wanted):
     for p, q in zip(found, wanted): assert np.allclose(p.scores, q.scores, atol=1e-3)
 
 def test_tables_agree():
-    assert set(ARCHITECTURES) == set(TINY) == {kind for kind, (chapter, _) in FAMILIES.items() if chapter == 'chat'}
+    assert set(ARCHITECTURES) == set(TINY) == {kind for kind, (chapter, _) in FAMILIES.items() if chapter == 'vlm'}
 
 @pytest.mark.parametrize('name', ARCHITECTURES)
 def test_an_architecture(name, tmp_path):

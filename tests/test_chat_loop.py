@@ -3,7 +3,7 @@ import pytest
 import torch
 
 import welllog_ocr.train as trainer
-from welllog_ocr.checkpoint import checkpoints, load, state_digest
+from welllog_ocr.run.checkpoint import checkpoints, load, state_digest
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.files import read_jsonl
 from welllog_ocr.models.architectures import ARCHITECTURES

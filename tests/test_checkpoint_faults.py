@@ -6,7 +6,8 @@ import pytest
 import syscalls
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-import welllog_ocr.checkpoint as checkpoint
+import welllog_ocr.run.checkpoint as checkpoint
+import welllog_ocr.run.lock as lock
 
 FAULTS = [ # what, in the table; injection; share in CI; full figure (None: every point there is)
     ('SIGKILL at every operation of a save and of a deletion', faults.kill_at_every_operation, None, None),
@@ -24,13 +25,15 @@ FAULTS = [ # what, in the table; injection; share in CI; full figure (None: ever
     ('a disk slower than the saves', faults.slow_disk, 1, 10),
     ('the best checkpoint deleted or damaged', faults.lost_best, 4, 50)]
 
+def module(inject): return lock if inject in (faults.races, faults.stale_locks) else checkpoint
+
 @pytest.mark.parametrize('what, inject, n, full', FAULTS, ids=[f[1].__name__ for f in FAULTS])
-def test_share(what, inject, n, full): assert (inject(checkpoint, n) if n else inject(checkpoint)) >= 1
+def test_share(what, inject, n, full): assert (inject(module(inject), n) if n else inject(module(inject))) >= 1
 
 @pytest.mark.soak
 @pytest.mark.parametrize('what, inject, n, full', FAULTS, ids=[f[1].__name__ for f in FAULTS])
 def test_full(what, inject, n, full, reliability):
-    tried = inject(checkpoint, full) if full else inject(checkpoint)
+    tried = inject(module(inject), full) if full else inject(module(inject))
     reliability(what, tried, tried, 'yes')
 
 # --- inside single system calls
@@ -108,10 +111,10 @@ def test_a_save_whose_state_json_cannot_hold_is_told_and_the_next_one_works():
     assert [t for t, _ in told] == ['save_failed', 'save_failed'] and 'JSON' in told[0][1] and not list(root.iterdir())
     assert saver.save_now(faults.snapshot(checkpoint, 20, float('nan'))).name == 'step-00000020'
 
-def test_a_bad_checkpoint_on_a_full_disk_does_not_hide_an_older_one(monkeypatch):
+def test_a_bad_checkpoint_on_a_full_disk_does_not_hide_an_older_one():
     root = faults._two(checkpoint)
     (root/'step-00000020'/'model.safetensors').write_bytes(b'')
-    class Full(checkpoint.Disk):
+    class Full(faults.Disk):
         def rename(self, old, new): raise OSError(28, 'No space left on device')
-    found, bad = checkpoint.latest_valid(root, 'run', Full())
+    with faults.on(checkpoint, Full()): found, bad = checkpoint.latest_valid(root, 'run')
     assert found.step == 10 and 'could not be moved' in bad[0]

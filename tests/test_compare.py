@@ -7,17 +7,20 @@ from conftest import ROOT
 sys.path.insert(0, str(ROOT/'bench'))
 from compare_power import told
 
+from welllog_ocr.compare import compare as compare_runs, load_run
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.files import write_json, write_jsonl
+from welllog_ocr.eval.report import comparison, outcome
+from welllog_ocr.eval.stats import VERDICTS
 from welllog_ocr.metrics import cer
 
 LINES = [f'{name} {n}' for n in range(12) for name in ('COMPANY OHIO FUEL', 'WELL HARPER NO.', 'FIELD WILDCAT', 'Elev.: K.B. 1182.5')]
 
-def made(folder, wrong, lines=LINES, **changes):
+def made(folder, wrong, lines=LINES, wells=12, **changes):
     "A run that reads every `wrong`th line badly"
     (folder/'eval').mkdir(parents=True)
     preds = [text.replace('E', 'F') if i % wrong == 0 else text for i, text in enumerate(lines)]
-    rows = [dict(id=str(i), loss=.1, n_tokens=len(t), cer=cer(t, p), wer=0., reference=t, prediction=p, style='typed', kind='line', group=str(i % 12)) for i, (t, p) in enumerate(zip(lines, preds))]
+    rows = [dict(id=str(i), loss=.1, n_tokens=len(t), cer=cer(t, p), wer=0., reference=t, prediction=p, style='typed', kind='line', group=str(i % wells)) for i, (t, p) in enumerate(zip(lines, preds))]
     write_json(folder/'config.json', {k: v for k, v in TrainingConfig(**changes).__dict__.items()})
     write_json(folder/'run.json', dict(run_id='x', data_fingerprint='f', versions={}))
     write_jsonl(folder/'eval'/'step-00000010.jsonl', rows)
@@ -36,6 +39,19 @@ def test_the_command_ranks(runs, tmp_path):
     assert got.returncode == 0, got.stderr
     assert 'good is better than bad, and the difference is real' in got.stdout and '| good | 10 |' in got.stdout and '0.25' in got.stdout and '| seed | 3407 | 5 |' in got.stdout
     assert (tmp_path/'pages'/'page.html').stat().st_size > 10_000
+
+@pytest.mark.parametrize('wrong, wells', [((2, 8), 12), ((2, 2), 12), ((7, 8), 12), ((8, 7), 12), ((3, 4), 12), ((2, 8), 5), ((2, 8), 6)])
+def test_report_and_compare_give_the_same_verdict(tmp_path, wrong, wells):
+    a, b = (load_run(made(tmp_path/name, w, wells=wells)) for name, w in zip('ab', wrong))
+    c = compare_runs([a.folder, b.folder], ['cer'])
+    d = c.difference(0, 1, 'cer')
+    report = comparison(dict(a=a.rows, b=b.rows))
+    assert VERDICTS[d.verdict] in outcome(a.rows, b.rows, b.rows, 10)
+    if wells < 6: assert d.verdict == 'too few wells' and '5 wells are too few' in report and 'With 5 wells no difference is clear' in c.text()
+    else:
+        assert f'b against a {d.text("cer")}: {VERDICTS[d.verdict]}.' in report and f'| {d.text("cer")}' in c.text()
+        assert ('the difference is real' in c.text()) == d.real == ('the difference is real' in report)
+    assert (d.verdict == 'same') == (wrong[0] == wrong[1])
 
 @pytest.mark.parametrize('module', ['compare', 'supervisor'])
 def test_help_comes_at_once(module):

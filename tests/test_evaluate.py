@@ -9,9 +9,11 @@ from hypothesis import given, settings, strategies as st
 from runs import events, tiny
 
 from welllog_ocr.files import read_jsonl
-from welllog_ocr.evaluate import ROW, evaluate, repeated_characters
-from welllog_ocr.eval.report import changed_lines, comparison, confusion_table, difference, high_loss, interval, kinds_of_error, slices, summarise, worst_first
-from welllog_ocr.metrics import cer, score, wer
+from welllog_ocr.eval.predictions import evaluate, repeated_characters
+from welllog_ocr.eval.report import changed_lines, comparison, confusion_table, high_loss, kinds_of_error, slices, worst_first
+from welllog_ocr.eval.rows import ROW
+from welllog_ocr.eval.stats import difference, intervals
+from welllog_ocr.metrics import cer, char_edits, summarise, wer
 from welllog_ocr.models.ctc import CTCRecogniser
 from welllog_ocr.draw.line import SynthLines
 from welllog_ocr.train import train
@@ -49,7 +51,7 @@ def test_the_order_of_samples_changes_nothing(read, seed):
         assert {k: v for k, v in m.items() if not isinstance(v, (float, list))} == {k: v for k, v in rows[i].items() if not isinstance(v, (float, list))}
         for k in ('loss', 'loss_sum', 'confidence', 'loss_max'): assert m[k] == pytest.approx(rows[i][k], rel=1e-4, abs=2e-3 if k == 'loss_max' else 1e-5)
     again = [rows[i] for i in order] # equal rows, then, give equal figures, to the last bit
-    assert summarise(again) == summarise(rows) and interval(again) == interval(rows) and comparison(dict(a=again)) == comparison(dict(a=rows))
+    assert summarise(again) == summarise(rows) and intervals(dict(a=again)) == intervals(dict(a=rows)) and comparison(dict(a=again)) == comparison(dict(a=rows))
     assert worst_first(again) == worst_first(rows) and confusion_table(again) == confusion_table(rows)
     assert changed_lines(again, mixed) == changed_lines(rows, mixed)
 
@@ -103,29 +105,31 @@ text = st.text(st.sampled_from('AB01O8 .-'), max_size=10)
 
 def row(i, ref, pred, well, loss): return dict(id=f'{i}', reference=ref, prediction=pred, cer=cer(ref, pred), wer=wer(ref, pred), loss=loss, n_tokens=len(ref), group=well, style='', info={})
 
-rows_of = st.lists(st.tuples(text.filter(str.strip), text, st.sampled_from('ABCD'), st.one_of(st.none(), st.floats(0, 50))), min_size=1, max_size=12).map(
+rows_of = st.lists(st.tuples(text.filter(str.strip), text, st.sampled_from('ABCDEFGH'), st.one_of(st.none(), st.floats(0, 50))), min_size=1, max_size=16).map(
     lambda found: [row(i, *f) for i, f in enumerate(found)])
 
 @settings(max_examples=100, deadline=None)
 @given(rows_of, st.randoms())
 def test_figures_of_any_rows(rows, rnd):
     mixed = rnd.sample(rows, len(rows))
-    assert summarise(mixed) == summarise(rows) and interval(mixed, n=20) == interval(rows, n=20)
-    found = score([r['reference'] for r in rows], [r['prediction'] for r in rows])
-    assert sum(kinds_of_error(rows).values()) == found['edits']
+    assert summarise(mixed) == summarise(rows) and intervals(dict(a=mixed), n=20) == intervals(dict(a=rows), n=20)
+    edits = sum(char_edits(r['reference'], r['prediction'])[0] for r in rows)
+    assert sum(kinds_of_error(rows).values()) == edits
     worst = worst_first(rows)
     assert worst == worst_first(mixed) and [r['loss'] for r in worst if r['loss'] is not None] == sorted((r['loss'] for r in rows if r['loss'] is not None), reverse=True)
     for n in (0, 3, 100):
         picked = high_loss(rows, 2., n)
         assert picked == worst[:len(picked)] and len(picked) >= min(n, len(rows)) and all(r['loss'] is not None and r['loss'] <= 2 for r in worst[len(picked):])
-    if (both := difference(rows, mixed, n=20)): assert both == pytest.approx((0, 0, 0))
+    both = difference(rows, mixed, n=20)
+    assert both.value == 0 and (both.verdict == 'same' or both.low == -np.inf)
     assert sorted(i for part in slices(rows, 'group').values() for i in part) == list(range(len(rows)))
 
 def test_an_interval_is_wider_where_wells_differ():
     alike  = [row(i, 'A'*20, 'B'*2 + 'A'*18, f'{i % 20}', 1.) for i in range(200)]
     differ = [row(i, 'A'*20, 'B'*(4*(i % 20 < 10)) + 'A'*(20 - 4*(i % 20 < 10)), f'{i % 20}', 1.) for i in range(200)]
     assert summarise(alike)['cer'] == summarise(differ)['cer'] == .1
-    assert np.diff(interval(alike)) < 1e-9 and .05 < np.diff(interval(differ)) < .12
+    wide = lambda rows: np.diff(intervals(dict(a=rows))['a'])
+    assert wide(alike) < 1e-9 and .05 < wide(differ) < .12
 
 def by_hand(text):
     "Every tail, every piece"

@@ -158,7 +158,8 @@ def test_the_command_draws_whole_headers(tmp_path):
 def test_an_untrained_recogniser_reads_most_of_them():
     "A person can read these crops, so a general recogniser should read most of the characters"
     pytest.importorskip('rapidocr')
-    from welllog_ocr.evaluate import evaluate, summarise
+    from welllog_ocr.eval.predictions import evaluate
+    from welllog_ocr.metrics import summarise
     from welllog_ocr.models.ctc import CTCRecogniser
     rows = evaluate(CTCRecogniser.from_pretrained(), list(SynthCrops(96, 'legible')))
     assert summarise(rows)['cer'] < .22

@@ -9,7 +9,7 @@ CHAPTERS = sorted((ROOT/'nbs').rglob('[0-9]*.ipynb'))
 BASES = {'core', 'files', 'render', 'vocabulary', 'config', 'metrics'}
 MAY_IMPORT = dict(base='', data='base', draw='base data', review='base data', models='base data', eval='base data models', read='base data models eval',
                   run='base data draw review models eval') # what each room may import besides itself; a command may import everything
-STILL_AT_THE_ROOT = {'checkpoint', 'confidence', 'evaluate', 'mirror', 'preflight'} # rooms import these until they are split
+STILL_AT_THE_ROOT = set() # rooms import these until they are split
 
 def _cells(nb, kind='code'): return [''.join(c['source']) for c in json.loads(nb.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == kind]
 def _module(nb): return next(m[1] for s in _cells(nb) if (m := re.search(r'#\|\s*default_exp\s+(\S+)', s)))

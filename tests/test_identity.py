@@ -6,14 +6,14 @@ from conftest import ROOT
 from hypothesis import given, settings, strategies as st
 from runs import ALL, make_model, tiny
 
-from welllog_ocr.checkpoint import FORMAT, Snapshot, latest_valid, load, state_digest, verify
-from welllog_ocr.config import TrainingConfig, _kinds
+from welllog_ocr.run.checkpoint import FORMAT, Snapshot, latest_valid, load, state_digest, verify
+from welllog_ocr.config import TrainingConfig, _kinds, resume_class
 from welllog_ocr.core import ConfigError
 from welllog_ocr.run.samples import run_data
-from welllog_ocr.run.folder import CLASS_OF, begin, check_same, config_changes
+from welllog_ocr.run.folder import begin, check_same, config_changes
 from welllog_ocr.models.ctc import tiny_ctc
-from welllog_ocr.run.step import Run, capture
-from welllog_ocr.train import restore
+from welllog_ocr.run.state import capture, restore
+from welllog_ocr.run.step import Run
 
 KEYS = [f.name for f in fields(TrainingConfig)]
 CHOICES = dict(lr_scheduler_type=['linear', 'cosine', 'constant'], optim=['adamw'], metric_for_best_model=['cer', 'loss'], data_path=[None, 'here', 'there'])
@@ -29,7 +29,7 @@ def values(name):
     return st.text('abc', min_size=1, max_size=5)
 
 def test_every_setting_has_one_class():
-    assert CLASS_OF.keys() == set(KEYS)
+    assert {resume_class(n) for n in KEYS} == {'free', 'recorded', 'refused'}
 
 @pytest.mark.parametrize('examples', [60, pytest.param(1000, marks=pytest.mark.soak)])
 def test_changes_of_any_settings_are_seen(examples, reliability, tmp_path):
@@ -42,7 +42,7 @@ def test_changes_of_any_settings_are_seen(examples, reliability, tmp_path):
         except ConfigError: return # such a run cannot be asked for
         changed = old.diff(new).keys()
         batch = old.per_device_train_batch_size*old.gradient_accumulation_steps == new.per_device_train_batch_size*new.gradient_accumulation_steps
-        want = {cls: {n for n in changed if CLASS_OF[n] == cls and not (batch and n in BATCH)} for cls in ('recorded', 'refused')}
+        want = {cls: {n for n in changed if resume_class(n) == cls and not (batch and n in BATCH)} for cls in ('recorded', 'refused')}
         recorded, refused = config_changes(asdict(old), asdict(new))
         assert (set(recorded), set(refused)) == (want['recorded'], want['refused'])
         try: notes = check_same(tmp_path, new, [], 'f')[1]

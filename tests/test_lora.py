@@ -8,15 +8,15 @@ from runs import KINDS, adapted, make_vlm, quantised
 from test_training_faults import ENV, At, Order
 
 import welllog_ocr.models.vlm as chat
-from welllog_ocr.checkpoint import CheckpointError, load, save, state_digest
+from welllog_ocr.run.checkpoint import CheckpointError, load, save, state_digest
 from welllog_ocr.core import ConfigError, SetupError
 from welllog_ocr.files import read_json, write_json
 from welllog_ocr.run.samples import run_data
-from welllog_ocr.models.core import load_recogniser
-from welllog_ocr.preflight import load_model
-from welllog_ocr.run.step import Run, capture, frozen_hash
+from welllog_ocr.models.core import load_model, load_recogniser
+from welllog_ocr.run.state import capture, restore
+from welllog_ocr.run.step import Run, frozen_hash
 from welllog_ocr.draw.line import SynthLines
-from welllog_ocr.train import fit, restore
+from welllog_ocr.train import fit
 
 @pytest.fixture(scope='module')
 def make(): return make_vlm # a tiny Qwen3-VL
@@ -92,13 +92,13 @@ def test_files_swapped_between_checkpoints_are_seen(place, tmp_path):
 def test_a_quantised_tower_is_refused(place, monkeypatch):
     "The name that matches nothing, and the name that is missing"
     row = chat.ARCHITECTURES['qwen3_vl']
-    for eye, why in ((('visual',), "called 'model.visual'"), (('model.visual.merger',), None)):
-        monkeypatch.setitem(chat.ARCHITECTURES, 'qwen3_vl', dataclasses.replace(row, eye=eye))
+    for vision, why in ((('visual',), "called 'model.visual'"), (('model.visual.merger',), None)):
+        monkeypatch.setitem(chat.ARCHITECTURES, 'qwen3_vl', dataclasses.replace(row, vision=vision))
         if why:
             with pytest.raises(SetupError, match=why): load_recogniser(str(place/'model'), load_in_4bit=True)
-        else: assert chat.count_4bit(load_recogniser(str(place/'model'), load_in_4bit=True).core, row.eye)['model.visual'] > 0 # what the audit shows
+        else: assert chat.count_4bit(load_recogniser(str(place/'model'), load_in_4bit=True).core, row.vision)['model.visual'] > 0 # what the audit shows
     monkeypatch.setitem(chat.ARCHITECTURES, 'qwen3_vl', row)
-    assert chat.count_4bit(load_recogniser(str(place/'model'), load_in_4bit=True).core, row.eye)['model.visual'] == 0
+    assert chat.count_4bit(load_recogniser(str(place/'model'), load_in_4bit=True).core, row.vision)['model.visual'] == 0
 
 @pytest.mark.parametrize('arch', [a if a in ('qwen3_vl', 'paddleocr_vl') else pytest.param(a, marks=pytest.mark.soak) for a in chat.ARCHITECTURES]) # the tower of PaddleOCR-VL has layers called q_proj too
 def test_every_architecture(tmp_path, arch):

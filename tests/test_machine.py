@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-import welllog_ocr.checkpoint as m
+import welllog_ocr.run.checkpoint as m
 
 metric = st.sampled_from([None, math.nan, math.inf, .1, .2, .2, .3, .4, .5])
 finite = lambda v: v is not None and math.isfinite(v)
@@ -26,8 +26,8 @@ class RunFolder(RuleBasedStateMachine):
     def teardown(self):
         if hasattr(self, 'top'): shutil.rmtree(self.top)
 
-    def open(self, disk=m.DISK):
-        self.saver = m.Saver(self.root, 'run', recent=2, disk=disk)
+    def open(self):
+        self.saver = m.Saver(self.root, 'run', recent=2)
         self.saver.pinned = self.pinned
 
     def counted(self): return {s: v for s, v in self.values.items() if s not in self.cut} # damage that the sizes do not show is found by the next resume
@@ -59,8 +59,8 @@ class RunFolder(RuleBasedStateMachine):
         type(self).steps_done += 1
         step, old = self.step + by, self.counted()
         def work():
-            self.open(faults.counting_disk(m, lambda k, name: os.kill(os.getpid(), signal.SIGKILL) if k == at else None, half))
-            self.saver.save_now(faults.snapshot(m, step, cer))
+            with faults.on(m, faults.counting_disk(lambda k, name: os.kill(os.getpid(), signal.SIGKILL) if k == at else None, half)):
+                self.saver.save_now(faults.snapshot(m, step, cer))
         faults.silent_exit(work)
         if step in self.there(): self.values[step], self.step = cer, step
         new = {s: v for s, v in self.counted().items() if s in self.there()}

@@ -1,4 +1,4 @@
-"""Memory on paper against memory that was measured, and preflight before a download"""
+"""Estimated against measured memory, and preflight before a download"""
 import json, subprocess, sys
 
 import pytest
@@ -7,7 +7,7 @@ from conftest import ROOT
 
 from welllog_ocr.config import TrainingConfig, load_config
 from welllog_ocr.core import SetupError
-from welllog_ocr.memory import Paper, SIZES, on_paper
+from welllog_ocr.run.memory import SIZES, FakeMemory, fake_recogniser
 from welllog_ocr.preflight import preflight
 
 sys.path.insert(0, str(ROOT/'bench'))
@@ -33,16 +33,16 @@ print('RESULT', json.dumps([m.training, m.fixed + m.reading, *bench.measured(cfg
     assert .95 < training/trains < 1.15
     assert .95 < reading/reads < 1.15
 
-def test_on_paper_nothing_is_there():
-    with Paper() as paper:
+def test_fake_tensors_take_no_memory():
+    with FakeMemory() as memory:
         big = torch.nn.Linear(2**20, 2**20, bias=False) # 4 TB
         out = big(torch.zeros(2, 2**20)).sum()
         out.backward()
-    assert paper.now > 2*4*2**40 and big.weight.grad.shape == big.weight.shape
+    assert memory.now > 2*4*2**40 and big.weight.grad.shape == big.weight.shape
 
 @pytest.mark.parametrize('name,weights', [('Qwen/Qwen3-VL-2B-Instruct', 2_127_532_032), ('microsoft/trocr-small-printed', 61_596_672)])
 def test_the_table_has_the_sizes_of_published_models(name, weights):
-    rec = on_paper(TrainingConfig(model_name=name), Paper())
+    rec = fake_recogniser(TrainingConfig(model_name=name), FakeMemory())
     assert sum(p.numel() for p in rec.parameters()) == weights
 
 def test_every_experiment_names_a_model_whose_size_is_known():

@@ -6,7 +6,7 @@ import pytest
 from hostile import HOSTILE, foreign
 from PIL import Image
 
-from welllog_ocr.inspector import Opened, _list_row, _look, summary
+from welllog_ocr.inspector import Opened, _list_row, _look, worst_table
 from welllog_ocr.review.page import card_html, diff_html, diff_words, facts_html, page_html, picture_html, state_html, strip_html, text_html, write_page
 from welllog_ocr.review.log import Mark, Review, ReviewSession
 
@@ -45,7 +45,7 @@ def test_hostile_texts_stay_texts(text, tmp_path):
         assert not CONTROLS.search(part), name
         if name in ('text', 'diff', 'diff2', 'card', 'page'): assert _sees(seen, text), name
     assert sum(t == 'script' for t in seen.tags) == 1 and sum(t == 'style' for t in seen.tags) == 1 # ours
-    assert not CONTROLS.search(summary(Opened(text, session, None)).replace('\n', '')) and not CONTROLS.search(''.join(_list_row(session, 0)))
+    assert not CONTROLS.search(worst_table(Opened(text, session, None)).replace('\n', '')) and not CONTROLS.search(''.join(_list_row(session, 0)))
 
 def test_the_judge_can_see():
     "A renderer that forgets to escape is caught"

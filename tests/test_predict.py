@@ -11,6 +11,7 @@ from welllog_ocr.files import read_jsonl
 from welllog_ocr.models.core import Prediction, Recogniser
 from welllog_ocr.models.ctc import _output_layer, tiny_ctc
 from welllog_ocr.draw.page import SynthPages
+from welllog_ocr.read.export import WRITERS
 from welllog_ocr.predict import _arguments, main, predict
 
 @pytest.fixture(scope='module')
@@ -92,6 +93,12 @@ def test_formats_agree(place, tmp_path):
     table = list(csv.DictReader((tmp_path/'r.csv').open(newline='', encoding='utf-8')))
     assert [r['text'].lstrip("'") for r in table] == [l['text'] for l in rows[0]['lines']]
 
+def test_a_new_format_is_one_line(place, tmp_path, monkeypatch):
+    monkeypatch.setitem(WRITERS, '.foo', lambda rows: (row['text'] + '\n' for row in rows))
+    row, = run(place, [place/'sheet.png'], tmp_path/'r.foo')
+    assert (tmp_path/'r.foo').read_text() == row['text'] + '\n'
+    with pytest.raises(ConfigError, match='.md and .foo'): run(place, [place/'sheet.png'], tmp_path/'x.xlsx')
+
 class Pages(Recogniser):
     "Reads whole pages, and says how large they were"
     kinds = ('page',)
@@ -107,6 +114,7 @@ def test_a_model_of_pages_reads_the_page_as_a_whole(place):
 CHILD = '''
 import sys
 sys.argv = ['predict', *sys.argv[1:]]
+from welllog_ocr.read.export import WRITERS
 from welllog_ocr.predict import _arguments, main
 main(_arguments())
 '''

@@ -8,11 +8,15 @@ import torch
 from conftest import ROOT
 from runs import outcome, tiny
 
-import welllog_ocr.preflight as module
-from welllog_ocr.checkpoint import cpu_copy
+from welllog_ocr.run.checkpoint import cpu_copy
 from welllog_ocr.core import ConfigError, SetupError
 from welllog_ocr.files import read_jsonl, write_jsonl
-from welllog_ocr.preflight import FAILURE, OK, PASS_ON, WARNING, PreflightError, check_output, check_room, check_sigterm, check_volume, this_machine, preflight
+from welllog_ocr.models.core import load_model
+from welllog_ocr.preflight import PreflightError, preflight
+from welllog_ocr.run import rehearsal
+from welllog_ocr.run.checks import FAILURE, OK, PASS_ON, WARNING, check_output, check_room, check_sigterm, check_volume
+from welllog_ocr.run.machine import this_machine
+from welllog_ocr.run.samples import run_data
 from welllog_ocr.train import train
 
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'HF_HUB_OFFLINE': '1', 'PYTHONPATH': str(ROOT)}
@@ -235,7 +239,7 @@ def test_memory_that_is_too_small(home):
 
 def test_memory_that_is_too_small_when_it_is_tried(home, monkeypatch):
     def full(run, micro): raise torch.OutOfMemoryError('CUDA out of memory.')
-    monkeypatch.setattr(module, 'train_step', full)
+    monkeypatch.setattr(rehearsal, 'train_step', full)
     found = preflight(tiny(home))
     assert 'one sample alone was too much' in next(c for c in found.checks if c.name == 'memory').seen
 
@@ -249,9 +253,9 @@ def test_shared_memory_that_is_too_small(home):
     assert in_child(act, mounts=True) == ''
 
 def test_a_save_that_fails(home, monkeypatch):
-    import welllog_ocr.checkpoint as checkpoint
-    def full(self, path, data): raise OSError(errno.ENOSPC, 'No space left on device')
-    monkeypatch.setattr(checkpoint.Disk, 'write', full)
+    import welllog_ocr.run.checkpoint as checkpoint
+    def full(path, data): raise OSError(errno.ENOSPC, 'No space left on device')
+    monkeypatch.setattr(checkpoint, '_write', full)
     found = preflight(tiny(home))
     assert 'the disk is full' in next(c for c in found.failures if c.name == 'rehearsal').seen and not (home/'runs').exists()
 
@@ -267,12 +271,12 @@ def test_a_run_is_the_same_with_and_without(home, changes):
     assert start[0]['rehearsal']['step_s'] > 0 and start[1]['rehearsal'] is None
 
 def test_a_failed_rehearsal_puts_everything_back_too(home, monkeypatch):
-    cfg, real = tiny(home), module.train_step
+    cfg, real = tiny(home), rehearsal.train_step
     def fails(run, micro): real(run, micro); raise RuntimeError('a bug')
-    rec = module.load_model(cfg)
+    rec = load_model(cfg)
     before, state = cpu_copy(rec.state_dict()), torch.get_rng_state()
-    monkeypatch.setattr(module, 'train_step', fails)
-    with pytest.raises(RuntimeError, match='a bug'): module.rehearse(cfg, rec, module.run_data(cfg, rec), this_machine())
+    monkeypatch.setattr(rehearsal, 'train_step', fails)
+    with pytest.raises(RuntimeError, match='a bug'): rehearsal.rehearse(cfg, rec, run_data(cfg, rec), this_machine())
     assert all(torch.equal(t, before[n]) for n, t in rec.state_dict().items()) and torch.equal(torch.get_rng_state(), state)
 
 def test_the_command(home):
@@ -290,5 +294,5 @@ def test_the_options_of_process_1_are_not_told(tmp_path):
         (tmp_path/str(pid)).mkdir()
         (tmp_path/str(pid)/'status').write_text(f'Name:\tjupyter\nPPid:\t{parent}\nSigBlk:\t0\nSigIgn:\t0\nSigCgt:\t0\n')
         (tmp_path/str(pid)/'cmdline').write_text('jupyter\0lab\0--ServerApp.token=CANARY\0')
-    said = str(module.check_sigterm(tmp_path, 30))
+    said = str(check_sigterm(tmp_path, 30))
     assert 'process 1 (jupyter lab)' in said and 'CANARY' not in said

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from runs import tiny
-from welllog_ocr.checkpoint import load, step_folder
+from welllog_ocr.run.checkpoint import load, step_folder
 from welllog_ocr.config import config_json
 from welllog_ocr.files import read_jsonl
 from welllog_ocr.run.distributed import ProcessGroup

@@ -10,7 +10,7 @@ from runs import tiny
 from welllog_ocr.config import config_json
 from welllog_ocr.files import read_json, read_jsonl
 from welllog_ocr.runpod import launch, state, stop
-from welllog_ocr.supervisor import supervisor_dir
+from welllog_ocr.run.supervision import supervisor_dir
 
 CELL = "from welllog_ocr.config import load_config\nfrom welllog_ocr.runpod import launch, watch\nrun = launch(load_config('wells.json'))\nwatch(run, every=.5)"
 

@@ -9,7 +9,7 @@ from runs import outcome, tiny
 from welllog_ocr.core import SetupError
 from welllog_ocr.files import read_jsonl
 from welllog_ocr.run.samples import run_data
-from welllog_ocr.evaluate import evaluate
+from welllog_ocr.eval.predictions import evaluate
 from welllog_ocr.run.callbacks import Callback
 from welllog_ocr.models.core import load_recogniser
 from welllog_ocr.models.seq2seq import tiny_seq2seq

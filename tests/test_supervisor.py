@@ -9,7 +9,8 @@ from runs import tiny
 from welllog_ocr.config import config_json
 from welllog_ocr.core import SetupError
 from welllog_ocr.files import read_json, read_jsonl
-from welllog_ocr.supervisor import Rules, Supervisor, supervisor_dir, supervisor_pid
+from welllog_ocr.run.supervision import Rules, supervisor_dir, supervisor_pid
+from welllog_ocr.supervisor import Supervisor
 
 ENV = {**os.environ, 'HF_HUB_OFFLINE': '1', 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
 FAST = Rules(hang_s=.6, start_s=20., save_s=1., stop_s=1., pause_s=0., fruitless=4)

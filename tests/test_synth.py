@@ -49,7 +49,8 @@ def test_augmentation_of_strength_zero_is_none():
 def test_an_untrained_recogniser_reads_most_of_them():
     "A person can read these lines, so a general recogniser should read most of the characters"
     pytest.importorskip('rapidocr')
-    from welllog_ocr.evaluate import evaluate, summarise
+    from welllog_ocr.eval.predictions import evaluate
+    from welllog_ocr.metrics import summarise
     from welllog_ocr.models.ctc import CTCRecogniser
     rows = evaluate(CTCRecogniser.from_pretrained(), list(SynthLines(120, 'legible')))
     assert summarise(rows)['cer'] < 0.35

@@ -9,14 +9,15 @@ from conftest import ROOT, share
 from runs import ALL, events, outcome, tiny
 
 import welllog_ocr.train as training
-from welllog_ocr.checkpoint import CheckpointError, checkpoints, load, rng_state, set_rng_state, state_digest
+from welllog_ocr.run.checkpoint import CheckpointError, checkpoints, load, rng_state, set_rng_state, state_digest
 from welllog_ocr.core import DataError, SetupError
 from welllog_ocr.files import read_jsonl, write_jsonl
 from welllog_ocr.run.samples import run_data
 from welllog_ocr.run.callbacks import Callback, Spikes, _is_model
 from welllog_ocr.models.ctc import tiny_ctc
-from welllog_ocr.run.step import Run, capture
-from welllog_ocr.train import Diverged, fit, restore, train
+from welllog_ocr.run.state import capture, restore
+from welllog_ocr.run.step import Run
+from welllog_ocr.train import Diverged, fit, train
 
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'HF_HUB_OFFLINE': '1', 'PYTHONPATH': str(ROOT)}
 
@@ -39,14 +40,14 @@ def test_random_kills(n, reliability):
 def fork_script(home, name, body):
     "A training in a process of its own, with `body` before it"
     path = home/f'{name}.py'
-    path.write_text(f'import sys; sys.path.insert(0, {str(ROOT/"tests")!r})\nfrom pathlib import Path\nfrom runs import *\nimport ctypes, time\nfrom welllog_ocr.core import run_command\nfrom welllog_ocr.run.callbacks import Guest, Save\n'
+    path.write_text(f'import sys; sys.path.insert(0, {str(ROOT/"tests")!r})\nfrom pathlib import Path\nfrom runs import *\nimport ctypes, time\nfrom welllog_ocr.core import run_command\nfrom welllog_ocr.run.callbacks import Callback, Save\n'
                     f'home = Path({str(home)!r})\n{body}')
     return subprocess.Popen([sys.executable, path], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 BLOCKED = '''
-class Blocked(Guest): # a step that no signal handler of Python can interrupt
+class Blocked(Callback): # a step that no signal handler of Python can interrupt
     def after_step(self, run):
-        next(g for g in run.guests if isinstance(g, Save)).cost = 0. # copy the state at each step, also on a machine that is busy
+        next(g for g in run.callbacks if isinstance(g, Save)).cost = 0. # copy the state at each step, also on a machine that is busy
         if run.step == 3:
             (home/'blocked').touch()
             while True: ctypes.CDLL(None).sleep(60) # a signal cuts one sleep short, and a real step goes on
@@ -73,12 +74,19 @@ def test_an_interrupted_cell_returns_and_the_next_goes_on(home):
     before = signal.getsignal(signal.SIGTERM)
     cfg = tiny(home, save_steps=100)
     folder = train(cfg, [At(5, interrupt)])
-    assert 1 <= events(folder, 'stopped')[0]['saved'] <= 4 # the guests of step 5 were not done
+    assert 1 <= events(folder, 'stopped')[0]['saved'] <= 4 # the callbacks of step 5 were not done
     assert signal.getsignal(signal.SIGTERM) == before
     train(cfg, [At(0, None)])
     train(cfg.replace(experiment_name='alone'), [At(0, None)])
     a, b = outcome(folder), outcome(home/'runs'/'alone')
     assert a['state'] == b['state'] and a['metrics'] == b['metrics'] and a['files'] == b['files']
+
+def test_the_order_of_the_list_of_callbacks_changes_nothing(home):
+    class Shuffle(Callback):
+        def before_run(self, run): random.Random(1).shuffle(run.callbacks)
+    a, b = (outcome(train(tiny(home, experiment_name=name), [one])) for name, one in (('shuffled', Shuffle()), ('plain', Callback())))
+    for found in (a, b): del found['state'] # holds the name of the class
+    assert a == b
 
 def test_the_same_crash_three_times_is_the_end(home):
     def crash(run): raise ValueError('a bug')
@@ -433,8 +441,8 @@ def test_images_that_vanish_mid_run(home, drawn, n, reliability):
     reliability('an image is deleted while a run needs it', n, n, 'order unchanged')
 
 def test_a_disk_that_fills_up_does_not_end_a_training(home, monkeypatch):
-    import welllog_ocr.checkpoint as checkpoint
-    def full(self, path, data): raise OSError(28, 'No space left on device')
-    monkeypatch.setattr(checkpoint.Disk, 'write', full)
+    import welllog_ocr.run.checkpoint as checkpoint
+    def full(path, data): raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(checkpoint, '_write', full)
     folder = train(tiny(home))
     assert events(folder, 'save_failed') and events(folder, 'end') and not list((folder/'checkpoints').iterdir())

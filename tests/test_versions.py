@@ -5,10 +5,16 @@ from pathlib import Path
 import pytest
 
 from welllog_ocr.checkpoint import overview
+from welllog_ocr.compare import compare
 from welllog_ocr.config import load_config
+from welllog_ocr.eval.report import slices
+from welllog_ocr.eval.rows import read_rows
+from welllog_ocr.evaluate import _arguments as evaluate_arguments, main as evaluate_command
 from welllog_ocr.files import read_jsonl
+from welllog_ocr.inspector import eval_rows
 from welllog_ocr.models.core import load_recogniser
 from welllog_ocr.predict import _arguments, main
+from welllog_ocr.run.card import run_card
 from welllog_ocr.run.samples import run_data
 from welllog_ocr.train import train
 
@@ -27,9 +33,21 @@ def test_a_run_resumes(old):
     assert [(r['step'], r['split']) for r in rows] == [(r['step'], r['split']) for r in whole]
     assert [r['loss'] for r in rows] == pytest.approx([r['loss'] for r in whole], rel=.02) # to the last bit on the machine that made it
     assert [e['event'] for e in read_jsonl(run/'events.jsonl')].count('resumed') == 1
-    assert {row['style'] for row in read_jsonl(run/'eval'/'step-00000032.jsonl')} == {'handwritten', 'typed'}
+    assert {row['style'] for row in read_jsonl(run/'eval'/'step-00000028.jsonl')} == {'handwritten', 'typed'}
     report = (run/'report.md').read_text()
     assert '| handwritten | 3 |' in report and '| typed | 1 |' in report # step 0 was evaluated by 0.1.0, whose rows say `made`
+
+def test_its_evaluations_are_read(old, capsys):
+    "Rows of 0.1.0 say `made`: they are read as `style`, also where a command asks for `made`"
+    run = old/'runs'/'cut'
+    raw, rows = read_jsonl(run/'eval'/'step-00000004.jsonl'), read_rows(run/'eval'/'step-00000004.jsonl')
+    assert [r['style'] for r in rows] == [r['made'] for r in raw] and not any('made' in r for r in rows)
+    assert '| handwritten | 3 |' in run_card(run)
+    assert slices(rows, 'made') == slices(rows, 'style') and eval_rows(run)[0] == rows
+    shutil.copytree(run, old/'runs'/'twin')
+    assert '| handwritten | twin | 3 |' in compare([run, old/'runs'/'twin']).text()
+    evaluate_command(evaluate_arguments(['--model', str(run/'eval'/'step-00000004.jsonl'), '--against', str(run/'eval'/'step-00000000.jsonl'), '--data', 'lines', '--by', 'made']))
+    assert '| handwritten | 3 |' in capsys.readouterr().out
 
 def test_its_checkpoints_are_listed(old):
     assert any('5' in line for line in overview(old/'runs'/'cut'))

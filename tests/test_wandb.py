@@ -1,4 +1,4 @@
-"""The mirror at W&B: whatever happens there, a run neither waits nor ends, and no row is lost"""
+"""The tracker W&B: whatever happens there, a run neither waits nor ends, and no row is lost"""
 import os, random, signal, socket, subprocess, sys, threading, time
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -7,11 +7,11 @@ import pytest
 
 from runs import in_child, tiny
 from wandb_server import WandbServer
-from welllog_ocr import mirror
+from welllog_ocr.run import trackers
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.files import append_jsonl, read_json, read_jsonl, write_atomic, write_json
 from welllog_ocr.run.callbacks import Callback
-from welllog_ocr.mirror import Mirror, Sender, follow, row_number
+from welllog_ocr.run.trackers import Tracker, TrackerProcess, follow, row_number
 from welllog_ocr.train import train
 
 KEY = 'a'*40
@@ -22,7 +22,7 @@ def env(monkeypatch, tmp_path):
     for name in [n for n in os.environ if n.startswith('WANDB_')]: monkeypatch.delenv(name)
     monkeypatch.setenv('NETRC', str(tmp_path/'netrc'))
     monkeypatch.setenv('WANDB_CONFIG_DIR', str(tmp_path/'config'))
-    monkeypatch.setattr(mirror, 'LINGER', 3.)
+    monkeypatch.setattr(trackers, 'LINGER', 3.)
     return monkeypatch
 
 @pytest.fixture
@@ -57,10 +57,10 @@ def numbers(folder): return [row_number(r) for r in read_jsonl(folder/'metrics.j
 
 def test_online(server, tmp_path):
     folder, told = folder_of(tmp_path), []
-    sender = Sender(folder, config(folder), lambda what, **facts: told.append((what, facts)), linger=20)
+    tracker = TrackerProcess(folder, config(folder), lambda what, **facts: told.append((what, facts)), linger=20)
     grow(folder, 20, .05)
     append_jsonl(folder/'events.jsonl', dict(event='end', step=100))
-    assert sender.close(), told
+    assert tracker.close(), told
     assert [r['_step'] for r in server.history('abc123')] == numbers(folder)
     assert server.history('abc123')[3]['eval/cer'] == .1 and server.history('abc123')[3]['step'] == 10
     assert server.runs['abc123'].name == 'run' and [w for w, _ in told] == ['wandb', 'wandb_done']
@@ -73,12 +73,12 @@ def kill_and_resume(folder, kills, seed, rows):
     def leg(until):
         path = folder/'metrics.jsonl'
         if path.exists(): write_atomic(path, b''.join(path.read_bytes().splitlines(keepends=True)[:max(0, len(numbers(folder)) - rng.randint(0, 5))]))
-        sender = Sender(folder, config(folder), lambda what, **facts: None, linger=60)
+        tracker = TrackerProcess(folder, config(folder), lambda what, **facts: None, linger=60)
         time.sleep(rng.choice([0, .5, 3])) # killed before W&B is there, or after
         grow(folder, until, .05)
         if until < rows: os.kill(os.getpid(), signal.SIGKILL)
         append_jsonl(folder/'events.jsonl', dict(event='end', step=0))
-        os._exit(0 if sender.close() else 7)
+        os._exit(0 if tracker.close() else 7)
     for k in range(kills):
         rng.random() # the child's draws are lost with it
         assert in_child(lambda: leg(rows*(k + 1)//(kills + 1))) == -signal.SIGKILL
@@ -114,11 +114,11 @@ def test_offline_then_online(server, env, tmp_path):
     "A leg without network, then one with: W&B gets all rows once, and `wandb sync` finds nothing to send a second time"
     folder = folder_of(tmp_path)
     env.setenv('WANDB_MODE', 'offline')
-    sender = Sender(folder, config(folder), lambda *a, **k: None, linger=20)
-    grow(folder, 10); assert sender.close()
+    tracker = TrackerProcess(folder, config(folder), lambda *a, **k: None, linger=20)
+    grow(folder, 10); assert tracker.close()
     env.delenv('WANDB_MODE')
-    sender = Sender(folder, config(folder), lambda *a, **k: None, linger=20)
-    grow(folder, 20); assert sender.close()
+    tracker = TrackerProcess(folder, config(folder), lambda *a, **k: None, linger=20)
+    grow(folder, 20); assert tracker.close()
     sync(server, folder)
     assert [r['_step'] for r in server.history('abc123')] == numbers(folder) and len(numbers(folder)) == 20
 
@@ -208,7 +208,7 @@ def trained_once(home, env, tmp_path, fault, attempt):
     events = [e['event'] for e in read_jsonl(mine.run_dir/'events.jsonl')]
     assert 'end' in events and 'wandb_behind' in events, events
     longest = max(b - a for a, b in zip(times, times[1:]))
-    assert took < times[-1] - start + mirror.LINGER + 30, (longest, took)
+    assert took < times[-1] - start + trackers.LINGER + 30, (longest, took)
     return longest
 
 @pytest.mark.parametrize('fault', ['fake:init hangs', 'fake:log dies'])
@@ -223,9 +223,9 @@ def test_what_was_missed_is_sent_later(server, env, tmp_path):
     "W&B is down for a whole run; the command sends it when it is back, and once more sends nothing"
     folder, told = folder_of(tmp_path), []
     server.status = 500
-    sender = Sender(folder, config(folder), lambda what, **facts: told.append(what), linger=1)
+    tracker = TrackerProcess(folder, config(folder), lambda what, **facts: told.append(what), linger=1)
     grow(folder, 20)
-    assert not sender.close() and told[-1] == 'wandb_behind'
+    assert not tracker.close() and told[-1] == 'wandb_behind'
     server.status = 200
     for sent in (20, 0):
         found = subprocess.run([sys.executable, '-m', 'welllog_ocr.mirror', str(folder), '--timeout', '60'], capture_output=True, text=True)
@@ -266,10 +266,10 @@ def test_canary(home, env, capfd, mode):
 
 # --- the interface
 
-def test_any_mirror(tmp_path):
+def test_any_tracker(tmp_path):
     "Whoever wants the rows gets all of them, cut-backs included, and the end"
     folder, seen, over = folder_of(tmp_path), [], threading.Event()
-    class Mine(Mirror):
+    class Mine(Tracker):
         def row(self, row): seen.append(row_number(row))
         def close(self): seen.append('closed')
     thread = threading.Thread(target=follow, args=(folder, Mine(), over.is_set, .01))

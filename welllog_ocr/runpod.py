@@ -13,8 +13,8 @@ from .config import TrainingConfig, config_json, load_config
 from .core import ConfigError, DataError, SetupError, redact
 from .files import read_jsonl
 from .render import esc, visible
-from .supervisor import Rules, supervisor_dir, supervisor_pid
-from .run.tracking import learning_curves
+from .run.supervision import Rules, supervisor_dir, supervisor_pid
+from .run.folder import learning_curves
 
 # %% ../nbs/21_runpod.ipynb #ce1e6ae9
 def launch(

@@ -6,7 +6,7 @@
 __all__ = ['MUST', 'LOOK', 'INFO', 'VERDICTS', 'Example', 'Finding', 'Histogram', 'histogram', 'Report']
 
 # %% ../../nbs/data/08_findings.ipynb #214d3849
-import base64, io
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -15,7 +15,8 @@ from fastcore.basics import patch
 from PIL import Image
 
 from ..files import write_atomic
-from ..render import esc, esc_md, visible
+from ..render import Raw, esc, esc_md, html_block, html_image, html_page, html_table
+from ..render import md_table, text_table, visible
 
 # %% ../../nbs/data/08_findings.ipynb #61738428
 MUST, LOOK, INFO = VERDICTS = 'must fix', 'worth a look', 'for information'
@@ -23,48 +24,43 @@ _MARKS = {MUST: '■', LOOK: '▲', INFO: '○'} # shapes, not colours alone
 
 class Example(NamedTuple):
     "One place where it was found"
-    where:str         # Such as `train/000012.png`
+    where:str         # Place, such as `train/000012.png`
     note:str = ''     # What was seen there
-    label:str = ''    # The transcription, if it matters
-    images:tuple = () # Called without arguments, each gives an image: where looking is faster than reading
+    label:str = ''    # Transcription, if it matters
+    images:tuple = () # Functions without arguments that give an image each, where looking is faster than reading
 
 @dataclass(frozen=True)
 class Finding:
-    "Something about a data set, with its verdict"
-    kind:str       # Short name, the same in every report
-    verdict:str    # `must fix`, `worth a look` or `for information`
-    title:str      # What it is
-    why:str        # Why it matters
-    do:str         # What to do
-    count:int      # How often
-    examples:tuple = () # The first `Example`s
+    "What is wrong with a data set, with a verdict"
+    kind:str            # Short name, the same in every report
+    verdict:str         # `must fix`, `worth a look` or `for information`
+    title:str           # What it is, in a few words
+    why:str             # Why it matters, in a sentence
+    do:str              # What to do, in a sentence
+    count:int           # How often it was found
+    examples:tuple = () # First `Example`s
 
 # %% ../../nbs/data/08_findings.ipynb #a732bfd0
-_THUMB = (460, 120) # pixels at most
-
-def _data_uri(img:Image.Image)->str:
-    small = img.convert('L')
-    small.thumbnail(_THUMB)
-    small, file = small.quantize(16), io.BytesIO()
-    small.save(file, 'PNG', optimize=True)
-    return 'data:image/png;base64,' + base64.b64encode(file.getvalue()).decode()
-
 def _thumb(load:Callable, alt:str)->str:
-    try: return f'<img alt="{esc(alt, 200)}" src="{_data_uri(load())}">'
-    except Exception as e: return f'<em>no picture: {esc(e, 200)}</em>' # whatever a decoder raises, the page is still worth having
+    try:
+        small = load().convert('L')
+        small.thumbnail((460, 120))
+        small.quantize(16).save(file := io.BytesIO(), 'PNG', optimize=True)
+        return html_image(file.getvalue(), alt)
+    except Exception as e: return f'<em>no picture: {esc(e, 200)}</em>' # whatever a decoder raises, the page is made
 
 # %% ../../nbs/data/08_findings.ipynb #4045a0bc
 class Histogram(NamedTuple):
     "A distribution"
     title:str     # What was counted
-    bars:list     # (label, count), in order
-    note:str = '' # What it says, in words
+    bars:list     # (label, count) of each bar, in order
+    note:str = '' # What the distribution says, in words
 
 def histogram(
     title:str,     # What was counted
-    values,        # Numbers
-    unit:str='',   # Such as `pixels`
-    n_bars:int=24, # About
+    values,        # Numbers to count
+    unit:str='',   # Unit of the numbers, such as `pixels`
+    n_bars:int=24, # Number of bars, about
 )->Histogram: # Bars of equal, round width; the last one takes the rest above the 99th percentile
     "The distribution of numbers"
     values = sorted(values)
@@ -75,35 +71,40 @@ def histogram(
     first, n = int(low//step), int(high//step) - int(low//step) + 1
     counts = [0]*n
     for v in values: counts[min(int(v//step) - first, n - 1)] += 1
-    bars = [(str((first + i)*step) + ('+' if i == n - 1 and values[-1] >= (first + n)*step else ''), c) for i, c in enumerate(counts)]
-    return Histogram(title, bars, f'from {low:g} to {values[-1]:g} {unit}, half of them between {at(.25):g} and {at(.75):g}, middle {at(.5):g}')
+    more = lambda i: '+' if i == n - 1 and values[-1] >= (first + n)*step else ''
+    bars = [(f'{(first + i)*step}{more(i)}', c) for i, c in enumerate(counts)]
+    middle = f'half of them between {at(.25):g} and {at(.75):g}, middle {at(.5):g}'
+    return Histogram(title, bars, f'from {low:g} to {values[-1]:g} {unit}, {middle}')
 
+# %% ../../nbs/data/08_findings.ipynb #ab3f554b
 def _svg(h:Histogram)->str:
     if not h.bars: return ''
     wide, tall, most = 600/len(h.bars), 110, max(c for _, c in h.bars) or 1
-    every, parts = -(-len(h.bars)//12), []
+    every, parts = -(-len(h.bars)//12), [f'<text x="1" y="10">most: {most}</text>']
     for i, (label, c) in enumerate(h.bars):
         high = 0 if not c else max(1.5, c/most*tall)
-        parts.append(f'<g><title>{esc(label, 40)}: {c}</title><rect x="{i*wide + 1:.1f}" y="{tall + 14 - high:.1f}" width="{wide - 2:.1f}" height="{high:.1f}"></rect></g>')
-        if i % every == 0: parts.append(f'<text x="{i*wide + wide/2:.1f}" y="{tall + 30}" text-anchor="middle">{esc(label, 12)}</text>')
-    return (f'<svg viewBox="0 0 600 {tall + 36}" role="img" aria-label="{esc(h.title)}: {esc(h.note)}"><text x="1" y="10">most: {most}</text>'
-            f'<line x1="0" y1="{tall + 14}" x2="600" y2="{tall + 14}"></line>{"".join(parts)}</svg>')
+        box  = f'x="{i*wide + 1:.1f}" y="{tall + 14 - high:.1f}" width="{wide - 2:.1f}" height="{high:.1f}"'
+        parts.append(f'<g><title>{esc(label, 40)}: {c}</title><rect {box}></rect></g>')
+        if i % every == 0:
+            at = f'x="{i*wide + wide/2:.1f}" y="{tall + 30}"'
+            parts.append(f'<text {at} text-anchor="middle">{esc(label, 12)}</text>')
+    base = f'<line x1="0" y1="{tall + 14}" x2="600" y2="{tall + 14}"></line>'
+    return (f'<svg viewBox="0 0 600 {tall + 36}" role="img" aria-label="{esc(h.title)}: {esc(h.note)}">'
+        f'{"".join(parts)}{base}</svg>')
 
 # %% ../../nbs/data/08_findings.ipynb #7b384f19
 @dataclass(frozen=True)
 class Report:
     "What was found in a data set"
-    name:str                                        # Of the set
-    findings:list                                   # `Finding`s, the worst first
-    tables:dict = field(default_factory=dict)       # title -> (head, rows of cells)
-    histograms:list = field(default_factory=list)   # `Histogram`s
-    characters:list = field(default_factory=list)   # (character, count), the commonest first
-    facts:list = field(default_factory=list)        # Sentences
-
-    def of(self, *verdicts)->list: return [f for f in self.findings if f.verdict in verdicts]
+    name:str                                      # Name of the set
+    findings:list                                 # `Finding`s, the worst first
+    tables:dict = field(default_factory=dict)     # title -> (head, rows of cells)
+    histograms:list = field(default_factory=list) # `Histogram`s of the set
+    characters:list = field(default_factory=list) # (character, count) in the labels, the commonest first
+    facts:list = field(default_factory=list)      # Sentences about the set
 
     @property
-    def must_fix(self)->list: return self.of(MUST)
+    def must_fix(self)->list: return [f for f in self.findings if f.verdict == MUST]
 
     @property
     def kinds(self)->dict: return {f.kind: f for f in self.findings}
@@ -111,116 +112,109 @@ class Report:
     @property
     def summary(self)->str:
         "One sentence"
-        n = {v: len(self.of(v)) for v in VERDICTS}
-        if not n[MUST] and not n[LOOK]: return 'Nothing to mend, nothing suspicious.'
-        one = lambda k, single, many: f'{k} {single if k == 1 else many}'
-        return (f'{one(n[MUST], "thing", "things")} must be fixed' if n[MUST] else 'Nothing must be fixed') + (f', {one(n[LOOK], "is", "are")} worth a look.' if n[LOOK] else '.')
+        must, look = (sum(f.verdict == v for f in self.findings) for v in (MUST, LOOK))
+        if not must and not look: return 'Nothing to fix, nothing suspicious.'
+        first = f'{must} thing{"s"*(must != 1)} must be fixed' if must else 'Nothing must be fixed'
+        return first + (f', {look} {"is" if look == 1 else "are"} worth a look.' if look else '.')
 
 # %% ../../nbs/data/08_findings.ipynb #498e86c9
-def _columns(head:list, rows:list)->list[str]:
-    "Cells in columns, the first to the left"
-    wide = [max(len(str(r[i])) for r in [head, *rows]) for i in range(len(head))]
-    return ['  ' + '  '.join(f'{visible(str(c)):<{w}}' if i == 0 else f'{visible(str(c)):>{w}}' for i, (c, w) in enumerate(zip(r, wide))).rstrip() for r in [head, *rows]]
-
 def _finding_text(f:Finding, n:int)->list[str]:
     lines = ['', f'{_MARKS[f.verdict]} {f.verdict}: {f.title} ({f.count})']
-    lines += ['    ' + '  '.join(p.replace('\n', ' ')[:100] for p in (e.where, e.note, e.label) if p) for e in f.examples[:n]]
+    for e in f.examples[:n]:
+        lines.append('    ' + '  '.join(p.replace('\n', ' ')[:100] for p in (e.where, e.note, e.label) if p))
     if f.count > len(f.examples[:n]) > 0: lines.append(f'    ... {f.count - len(f.examples[:n])} more')
     return lines + [f'  {f.why}', f'  What to do: {f.do}']
 
 @patch
 def text(
     self:Report,
-    n:int=3,           # Examples of each finding
+    n:int=3, # Examples of each finding
 )->str:
     "The report for a terminal"
-    lines = [f'{visible(self.name)}: {self.summary}']
-    for title, (head, rows) in self.tables.items(): lines += ['', title, *_columns(head, rows)]
+    lines = [f'{self.name}: {self.summary}']
+    for title, table in self.tables.items(): lines += ['', title, *('  ' + l for l in text_table(*table).split('\n'))]
     lines += ['', *self.facts] if self.facts else []
     for f in self.findings: lines += _finding_text(f, n)
     return '\n'.join(map(visible, lines)) # no control character reaches a terminal
 
 # %% ../../nbs/data/08_findings.ipynb #0902b0e5
 _STYLE = '''
-.doctor {font: 16px/1.5 system-ui, sans-serif; color: #1d2329; background: #fff; max-width: 62rem; margin: 0 auto; padding: 1rem 1.25rem}
-.doctor h1 {font-size: 1.7rem; line-height: 1.2; margin: .4em 0 .2em} .doctor h2 {font-size: 1.25rem; margin: 2em 0 .5em; border-bottom: 1px solid #b9c1c9} .doctor h3 {font-size: 1.05rem; margin: 0}
-.doctor p {margin: .35em 0} .doctor .lead {font-size: 1.15rem} .doctor .note {color: #47525d; font-size: .92rem}
-.doctor table {border-collapse: collapse; font-size: .92rem; margin: .5em 0} .doctor th, .doctor td {text-align: left; vertical-align: top; padding: .28em .9em .28em 0; border-bottom: 1px solid #dde2e7}
-.doctor td.n, .doctor th.n {text-align: right} .doctor .label {min-width: 10rem; font-family: ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere} .doctor .where {overflow-wrap: anywhere; max-width: 16rem}
-.doctor section.finding {border: 1px solid #c9d0d7; border-left-width: 8px; border-radius: 4px; padding: .7em 1em; margin: .9em 0; break-inside: avoid-page}
-.doctor section.must {border-left-color: #a3151f} .doctor section.look {border-left-color: #8a5a00; border-left-style: double} .doctor section.info {border-left-color: #51606f; border-left-style: dotted}
-.doctor .verdict {font-weight: 600; white-space: nowrap} .doctor .must .verdict {color: #8e0f19} .doctor .look .verdict {color: #6b4500} .doctor .info .verdict {color: #414c57}
-.doctor img {display: block; max-width: 100%; border: 1px solid #c9d0d7; margin: 0 0 3px} .doctor a {color: #0b4f8a}
-.doctor svg {display: block; width: 100%; max-width: 46rem; height: auto; font-size: 11px} .doctor svg rect {fill: #3b6ea5} .doctor svg line {stroke: #47525d} .doctor svg text {fill: #1d2329}
-.doctor .characters {display: flex; flex-wrap: wrap; gap: 4px; list-style: none; padding: 0} .doctor .characters li {border: 1px solid #c9d0d7; border-radius: 3px; padding: 0 .45em; font-size: .9rem}
-.doctor .characters b {font-family: ui-monospace, monospace} .doctor .characters span {color: #47525d}
-@media print {.doctor {max-width: none; font-size: 11pt; padding: 0} .doctor svg rect {print-color-adjust: exact; -webkit-print-color-adjust: exact} .doctor nav {display: none}}
+.wl .finding {border: 1px solid var(--line); border-left: 8px solid var(--bad); border-radius: 4px; padding: .7em 1em;
+  margin: .9em 0; break-inside: avoid-page}
+.wl .finding.look {border-left: 8px double var(--warn)} .wl .finding.info {border-left: 8px dotted var(--soft)}
+.wl .verdict {font-weight: 600; white-space: nowrap}
+.wl .must .verdict, .wl .verdict.must {color: var(--bad)} .wl .look .verdict, .wl .verdict.look {color: var(--warn)}
+.wl .finding img {display: block; margin: 0 0 3px}
+.wl svg {display: block; width: 100%; max-width: 46rem; height: auto; font-size: 11px}
+.wl svg rect {fill: var(--bar); print-color-adjust: exact}
+.wl svg line {stroke: var(--soft)} .wl svg text {fill: var(--ink)}
+.wl .characters {display: flex; flex-wrap: wrap; gap: 4px; list-style: none; padding: 0}
+.wl .characters li {border: 1px solid var(--line); border-radius: 3px; padding: 0 .45em; font-size: .9rem}
+@media print {.wl nav {display: none}}
 '''
 _CLASS = {MUST: 'must', LOOK: 'look', INFO: 'info'}
 
-def _table_html(head:list, rows:list)->str:
-    scope, side = dict(th=' scope="col"', td=''), ('', ' class="n"')
-    cell = lambda tag, i, c: f'<{tag}{scope[tag]}{side[i > 0]}>{esc(c, 200)}</{tag}>'
-    row = lambda tag, cells: '<tr>' + ''.join(cell(tag, i, c) for i, c in enumerate(cells)) + '</tr>'
-    return f'<table><thead>{row("th", head)}</thead><tbody>{"".join(row("td", r) for r in rows)}</tbody></table>'
+def _verdict(f:Finding)->str: return f'<span class="verdict {_CLASS[f.verdict]}">{_MARKS[f.verdict]} {f.verdict}</span>'
 
-def _example_html(e:Example, pictures:bool, columns:list)->str:
-    cells = dict(picture=''.join(_thumb(load, f'picture of {e.where}') for load in e.images) if pictures else '', where=esc(e.where, 200), note=esc(e.note, 300), label=_label_html(e.label))
-    return '<tr>' + ''.join(f'<td class="{c}">{cells[c]}</td>' for c in columns) + '</tr>'
+def _label_html(text:str)->Raw: # by lines: `esc` makes a line break a space
+    return Raw('<code>' + '<br>'.join(esc(line, 400) for line in text.split('\n')[:8]) + '</code>')
 
-def _label_html(text:str)->str: return '<br>'.join(esc(line, 400) for line in text.split('\n')[:8]) # esc makes a line break a space
+def _examples_html(shown:tuple, pictures:bool)->str:
+    columns = dict(Where=[e.where for e in shown], **{'What was seen': [e.note for e in shown]},
+                   Label=[_label_html(e.label) if e.label else '' for e in shown])
+    if pictures:
+        of = lambda e: Raw(''.join(_thumb(load, f'picture of {e.where}') for load in e.images))
+        columns = dict(Picture=[of(e) for e in shown]) | columns
+    columns = {k: v for k, v in columns.items() if any(v)}
+    return html_table(list(columns), list(zip(*columns.values())))
 
 # %% ../../nbs/data/08_findings.ipynb #906793e3
-_HEADS = dict(picture='Picture', where='Where', note='What was seen', label='Label')
-
 def _finding_html(f:Finding, n:int, pictures:bool)->str:
     shown = f.examples[:n]
-    columns = [c for c, there in dict(picture=pictures and any(e.images for e in shown), where=True, note=any(e.note for e in shown), label=any(e.label for e in shown)).items() if there]
-    rows = ''.join(_example_html(e, pictures, columns) for e in shown)
-    head = ''.join(f'<th scope="col">{_HEADS[c]}</th>' for c in columns)
-    more = f'<p class="note">and {f.count - len(shown)} more</p>' if f.count > len(shown) and shown else ''
-    return (f'<section class="finding {_CLASS[f.verdict]}" id="{esc(f.kind)}"><h3><span class="verdict">{_MARKS[f.verdict]} {f.verdict}</span> · {esc(f.title)} · {f.count}</h3>'
-            f'<p>{esc(f.why)}</p><p><b>What to do:</b> {esc(f.do)}</p>' + (f'<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{more}' if shown else '') + '</section>')
+    head  = f'<h3>{_verdict(f)} · {esc(f.title)} · {f.count}</h3><p>{esc(f.why)}</p>'
+    head += f'<p><b>What to do:</b> {esc(f.do)}</p>'
+    table = _examples_html(shown, pictures) if shown else ''
+    more  = f'<p class="note">and {f.count - len(shown)} more</p>' if f.count > len(shown) and shown else ''
+    return f'<section class="finding {_CLASS[f.verdict]}" id="{esc(f.kind)}">{head}{table}{more}</section>'
 
 def _overview_html(self:Report)->str:
-    "The findings in a list of links"
-    rows = ''.join(f'<tr class="{_CLASS[f.verdict]}"><td><span class="verdict">{_MARKS[f.verdict]} {f.verdict}</span></td><td><a href="#{esc(f.kind)}">{esc(f.title)}</a></td><td class="n">{f.count}</td></tr>'
-                   for f in self.findings)
-    return f'<nav aria-label="Findings"><table><thead><tr><th scope="col">Verdict</th><th scope="col">Finding</th><th scope="col" class="n">Count</th></tr></thead><tbody>{rows}</tbody></table></nav>' if rows else ''
+    if not self.findings: return ''
+    rows = [[Raw(_verdict(f)), Raw(f'<a href="#{esc(f.kind)}">{esc(f.title)}</a>'), f.count] for f in self.findings]
+    return f'<nav aria-label="Findings">{html_table(["Verdict", "Finding", "Count"], rows, "llr")}</nav>'
 
-def _figures_html(self:Report)->str:
+def _distributions_html(self:Report)->str:
     parts = [f'<h3>{esc(h.title)}</h3>{_svg(h)}<p class="note">{esc(h.note)}</p>' for h in self.histograms]
     if self.characters:
-        shown = ''.join(f'<li><b>{"space" if c == " " else "line break" if c == chr(10) else esc(c)}</b> <span>{n}</span></li>' for c, n in self.characters[:300])
-        parts.append(f'<h3>Characters in the labels</h3><p class="note">{len(self.characters)} different ones, the commonest first</p><ul class="characters">{shown}</ul>')
-    return '<h2>Figures</h2>' + ''.join(parts) if parts else ''
+        name  = lambda c: {' ': 'space', '\n': 'line break'}.get(c) or esc(c)
+        shown = ''.join(f'<li><code>{name(c)}</code> {n}</li>' for c, n in self.characters[:300])
+        parts.append(f'<h3>Characters in the labels</h3><p class="note">{len(self.characters)} different ones, '
+            f'the commonest first</p><ul class="characters">{shown}</ul>')
+    return '<h2>Distributions</h2>' + ''.join(parts) if parts else ''
 
 # %% ../../nbs/data/08_findings.ipynb #11e0f436
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-
-def _body(self:Report, n:int, pictures:bool, figures:bool)->str:
-    tables = ''.join(f'<h2>{esc(title)}</h2>{_table_html(*t)}' for title, t in self.tables.items())
-    facts = ''.join(f'<p>{esc(s)}</p>' for s in self.facts)
-    found = ''.join(_finding_html(f, n, pictures) for f in self.findings)
-    return (f'<main class="doctor"><h1>Data set: {esc(self.name, 120)}</h1><p class="lead">{esc(self.summary)}</p>{_overview_html(self)}{tables}{facts}'
-            f'<h2>Findings</h2>{found or "<p>None.</p>"}{_figures_html(self) if figures else ""}</main>')
+def _body(self:Report, n:int, pictures:bool)->str:
+    head   = f'<h1>Data set: {esc(self.name, 120)}</h1><p class="lead">{esc(self.summary)}</p>{_overview_html(self)}'
+    tables = ''.join(f'<h2>{esc(title)}</h2>{html_table(*t, "lr")}' for title, t in self.tables.items())
+    found  = ''.join(_finding_html(f, n, pictures) for f in self.findings) or '<p>None.</p>'
+    return head + tables + ''.join(f'<p>{esc(s)}</p>' for s in self.facts) + '<h2>Findings</h2>' + found
 
 @patch
 def html(
     self:Report,
-    path:Path=None, # Written there when given
+    path:Path=None, # File to write the page to; None: none
     n:int=6,        # Examples of each finding
 )->str:
     "The report as one self-contained page"
-    page = (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{_POLICY}"><meta name="viewport" content="width=device-width">'
-            f'<title>{esc(self.name, 120)}: what the doctor found</title><style>{_STYLE}</style></head><body>{_body(self, n, True, True)}</body></html>\n')
+    title = f'{self.name[:120]}: what the doctor found'
+    page  = html_page(title, _body(self, n, True) + _distributions_html(self), _STYLE)
     if path is not None: write_atomic(Path(path), page)
     return page
 
 @patch
-def _repr_html_(self:Report): return f'<style>{_STYLE}</style>{_body(self, 3, True, False)}'
+def _repr_html_(self:Report): return html_block(_body(self, 3, True), _STYLE)
 
 @patch
 def _repr_markdown_(self:Report):
-    rows = [f'| {_MARKS[f.verdict]} {f.verdict} | {esc_md(f.title)} | {f.count} |' for f in self.findings]
-    return '\n'.join([f'**{esc_md(self.name)}**: {esc_md(self.summary)}', '', '| verdict | finding | count |', '| --- | --- | ---: |', *rows])
+    rows = [[f'{_MARKS[f.verdict]} {f.verdict}', f.title, f.count] for f in self.findings]
+    table = md_table(['verdict', 'finding', 'count'], rows, 'llr')
+    return f'**{esc_md(self.name)}**: {esc_md(self.summary)}\n\n{table}'

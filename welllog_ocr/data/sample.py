@@ -61,8 +61,8 @@ def split_by_group(
     "Hold out whole groups. Raises `DataError` when there is only one group"
     groups = sorted({s.group for s in samples})
     if len(groups) < 2:
-        raise DataError(f"all {len(samples)} samples are of one group ('{groups[0]}'), so none can be held out without a leak; "
-                        'add an eval folder or more wells')
+        raise DataError(f"all {len(samples)} samples are of one group ('{groups[0]}'), so none can be held out without "
+            'a leak; add an eval folder or more wells')
     order, sizes = rng_for(seed, 'split').permutation(len(groups)), Counter(s.group for s in samples)
     held, n = set(), 0
     for i in order[:-1]: # the last group stays in train, whatever the share
@@ -99,8 +99,8 @@ def of_kind(
     kinds:tuple,  # Kinds that the model reads, such as `('line',)`
 )->tuple[list[Sample], list[Skip]]:
     "The samples that a model can read, and the others as `Skip`s"
-    return ([s for s in samples if s.kind in kinds],
-            [Skip(s.id, f"is of kind '{s.kind}', and the model reads {', '.join(kinds)}") for s in samples if s.kind not in kinds])
+    skip = lambda s: Skip(s.id, f"is of kind '{s.kind}', and the model reads {', '.join(kinds)}")
+    return [s for s in samples if s.kind in kinds], [skip(s) for s in samples if s.kind not in kinds]
 
 # %% ../../nbs/data/00_sample.ipynb #0d98feca
 def sorted_batches(

@@ -16,7 +16,8 @@ from ..vocabulary import LABELS, plain_label
 # %% ../../nbs/read/02_fields.ipynb #f5e4ef81
 def _is_label(text:str)->bool:
     plain = plain_label(text)
-    return plain in LABELS or len(plain) > 5 and process.extractOne(plain, LABELS, scorer=fuzz.ratio, score_cutoff=86) is not None
+    if plain in LABELS or len(plain) <= 5: return plain in LABELS
+    return process.extractOne(plain, LABELS, scorer=fuzz.ratio, score_cutoff=86) is not None
 
 def label_of(
     text:str, # One line, as it was read
