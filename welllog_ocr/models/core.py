@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['ADAPTER_CONFIG', 'EMBEDDED', 'FAMILIES', 'Prediction', 'Recogniser', 'freeze', 'default_device', 'has_bf16',
-           'autocast', 'to_device', 'release_memory', 'is_out_of_memory', 'first_line', 'load_pretrained', 'model_file',
-           'adapter_config', 'adapter_base', 'model_type', 'family', 'load_recogniser', 'load_model']
+           'autocast', 'to_device', 'release_memory', 'is_out_of_memory', 'first_line', 'no_progress_bars',
+           'load_pretrained', 'model_file', 'adapter_config', 'adapter_base', 'model_type', 'family', 'load_recogniser',
+           'load_model']
 
 # %% ../../nbs/models/00_core.ipynb #1c49cd84
 import ctypes, importlib, os
@@ -28,48 +29,38 @@ class Prediction:
     text:str               # Transcription
     confidence:float = 1.0 # Probability that the whole text is right, by the model's own account: 0..1
     scores:tuple = ()      # Probability of each token of the text, in order
-    losses:tuple = ()      # Loss of each token of the label, in order, and of its end; `read` fills it where a family can
+    losses:tuple = ()      # Loss of each token of the label, in order, and of its end; only `read` gives them
     pieces:tuple = ()      # Text of each token in `losses`; empty: one character of the label each, then the end
 
 # %% ../../nbs/models/00_core.ipynb #d57249eb
 class Recogniser(nn.Module):
     "A model that reads, as the loop, the evaluator and the predictor know it"
     kinds = ('line',)  # kinds of sample it reads
+    settings = ''      # fields of a `TrainingConfig` that `from_pretrained` takes
     saved_as = 'model' # what is saved of it: the `model`, or an `adapter` beside a base that stays as it is
 
     def collate(self, samples:list[Sample], cost:int=0)->dict:
-        "CPU tensors, filled up to `cost`; runs in loader workers"
-        raise NotImplementedError
+        raise NotImplementedError # CPU tensors, padded to `cost`; runs in loader workers
     def losses(self, batch:dict)->tuple[torch.Tensor, torch.Tensor]:
-        "Summed token losses (B,) and target tokens (B,)"
-        raise NotImplementedError
-    def transcribe(self, batch:dict)->list[Prediction]:
-        "One prediction for each sample, in order"
-        raise NotImplementedError
-    def cost(self, sample:Sample)->int:
-        "Work of a sample: image columns, or image and text tokens"
-        raise NotImplementedError
-    def refuses(self, sample:Sample)->str:
-        "Why the sample cannot be learned; '' when it can"
-        return ''
-    def fit_language(self, texts:list[str], weight:float):
-        "Learn from the training texts: an n-gram language model, or how long answers get"
-    def audit(self)->str:
-        "Markdown table of bits, adapters and trained weights; '' for a family without adapters"
-        return ''
-    def save_pretrained(self, folder:Path):
-        "Write a folder that loads with plain transformers"
-        raise NotImplementedError
+        raise NotImplementedError # summed token losses (B,), target tokens (B,)
+    def transcribe(self, batch:dict)->list[Prediction]: raise NotImplementedError # one for each sample, in order
+    def cost(self, sample:Sample)->int: raise NotImplementedError # image columns, or image and text tokens
+    def refuses(self, sample:Sample)->str: return '' # why it cannot be learned; '' when it can
+    def fit_language(self, texts:list[str], weight:float): pass # n-grams of the texts, or how long answers get
+    def audit(self)->str: return '' # Markdown table of bits, adapters and trained weights; '': no adapters
+    def save_pretrained(self, folder:Path): raise NotImplementedError # makes a folder for plain transformers
+
     @classmethod
-    def options(cls, cfg)->dict:
-        "What `from_pretrained` takes from a `TrainingConfig`"
-        return {}
+    # for `from_pretrained`
+    def options(cls, cfg)->dict: return {name: getattr(cfg, name) for name in cls.settings.split()}
+
     @classmethod
-    def from_pretrained(cls, name:str, **options)->'Recogniser':
-        "Load from a folder or the hub"
-        raise NotImplementedError
+    def from_pretrained(cls, name:str, **options)->'Recogniser': raise NotImplementedError # folder or hub name
 
     def forward(self, batch:dict): return self.losses(batch) # what a wrapper for several GPUs calls
+
+    @property
+    def device(self): return next(self.parameters()).device
 
     def read(self, batch:dict)->tuple[torch.Tensor, torch.Tensor, list[Prediction]]:
         "Losses, token counts and predictions of a batch; a family overrides it where one pass can serve both"
@@ -89,8 +80,8 @@ def freeze(
     for part in parts.split():
         found = [p for n, p in names.items() if part in n]
         if not found:
-            raise ConfigError(f"freeze='{parts}': no weight has '{part}' in its name, so nothing would be frozen by it; "
-                              f'the names are such as {first_few(list(names))}')
+            raise ConfigError(f"freeze='{parts}': no weight has '{part}' in its name, "
+                              f'so nothing would be frozen by it; the names are such as {first_few(list(names))}')
         for p in found: p.requires_grad_(False)
 
 # %% ../../nbs/models/00_core.ipynb #a453f101
@@ -99,9 +90,7 @@ def default_device()->torch.device:
     if torch.cuda.is_available(): return torch.device('cuda')
     return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
 
-def has_bf16(
-    device:torch.device,
-)->bool:
+def has_bf16(device:torch.device)->bool:
     "Does the device have bfloat16 in hardware? Emulated on a processor it is slow"
     if device.type == 'cuda': return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == 'cpu' and torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -142,6 +131,11 @@ def is_out_of_memory(
 # %% ../../nbs/models/00_core.ipynb #f12746f7
 def first_line(e:Exception)->str: return next(iter(str(e).splitlines()), '')
 
+def no_progress_bars():
+    "Loading and saving in silence: a bar for a few MB is noise in a log"
+    from transformers.utils import logging
+    logging.disable_progress_bar()
+
 def load_pretrained(
     auto,             # A class of transformers with `from_pretrained`
     name:str,         # Folder or hub name
@@ -149,15 +143,15 @@ def load_pretrained(
     **options,        # Passed to `from_pretrained`
 )->nn.Module:
     "A model of transformers. Raises `SetupError` when its weights cannot be loaded, or some are missing"
-    from transformers.utils import logging
-    logging.disable_progress_bar() # a bar for a few MB is noise in a log
+    no_progress_bars()
     options |= dict(trust_remote_code=False, use_safetensors=True, output_loading_info=True)
     try: model, report = auto.from_pretrained(name, **options)
     except Exception as e: # transformers and the hub raise a dozen kinds
         raise SetupError(f"'{name}': its weights cannot be loaded ({type(e).__name__}: {first_line(e)}); "
                          'take a folder that was saved whole') from e
     lost = sorted(k for k in report['missing_keys'] if not optional or optional not in k)
-    if lost: raise SetupError(f"'{name}': lacks {len(lost)} weights, such as {lost[0]}; take a folder that was saved whole")
+    if lost: raise SetupError(f"'{name}': lacks {len(lost)} weights, such as {lost[0]}; "
+                              "take a folder that was saved whole")
     return model
 
 # %% ../../nbs/models/00_core.ipynb #e3afe5a0
@@ -170,7 +164,8 @@ def model_file(
     "One file of a saved model"
     from transformers.utils import cached_file
     quiet = {f'_raise_exceptions_for_{what}': False for what in ('missing_entries', 'connection_errors', 'gated_repo')}
-    found = Path(name)/file if Path(name).exists() else cached_file(name, file, **quiet) if name.count('/') == 1 else None
+    if Path(name).exists(): found = Path(name)/file
+    else: found = cached_file(name, file, **quiet) if name.count('/') == 1 else None
     return Path(found) if found and Path(found).is_file() else None
 
 def adapter_config(
@@ -195,10 +190,12 @@ def adapter_base(
     base = adapter_config(name)['base_model_name_or_path']
     if not Path(base).exists() and (Path(base).is_absolute() or base.count('/') != 1):
         raise SetupError(f"'{name}' is an adapter that stands on the model {base}, which is not there; "
-                         f'put that folder back, or write its new place into {ADAPTER_CONFIG} as base_model_name_or_path')
+                         'put that folder back, '
+                         f'or write its new place into {ADAPTER_CONFIG} as base_model_name_or_path')
     if adapter_config(base):
-        raise SetupError(f"'{name}' is an adapter on '{base}', which is an adapter itself, and one on another cannot be "
-                         'taken apart; merge the lower one first (python -m welllog_ocr.merge)')
+        raise SetupError(f"'{name}' is an adapter on '{base}', which is an adapter itself, "
+                         'and one on another cannot be taken apart; '
+                         'merge the lower one first (python -m welllog_ocr.merge)')
     return base
 
 # %% ../../nbs/models/00_core.ipynb #b0b28f8a
@@ -252,5 +249,6 @@ def load_model(
     rec = load_recogniser(cfg.model_name, **family(cfg.model_name).options(cfg))
     freeze(rec, cfg.freeze)
     if not rec.trainable():
-        raise SetupError(f"freeze='{cfg.freeze}' leaves no weight of {cfg.model_name} that training may change; freeze less")
+        raise SetupError(f"freeze='{cfg.freeze}' leaves no weight of {cfg.model_name} that training may change; "
+                         "freeze less")
     return rec
