@@ -54,7 +54,8 @@ class Beat:
 
 # %% ../nbs/20_supervisor.ipynb #0f452acb
 class Onlooker:
-    "A guest that shows the run to `look` and is gone before the first checkpoint"
+    "A callback that shows the run to `look` and is gone before the first checkpoint"
+    order = 0
     def __init__(self, look): self.look = look
     def before_run(self, run):
         self.look(run)
