@@ -468,7 +468,7 @@ KEPT = 12 # examples kept of each finding
 
 def collect(
     splits,                   # split -> samples, or `Splits`
-    skips=(),                 # `Skip`s: what the loader left out
+    skips=(),                 # Rows that the loader left out, as `Skip`s
     name:str='data',          # Name of the set, for messages
     max_seq_length:int=2048,  # Tokens a label may have
     near:bool=True,           # Look for near duplicates?
@@ -497,7 +497,7 @@ def run_checks(
 # %% ../../nbs/data/09_checks.ipynb #8e5a0921
 def quick(
     splits,          # split -> samples, or `Splits`
-    skips=(),        # `Skip`s: what the loader left out
+    skips=(),        # Rows that the loader left out, as `Skip`s
     name:str='data', # Name of the set, for the report
     images:int=200,  # Images to measure
 )->Report: # Findings alone, without tables
