@@ -89,7 +89,6 @@ def _split_table(data:Data)->tuple[list, list]:
 
 # %% ../nbs/07_doctor.ipynb #eb7dd2f0
 def _facts(data:Data)->list[str]:
-    "Sentences about letters and lengths, and about images that were left out"
     letters, texts, facts = _with_letters(data.rows), [r.sample.text for r in data.rows], []
     if letters:
         tall, seen = median(r.picture.letter for r in letters), [*map(_seen_letter, letters)]
@@ -115,7 +114,7 @@ def examine(
     splits,            # split -> samples, or `Splits`
     skips=(),          # `Skip`s: what the loader left out
     name:str='data',   # Name of the set, for the report
-    **how,             # Settings of `collect`: `max_seq_length`, `near`, `images`, `workers`
+    **how,             # Settings of `collect`: `max_seq_length`, `near`, `images`
 )->Report:
     "Look for what is wrong. Raises `DataError` when there is nothing to examine, `ConfigError` for a bad setting"
     data = collect(splits, skips, name, **how)

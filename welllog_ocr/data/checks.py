@@ -44,7 +44,6 @@ class Data(NamedTuple):
     skips:list         # `Skip`s of all splits
     max_seq_length:int # Tokens a label may have
     near:bool          # Look for near duplicates?
-    workers:int        # Threads
 
     def of(self, split:str)->list: return [r for r in self.rows if r.split == split]
 
@@ -55,7 +54,7 @@ class Data(NamedTuple):
     def seen(self)->list: return [r for r in self.rows if r.picture]
 
 # %% ../../nbs/data/09_checks.ipynb #69c1cfb9
-def _measured(splits:dict, images:int|None, workers:int)->list[Row]:
+def _measured(splits:dict, images:int|None)->list[Row]:
     todo = [(split, s) for split, samples in splits.items() for s in samples]
     n, chosen = len(todo), None
     if images is not None and images < n: chosen = set(rng_for('doctor', n).permutation(n)[:images].tolist())
@@ -64,15 +63,15 @@ def _measured(splits:dict, images:int|None, workers:int)->list[Row]:
         if chosen is not None and i not in chosen: return Row(split, s, None)
         try: return Row(split, s, measure_quality(s.load()))
         except DataError as e: return Row(split, s, None, str(e))
-    with ThreadPoolExecutor(workers) as pool: return list(pool.map(one, range(n)))
+    with ThreadPoolExecutor(os.cpu_count()) as pool: return list(pool.map(one, range(n)))
 
 # %% ../../nbs/data/09_checks.ipynb #e3ef000f
 class Kind(NamedTuple):
     "A kind of finding"
     verdict:str # `must fix`, `worth a look` or `for information`
-    title:str   # What it is
-    why:str     # Why it matters
-    do:str      # What to do
+    title:str   # What it is, in a few words
+    why:str     # Why it matters, in a sentence
+    do:str      # What to do, in a sentence
 
 KINDS = {}
 def _kinds(verdict:str, **kinds): KINDS.update({k: Kind(verdict, *texts) for k, texts in kinds.items()})
@@ -234,7 +233,6 @@ def _is_file_name(s:Sample)->bool:
 
 @check
 def labels(data:Data):
-    "Labels that look wrong on their own"
     for r in data.rows:
         text, html = r.sample.text, r.sample.info.get('html')
         wrong, tokens = complaints(text), tokens_about(text)
@@ -311,7 +309,6 @@ def _slipped(split:str, lines:list):
 def _plain(text:str)->str: return ' '.join(text.split()).casefold()
 
 def _equal(rows:list)->list[list[Row]]:
-    "Rows with the same pixels together"
     groups = {}
     for r in rows:
         if not r.picture.blank: groups.setdefault(r.picture.pixels, []).append(r)
@@ -319,7 +316,6 @@ def _equal(rows:list)->list[list[Row]]:
 
 @check
 def equal_pictures(data:Data):
-    "Pictures with equal pixels"
     for rows in _equal(data.seen):
         if len(rows) < 2: continue
         more  = f' and {len(rows) - 4} more' if len(rows) > 4 else ''
@@ -333,13 +329,13 @@ def _compare(a:Row, b:Row)->float:
     try: return disagreement(a.sample.load(), a.picture, b.sample.load(), b.picture)
     except DataError: return 1. # the image is gone since it was measured
 
-def _near_pairs(rows:list[Row], workers:int)->list[tuple[float, Row, Row]]:
+def _near_pairs(rows:list[Row])->list[tuple[float, Row, Row]]:
     "(disagreement, row, row) of pairs that are nearly the same picture"
     parent, found, pairs = list(range(len(rows))), [], similar_pairs([r.picture for r in rows])
     def root(i):
         while parent[i] != i: parent[i] = i = parent[parent[i]]
         return i
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(pairs), 256):
             todo = [(i, j) for _, i, j in pairs[start:start + 256] if root(i) != root(j)]
             for (i, j), apart in zip(todo, pool.map(lambda p: _compare(rows[p[0]], rows[p[1]]), todo)):
@@ -348,8 +344,7 @@ def _near_pairs(rows:list[Row], workers:int)->list[tuple[float, Row, Row]]:
 
 @check
 def near_pictures(data:Data):
-    "Pictures that are nearly the same"
-    for apart, a, b in _near_pairs([g[0] for g in _equal(data.seen)], data.workers) if data.near else ():
+    for apart, a, b in _near_pairs([g[0] for g in _equal(data.seen)]) if data.near else ():
         texts, across = (a.sample.text, b.sample.text), a.split != b.split
         same, short = _plain(texts[0]) == _plain(texts[1]), len(_plain(texts[0])) <= 12
         note = f'{apart:.0%} of the ink differs where it differs most'
@@ -398,7 +393,6 @@ def api_numbers(data:Data):
 # %% ../../nbs/data/09_checks.ipynb #8c3c8c62
 @check
 def images(data:Data):
-    "Images on which little can be read"
     small = [r for r in data.seen if 0 < r.picture.letter < 10]
     loose = [r for r in data.seen if r.sample.kind == 'line' and 0 < r.picture.letter*4 < r.picture.size[1]]
     kind  = 'small_letters' if len(small) > .1*len(data.seen) else 'few_small'
@@ -429,7 +423,6 @@ def source(info:dict)->str: # `info` of a sample
 
 @check
 def columns(data:Data):
-    "What the table says about its labels"
     for r in data.rows:
         info, by = r.sample.info, source(r.sample.info)
         if by.casefold() not in _PEOPLE and not verified(info): yield 'unverified', r.shown(f'source {by}')
@@ -480,7 +473,6 @@ def collect(
     max_seq_length:int=2048,  # Tokens a label may have
     near:bool=True,           # Look for near duplicates?
     images:int|None=None,     # Images to measure; None: all
-    workers:int|None=None,    # Threads; None: one per core
 )->Data:
     "What the checks need. Raises `DataError` when there is nothing to examine, `ConfigError` for a bad setting"
     if isinstance(splits, Splits): splits, skips = dict(train=splits.train, eval=splits.eval), [*skips, *splits.skips]
@@ -489,8 +481,7 @@ def collect(
         raise DataError(f'{name}: there are no samples, so there is nothing to examine; '
             'check the folder and its tables')
     if max_seq_length < 1: raise ConfigError(f'max_seq_length={max_seq_length}: must be 1 or more')
-    workers = workers or os.cpu_count()
-    return Data(_measured(splits, images, workers), list(skips), max_seq_length, near, workers)
+    return Data(_measured(splits, images), list(skips), max_seq_length, near)
 
 def run_checks(
     data:Data, # Measured samples, from `collect`

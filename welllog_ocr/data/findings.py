@@ -41,12 +41,10 @@ class Finding:
     examples:tuple = () # First `Example`s
 
 # %% ../../nbs/data/08_findings.ipynb #a732bfd0
-_THUMB = (460, 120) # largest width and height of a thumbnail, in pixels
-
 def _thumb(load:Callable, alt:str)->str:
     try:
         small = load().convert('L')
-        small.thumbnail(_THUMB)
+        small.thumbnail((460, 120))
         small.quantize(16).save(file := io.BytesIO(), 'PNG', optimize=True)
         return html_image(file.getvalue(), alt)
     except Exception as e: return f'<em>no picture: {esc(e, 200)}</em>' # whatever a decoder raises, the page is made
@@ -88,8 +86,8 @@ def _svg(h:Histogram)->str:
         box  = f'x="{i*wide + 1:.1f}" y="{tall + 14 - high:.1f}" width="{wide - 2:.1f}" height="{high:.1f}"'
         parts.append(f'<g><title>{esc(label, 40)}: {c}</title><rect {box}></rect></g>')
         if i % every == 0:
-            parts.append(f'<text x="{i*wide + wide/2:.1f}" y="{tall + 30}" text-anchor="middle">{esc(label, 12)}'
-                '</text>')
+            at = f'x="{i*wide + wide/2:.1f}" y="{tall + 30}"'
+            parts.append(f'<text {at} text-anchor="middle">{esc(label, 12)}</text>')
     base = f'<line x1="0" y1="{tall + 14}" x2="600" y2="{tall + 14}"></line>'
     return (f'<svg viewBox="0 0 600 {tall + 36}" role="img" aria-label="{esc(h.title)}: {esc(h.note)}">'
         f'{"".join(parts)}{base}</svg>')
@@ -110,6 +108,8 @@ class Report:
 
     @property
     def kinds(self)->dict: return {f.kind: f for f in self.findings}
+
+    def __repr__(self)->str: return visible(f'{self.name}: {self.summary}')
 
     @property
     def summary(self)->str:
@@ -133,7 +133,7 @@ def text(
     n:int=3, # Examples of each finding
 )->str:
     "The report for a terminal"
-    lines = [f'{self.name}: {self.summary}']
+    lines = [repr(self)]
     for title, table in self.tables.items(): lines += ['', title, *('  ' + l for l in text_table(*table).split('\n'))]
     lines += ['', *self.facts] if self.facts else []
     for f in self.findings: lines += _finding_text(f, n)
@@ -180,7 +180,6 @@ def _finding_html(f:Finding, n:int, pictures:bool)->str:
     return f'<section class="finding {_CLASS[f.verdict]}" id="{esc(f.kind)}">{head}{table}{more}</section>'
 
 def _overview_html(self:Report)->str:
-    "The findings in a list of links"
     if not self.findings: return ''
     rows = [[Raw(_verdict(f)), Raw(f'<a href="#{esc(f.kind)}">{esc(f.title)}</a>'), f.count] for f in self.findings]
     return f'<nav aria-label="Findings">{html_table(["Verdict", "Finding", "Count"], rows, "llr")}</nav>'

@@ -13,7 +13,6 @@ from ..core import DataError, did_you_mean, first_few
 
 # %% ../../nbs/data/03_formats.ipynb #c8885e48
 def _utf8(path:Path)->str:
-    "The text of a file. Raises `DataError` when it is not UTF-8"
     data = path.read_bytes()
     if data[:2] in (b'\xff\xfe', b'\xfe\xff') or b'\0' in data[:1000]:
         raise DataError(f'{path}: is written in UTF-16; save it as UTF-8, and nothing is lost')
@@ -85,7 +84,6 @@ def _tables(folder:Path)->list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in _READERS and p.is_file())
 
 def _as_one(folder:Path, found:list)->list[Path]:
-    "`found` if it is one table or the parts of one. Raises `DataError` when there are several"
     parts = {m[1] if (m := _SHARD.fullmatch(p.name)) else p.name for p in found}
     if len(parts) > 1:
         raise DataError(f'{folder}: holds {", ".join(sorted(parts))}, and only one can be the truth; '

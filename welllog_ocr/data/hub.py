@@ -17,7 +17,6 @@ from ..files import read_json, write_json
 _FILES = [f'*.{e}' for e in 'jsonl csv parquet png jpg jpeg webp tif tiff pdf'.split()] # nothing that could be run
 
 def _note(name:str, revision:str)->Path:
-    "File with the commit that was last read under a name"
     from huggingface_hub import constants
     return Path(constants.HF_HOME)/'welllog_ocr'/f'{name.replace("/", "--")}@{revision.replace("/", "--")}.json'
 
@@ -26,7 +25,6 @@ def _snapshot(name:str, sha:str, **kw)->Path:
     return Path(snapshot_download(name, repo_type='dataset', revision=sha, allow_patterns=_FILES, **kw))
 
 def _fetch_commit(name:str, revision:str, timeout:float)->tuple[Path, str]:
-    "Folder and commit. Raises what the hub's client raises"
     from huggingface_hub import HfApi, constants
     hub  = os.environ.get('HF_ENDPOINT', constants.ENDPOINT)
     sha  = HfApi(endpoint=hub).dataset_info(name, revision=revision, timeout=timeout).sha
@@ -37,7 +35,6 @@ def _fetch_commit(name:str, revision:str, timeout:float)->tuple[Path, str]:
     return path, sha
 
 def _from_cache(name:str, revision:str, why:str)->tuple[Path, str]:
-    "The commit that was last read under this name. Raises `DataError` when it is not in the cache"
     try:
         sha  = read_json(_note(name, revision))['commit']
         path = _snapshot(name, sha, local_files_only=True)

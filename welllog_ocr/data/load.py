@@ -41,12 +41,7 @@ def _from_base64(text)->bytes:
     try: return base64.b64decode(''.join(text.split()), validate=True)
     except binascii.Error as e: raise DataError(f'image_base64 is no base64 ({e}); encode the image again') from None
 
-def _fetch(
-    folder:Path, # Data folder, resolved
-    column:str,  # Column of the image, one of `IMAGE_COLUMNS`
-    value,       # Cell of that column
-)->Path|bytes:
-    "The image of a row, as a file or as its bytes"
+def _fetch(folder:Path, column:str, value)->Path|bytes:
     if isinstance(value, Cell): value = value.get()
     if column == 'image_base64': return _from_base64(value)
     if column == 'image' and isinstance(value, dict): # as `datasets` stores images
@@ -75,17 +70,14 @@ def _place(row:dict)->dict:
     return found | dict(region=(first, last))
 
 # %% ../../nbs/data/05_load.ipynb #dc159e9f
-def _pixels(source, page:int=0, rows:tuple|None=None)->Image.Image:
+def _pixels(source, page:int, rows:tuple|None)->Image.Image:
     return read_region(source, rows[0], rows[1] - rows[0], page) if rows else read_image(source, page)
 
 def _load(
     folder:Path, column:str, value, # Image of a row, as `_fetch` takes it
-    page:int=0,                     # Page of the file
-    rows:tuple|None=None,           # (first row, row after the last); None: all rows
-    pose:Pose|None=None,            # How the image lies; None: as it should
-    deskew:bool=False,              # Take out the skew too
+    page:int, rows:tuple|None,      # Rows are (first, after the last); None: all
+    pose:Pose|None, deskew:bool,    # None: the image lies as it should
 )->Image.Image:
-    "The image of a row, as a model sees it"
     img = _pixels(_fetch(folder, column, value), page, rows)
     return set_pose(img, pose, deskew) if pose else img
 
@@ -130,13 +122,7 @@ def _posed(data:bytes, place:dict, kind:str, turn:bool|None)->tuple:
     return img, rows, find_pose(img) if turn else None
 
 # %% ../../nbs/data/05_load.ipynb #8f893211
-def _sample(
-    folder:Path,    # Data folder, resolved
-    n:int,          # Number of the row
-    row:dict,       # Columns of the row
-    turn:bool|None, # Turn the image the right way up; None: pages and blocks only
-    deskew:bool,    # Take out the skew too
-)->Sample:
+def _sample(folder:Path, n:int, row:dict, turn:bool|None, deskew:bool)->Sample:
     "The sample of a row. Raises `DataError` saying why it cannot be used"
     if row.get(TOO_MANY):
         raise DataError(f'has {len(row[TOO_MANY])} {TOO_MANY}; a comma inside the text needs quotes around it')

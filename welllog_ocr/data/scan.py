@@ -42,7 +42,6 @@ def _bad(source, why:str)->ImageError: return ImageError(f'{_name(source)}: {why
 
 @contextmanager
 def _decoding(source):
-    "Every failure inside as an `ImageError` about `source`"
     lost = 'replace the image or drop its row'
     try: yield
     except (ImageError, SetupError): raise
@@ -82,17 +81,14 @@ def read_bytes(
 # %% ../../nbs/data/01_scan.ipynb #9a3a29e2
 class ScanInfo(NamedTuple):
     "What a file says about a picture before it is decoded"
-    format:str    # Format of the file, one of `FORMATS`
-    size:tuple    # (width, height) in square pixels, the right way up, as `read_image` gives it
-    pages:int     # Number of pictures in the file
-    dpi:float     # Dots per inch of these pixels; 0: the file does not say
-    turn:int      # EXIF orientation, 1 to 8; 1 is the right way up
-    stretch:tuple # Factors (x, y) by which the stored picture is enlarged to make its pixels square
+    format:str # Format of the file, one of `FORMATS`
+    size:tuple # (width, height) in square pixels, the right way up, as `read_image` gives it
+    pages:int  # Number of pictures in the file
+    dpi:float  # Dots per inch of these pixels; 0: the file does not say
 
 def _orientation(img)->int:
-    "From what stands before the pixels: `getexif` would decode a PNG to look behind them"
     if isinstance(img, TiffImageFile): turn = img.tag_v2.get(0x0112, 1)
-    elif not img.info.get('exif'): return 1
+    elif not img.info.get('exif'): return 1 # `getexif` would decode a PNG to look behind its pixels
     else:
         exif = Image.Exif()
         try: exif.load(img.info['exif'])
@@ -121,7 +117,6 @@ def _capped(source, w:float, h:float):
             'cut the header out of the scan, or name the rows to read (read_region)')
 
 def _whole_strips(source, img, length:int):
-    "Raises `ImageError` when pieces of a TIFF are missing, or lie beyond the end of the file"
     tag = img.tag_v2.get
     w, h, planes = tag(256), tag(257), tag(277, 1) if tag(284, 1) == 2 else 1
     need = -(-h//tag(278, h)) if 273 in img.tag_v2 else -(-h//tag(323))*-(-w//tag(322)) # strips, else tiles
@@ -158,7 +153,6 @@ _EXIF  = 'FLIP_LEFT_RIGHT ROTATE_180 FLIP_TOP_BOTTOM TRANSPOSE ROTATE_270 TRANSV
 _TURNS = {i: Image.Transpose[name] for i, name in enumerate(_EXIF, 2)} # EXIF orientation -> what undoes it
 
 def _eight_bits(img)->Image.Image:
-    "A picture of more than 8 bits as grey"
     if img.mode == 'F':
         raise ValueError('its pixels are floating-point numbers of unknown black and white; save it as 8-bit grey')
     a = np.asarray(img)
@@ -170,7 +164,6 @@ def _eight_bits(img)->Image.Image:
     return Image.fromarray(255 - grey if inverted else grey)
 
 def _plain(img)->Image.Image:
-    "Any mode as `L` or `RGB`"
     if img.mode == 'F' or img.mode[0] == 'I': return _eight_bits(img)
     grey = img.mode in ('1', 'L', 'LA', 'La')
     if img.has_transparency_data:
@@ -179,7 +172,6 @@ def _plain(img)->Image.Image:
     return img.convert('L' if grey else 'RGB')
 
 def _finish(img, turn:int=1, stretch:tuple=(1, 1))->Image.Image:
-    "Plain, the right way up, square"
     img = _plain(img)
     if turn in _TURNS: img = img.transpose(_TURNS[turn])
     return img if stretch == (1, 1) else img.resize(_final_size(img.size, 1, stretch), Image.Resampling.BICUBIC)
@@ -204,7 +196,6 @@ def _pdf_page(source, page:int):
         with closing(pdf[page]) as found: yield found, _scan_dpi(source, found), len(pdf)
 
 def _scan_dpi(source, page)->float:
-    "Dots per inch of the largest picture on the page"
     import pypdfium2.raw as raw
     found = []
     for o in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3):
@@ -231,7 +222,6 @@ def _grey_if_grey(img)->Image.Image:
     return img.getchannel(0) if (a[..., 0] == a[..., 1]).all() and (a[..., 0] == a[..., 2]).all() else img
 
 def _rows(source, h:int, top:int, height:int|None)->int:
-    "How many rows there are to read. Raises `ImageError` when there are none"
     if not 0 <= top < h or height is not None and height < 1:
         raise _bad(source, f'has {h} rows, so there is no region of {height} rows from row {top}; rows count from 0')
     return min(h - top, height or h)
@@ -253,16 +243,15 @@ def scan_info(
 )->ScanInfo:
     "What a file says about a picture, without decoding it. Raises `ImageError` when it is missing or no image"
     if _format(source) == 'PDF':
-        with _pdf_page(source, page) as (found, dpi, n): return ScanInfo('PDF', _dots(found, dpi), n, dpi, 1, (1, 1))
+        with _pdf_page(source, page) as (found, dpi, n): return ScanInfo('PDF', _dots(found, dpi), n, dpi)
     with _opened(source, page) as (img, kind, turn, stretch):
         dpi = max(_dpi(img)) if 'dpi' in img.info else 0.
-        return ScanInfo(kind, _final_size(img.size, turn, stretch), _n_pages(img, kind), dpi, turn, stretch)
+        return ScanInfo(kind, _final_size(img.size, turn, stretch), _n_pages(img, kind), dpi)
 
 # %% ../../nbs/data/01_scan.ipynb #07addbba
 class _Directory(NamedTuple):
-    "A TIFF directory as it is stored"
-    order:str  # Byte order, `<` or `>`
-    tags:dict  # tag -> (type, count, value as bytes)
+    order:str # Byte order, `<` or `>`
+    tags:dict # tag -> (type, count, value as bytes)
 
     def numbers(self, tag:int, default=())->tuple:
         if tag not in self.tags: return default
@@ -303,7 +292,6 @@ def _directory(f, page:int)->_Directory:
 _KEPT = 256, 258, 259, 262, 266, 277, 284, 292, 293, 317, 320, 338, 339, 347, 529, 530, 532 # tags about the pixels
 
 def _small_tiff(order:str, tags:dict, strips:list)->bytes:
-    "A TIFF of `strips` with `tags`"
     at, places = 8, []
     for s in strips: places.append(at); at += len(s)
     pack = lambda fmt, *v: struct.pack(order + fmt, *v)
@@ -349,7 +337,6 @@ sys.stdout.buffer.write(f'{modes[img.format, img.bands]} {img.width} {img.height
 """
 
 def _vips_rows(source, kind:str, page:int, first:int, last:int)->Image.Image:
-    "Rows of a scan by libvips. Raises `SetupError` without pyvips, `ImageError` when it fails"
     if not importlib.util.find_spec('pyvips'):
         raise SetupError(f'{_name(source)}: is too large to decode as a whole, and reading a part of a {kind} stored '
             'like this needs pyvips; pip install "welllog_ocr[scan]"')
