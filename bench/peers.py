@@ -47,13 +47,13 @@ def rapidocr(args):
 def _ours(name):
     import numpy as np
     from welllog_ocr.read.detect import Detector
-    from welllog_ocr.predict import _pictures
+    from welllog_ocr.read.page import line_pictures
     from welllog_ocr.read.backends import open_reader
     read, finder = open_reader(name), Detector()
     def page(img):
         grey = np.asarray(img.convert('L'))
         boxes = finder(grey)
-        pictures, owner = _pictures(grey, boxes)
+        pictures, owner = line_pictures(grey, boxes)
         best = {}
         for n, p in zip(owner, read(pictures)):
             if n not in best or p.confidence > best[n].confidence: best[n] = p

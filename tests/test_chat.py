@@ -171,7 +171,7 @@ def test_texts_that_end_at_different_times(name, monkeypatch):
     "Those that have ended are left out, and nothing of the others changes"
     rec, sizes = sharpened(tiny_chat(name, max_new_tokens=24)), []
     samples, inner = [blank(40 + 30*i, 24 + 3*i) for i in range(4)] + LINES[:3], rec.core.generate
-    monkeypatch.setattr('welllog_ocr.models.vlm.Watch', Timed)
+    monkeypatch.setattr('welllog_ocr.models.vlm.GenerationWatch', Timed)
     rec.core.generate = lambda **kw: sizes.append(len(kw['input_ids'])) or inner(**kw)
     def read(after, samples):
         monkeypatch.setattr(Timed, 'after', after, raising=False)

@@ -1,18 +1,15 @@
 """One rule for a torn last line, one lock: the same wherever a file is read, followed, cut or continued."""
-import json, os, signal, subprocess, sys, time
+import json, os, signal, subprocess, sys
 
 import pytest
 from conftest import ROOT
 
 from welllog_ocr.core import DataError, SetupError
-from welllog_ocr.files import (Tail, append_jsonl, each_row, is_locked, keep_rows, lock_owner, locked, read_json, read_jsonl, write_atomic, write_jsonl)
+from welllog_ocr.files import Tail, append_jsonl, each_row, is_locked, keep_rows, lock_owner, locked, read_jsonl, write_atomic, write_jsonl
 
 ROWS  = [dict(step=i, text='½ "°\u2028') for i in (1, 2, 3)]
 WHOLE = ''.join(json.dumps(r, ensure_ascii=False) + '\n' for r in ROWS).encode()
 ENDS  = [i + 1 for i, b in enumerate(WHOLE) if b == 10]
-
-def kept(path): # by a resume that asks for more rows than there are
-    return keep_rows(path, 99)
 
 @pytest.mark.parametrize('cut', range(len(WHOLE) + 1))
 def test_a_file_cut_at_any_byte(tmp_path, cut):
@@ -20,7 +17,7 @@ def test_a_file_cut_at_any_byte(tmp_path, cut):
     path, want = tmp_path/'rows.jsonl', ROWS[:sum(cut >= e - 1 for e in ENDS)] # a row that lacks only its newline is whole
     path.write_bytes(WHOLE[:cut])
     tail = Tail(path)
-    assert read_jsonl(path) == [r for _, r in each_row(path)] == tail.rows() == want and kept(path) == len(want)
+    assert read_jsonl(path) == [r for _, r in each_row(path)] == tail.rows() == want and keep_rows(path, 99) == len(want)
     torn = cut not in (0, *ENDS, *(e - 1 for e in ENDS))
     assert bool(tail.torn) == torn
     append_jsonl(path, dict(step=9))
@@ -137,3 +134,45 @@ def test_waiting_for_a_lock(tmp_path):
     p.stdin.close()
     with locked(tmp_path/'lock'): assert not (tmp_path/'inside').exists()
     p.wait()
+
+# ---- the places that read and continue such files
+
+def torn_file(path, rows, end):
+    write_jsonl(path, rows)
+    with open(path, 'ab') as f: f.write(end)
+
+@pytest.mark.parametrize('end, whole', [(b'', 2), (b'{"step": 3, "split": "tr', 2), (b'\xc2', 2), (b'{"step": 3, "split": "train", "loss": 1, "event": "crashed", "leg": 9}', 3)])
+def test_every_place_sees_the_same_rows(tmp_path, end, whole):
+    "A file with a torn end has two rows, one whose last row lacks only its newline has three: for all who follow, count, show or continue it"
+    from welllog_ocr.run.cost import sessions
+    from welllog_ocr.run.state import cut_back
+    from welllog_ocr.run.trackers import Tracker, follow
+    from welllog_ocr.runpod import state
+    rows = [dict(step=i, split='train', loss=1., event='crashed', leg=i) for i in (1, 2)]
+    for name in ('metrics', 'events', 'cost'): torn_file(tmp_path/f'{name}.jsonl', rows, end)
+    class Count(Tracker):
+        rows = events = 0
+        def row(self, row): self.rows += 1
+        def event(self, event): self.events += 1
+    follow(tmp_path, count := Count(), pause=0)
+    assert (count.rows, count.events, len(sessions(tmp_path))) == (whole, whole, whole)
+    assert (len(state(tmp_path)['metrics']), len(state(tmp_path)['events'])) == (whole, whole)
+    assert cut_back(tmp_path, 2, 9) == whole - 2 and (tmp_path/'metrics.jsonl').read_bytes().endswith(b'}\n')
+
+@pytest.mark.parametrize('end, whole', [(b'', 1), (b'{"file": "b.png", "pa', 1), (b'{"file": "b.png", "page": 0, "model": "m"}', 2)])
+def test_a_prediction_goes_on_behind_a_torn_row(tmp_path, end, whole):
+    from welllog_ocr.read.export import open_results
+    torn_file(tmp_path/'r.jsonl', [dict(file='a.png', page=0, model='m')], end)
+    with open_results(tmp_path/'r.jsonl', dict(model='m')) as (done, add):
+        assert len(done) == whole
+        add(dict(file='c.png', page=0, model='m'))
+    assert len(read_jsonl(tmp_path/'r.jsonl')) == whole + 1
+
+@pytest.mark.parametrize('end, whole', [(b'', 1), (b'{"key": "00000000000000aa", "sta', 1), (b'{"key": "00000000000000aa", "state": "ok"}', 2)])
+def test_a_review_goes_on_behind_a_torn_row(tmp_path, end, whole):
+    from welllog_ocr.review.log import Review
+    torn_file(tmp_path/'r.jsonl', [dict(key='0'*16, state='ok')], end)
+    review = Review(tmp_path/'r.jsonl')
+    assert len(review.marks) == whole
+    review.mark('1'*16, 'ok')
+    assert len(Review(tmp_path/'r.jsonl').marks) == whole + 1 and end in (tmp_path/'r.jsonl').read_bytes() # nothing that was said is deleted

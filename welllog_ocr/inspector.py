@@ -255,9 +255,6 @@ def show(
 
 # %% ../nbs/13_inspector.ipynb #acd7a3b5
 @patch
-def go(self:Inspector, by:int): return self.jump(self.at + by)
-
-@patch
 def jump(self:Inspector, at:int)->str:
     end = len(self.order) - 1
     self.at = max(0, min(end, at))
@@ -333,7 +330,7 @@ def count(self:Inspector)->str: return f'{len(self.order)} of {len(self.session)
 
 # %% ../nbs/13_inspector.ipynb #1579dea5
 _ACTS = dict( # what a message of the browser does, and what is announced
-    go     = lambda w, m: w.go(int(m['by'])),
+    go     = lambda w, m: w.jump(w.at + int(m['by'])),
     at     = lambda w, m: w.jump(int(m['at'])),
     accept = lambda w, m: w.mark(m.get('key', ''), 'ok'),
     drop   = lambda w, m: w.mark(m.get('key', ''), 'dropped'),

@@ -10,8 +10,8 @@ import base64, io, json, os, signal, socket, subprocess, sys, tempfile, threadin
 from pathlib import Path
 
 from .config import TrainingConfig, config_json, load_config
-from .core import ConfigError, DataError, SetupError, redact
-from .files import read_jsonl
+from .core import ConfigError, SetupError, redact
+from .files import each_row, is_locked
 from .render import esc, visible
 from .run.supervision import Rules, supervisor_dir, supervisor_pid
 from .run.folder import learning_curves
@@ -48,10 +48,9 @@ def _going_on(cfg:TrainingConfig)->Path:
 FRESH = 60 # Seconds for which the heartbeat of another machine is believed
 
 def _rows(path:Path)->list:
-    "Rows of a journal; those that are whole, while somebody writes"
-    if not path.is_file(): return []
-    try: return [r for r in read_jsonl(path) if isinstance(r, dict)]
-    except (OSError, DataError): return []
+    "Whole rows of a journal that may still be written"
+    try: return [r for _, r in each_row(path, lambda *bad: None)]
+    except OSError: return []
 
 def _json(path:Path)->dict:
     try: found = json.loads(path.read_text().strip() or '{}')
@@ -64,15 +63,8 @@ def _alive(run:Path)->dict: # pid, host, state; {} when nobody works there
     if supervisor_pid(run) is not None: return dict(pid=status.get('pid'), host=socket.gethostname(), state=status.get('state', 'starting'), supervised=True)
     far = lambda who: who.get('host') not in (None, socket.gethostname()) and abs(time.time() - who.get('beat', 0)) < FRESH
     if far(status) and status.get('state') != 'ended': return dict(pid=status.get('pid'), host=status['host'], state=status.get('state'), supervised=True)
-    if far(owner) or (owner.get('host') == socket.gethostname() and _locked(run/'lock')): return dict(pid=owner.get('pid'), host=owner['host'], state='running', supervised=False)
+    if far(owner) or (owner.get('host') == socket.gethostname() and is_locked(run/'lock')): return dict(pid=owner.get('pid'), host=owner['host'], state='running', supervised=False)
     return {}
-
-def _locked(path:Path)->bool:
-    import fcntl
-    with open(path) as f:
-        try: fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError: return True
-    return False
 
 # %% ../nbs/21_runpod.ipynb #904d38bc
 def state(

@@ -26,12 +26,12 @@ def _arguments(argv=None):
     return cfg, args, mine
 
 # %% ../nbs/20_supervisor.ipynb #481cbc1b
-import faulthandler, fcntl, os, select, signal, socket, subprocess, time
+import faulthandler, os, select, signal, socket, subprocess, time
 from pathlib import Path
 
 from .config import TrainingConfig, config_json
 from .core import SetupError, WelllogError, run_command
-from .files import append_jsonl, read_json, read_jsonl, write_atomic, write_json
+from .files import append_jsonl, locked, read_jsonl, write_atomic, write_json
 from .run.cgroup import group_of, members, memory_facts
 from .run.folder import refuse_crash_loop
 from .run.supervision import RULES, Rules, supervisor_dir, supervisor_pid
@@ -233,7 +233,7 @@ def life(self:Supervisor)->int: # Exit status; negative for a signal
 Supervisor.life = life
 
 # %% ../nbs/20_supervisor.ipynb #341ffda1
-def _crashes(run:Path)->int: return sum(e.get('event') == 'crashed' for e in read_jsonl(run/'events.jsonl')) if (run/'events.jsonl').exists() else 0
+def _crashes(run:Path)->int: return sum(e.get('event') == 'crashed' for e in read_jsonl(run/'events.jsonl', missing_ok=True))
 def _newest(run:Path, checkpoint_dir:str)->str: return max((p.name for p in (run/checkpoint_dir).glob('step-*')), default='')
 
 def note_crash(self:Supervisor, status:int, before:int):
@@ -269,16 +269,14 @@ Supervisor.note_crash, Supervisor.supervise, Supervisor.pause = note_crash, supe
 
 # %% ../nbs/20_supervisor.ipynb #eb1eefcb
 def _own_folder(cfg:TrainingConfig):
-    "The folder of the papers, locked for this process. Raises `SetupError` when another supervisor is there"
+    "A block that has the supervisor's folder for itself. Raises `SetupError` when another supervisor is there"
     home = supervisor_dir(cfg.run_dir)
     if cfg.run_dir.is_symlink() or home.is_symlink(): raise SetupError(f'{home} or the folder above it is a link, so the run would write somewhere else; name the folder itself in output_dir, and take the link away')
     try: home.mkdir(parents=True, exist_ok=True)
     except OSError as e: raise SetupError(f'{home}: cannot be made ({e.strerror}), so nothing could be recorded; name another output_dir, or make room or rights there') from None
-    lock = os.open(home/'lock', os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-    try: fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise SetupError(f'{cfg.run_dir}: a supervisor is at work there (process {supervisor_pid(cfg.run_dir) or "?"}), and two would start two trainings; watch that one, stop it, or choose another experiment_name') from None
-    return lock
+    return locked(home/'lock', lambda _: SetupError(
+        f'{cfg.run_dir}: a supervisor is at work there (process {supervisor_pid(cfg.run_dir) or "?"}), and two would start '
+        'two trainings; watch that one, stop it, or choose another experiment_name'))
 
 # %% ../nbs/20_supervisor.ipynb #9e62e98b
 def _to_background(log:Path)->int: # To be closed when it has begun
@@ -301,21 +299,20 @@ def main(
     detach:bool=False,
 ):
     "Supervise, and exit with the status of the training"
-    lock = _own_folder(cfg)
-    write_atomic(supervisor_dir(cfg.run_dir)/'config.json', config_json(cfg))
-    s = Supervisor(cfg, rules)
-    for number in (signal.SIGTERM, signal.SIGINT): signal.signal(number, lambda n, frame: setattr(s, 'told', s.told or n))
-    s.status('starting')
-    if detach:
-        begun = _to_background(supervisor_dir(cfg.run_dir)/'output.log')
-        s.status()
-        os.close(begun)
-    try: status, why = s.supervise(), ''
-    except WelllogError as e: status, why = e.exit_code, str(e)
-    s.log('ended', status=status, why=why or None)
-    s.status('ended', status=status, why=why)
+    with _own_folder(cfg):
+        write_atomic(supervisor_dir(cfg.run_dir)/'config.json', config_json(cfg))
+        s = Supervisor(cfg, rules)
+        for number in (signal.SIGTERM, signal.SIGINT): signal.signal(number, lambda n, frame: setattr(s, 'told', s.told or n))
+        s.status('starting')
+        if detach:
+            begun = _to_background(supervisor_dir(cfg.run_dir)/'output.log')
+            s.status()
+            os.close(begun)
+        try: status, why = s.supervise(), ''
+        except WelllogError as e: status, why = e.exit_code, str(e)
+        s.log('ended', status=status, why=why or None)
+        s.status('ended', status=status, why=why)
     if why: print(f'SetupError: {why}', file=sys.stderr, flush=True)
-    os.close(lock)
     sys.exit(status)
 
 # %% ../nbs/20_supervisor.ipynb #f2392e6e

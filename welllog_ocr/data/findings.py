@@ -109,6 +109,8 @@ class Report:
     @property
     def kinds(self)->dict: return {f.kind: f for f in self.findings}
 
+    def __repr__(self)->str: return visible(f'{self.name}: {self.summary}')
+
     @property
     def summary(self)->str:
         "One sentence"
@@ -131,7 +133,7 @@ def text(
     n:int=3, # Examples of each finding
 )->str:
     "The report for a terminal"
-    lines = [f'{self.name}: {self.summary}']
+    lines = [repr(self)]
     for title, table in self.tables.items(): lines += ['', title, *('  ' + l for l in text_table(*table).split('\n'))]
     lines += ['', *self.facts] if self.facts else []
     for f in self.findings: lines += _finding_text(f, n)

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['ADAPTER_CONFIG', 'EMBEDDED', 'FAMILIES', 'Prediction', 'Recogniser', 'freeze', 'default_device', 'has_bf16',
-           'autocast', 'to_device', 'release_memory', 'is_out_of_memory', 'first_line', 'load_pretrained', 'model_file',
-           'adapter_config', 'adapter_base', 'model_type', 'family', 'load_recogniser', 'load_model']
+           'autocast', 'to_device', 'release_memory', 'is_out_of_memory', 'first_line', 'no_progress_bars',
+           'load_pretrained', 'model_file', 'adapter_config', 'adapter_base', 'model_type', 'family', 'load_recogniser',
+           'load_model']
 
 # %% ../../nbs/models/00_core.ipynb #1c49cd84
 import ctypes, importlib, os
@@ -35,6 +36,7 @@ class Prediction:
 class Recogniser(nn.Module):
     "A model that reads, as the loop, the evaluator and the predictor know it"
     kinds = ('line',)  # kinds of sample it reads
+    settings = ''      # fields of a `TrainingConfig` that `from_pretrained` takes
     saved_as = 'model' # what is saved of it: the `model`, or an `adapter` beside a base that stays as it is
 
     def collate(self, samples:list[Sample], cost:int=0)->dict:
@@ -46,15 +48,19 @@ class Recogniser(nn.Module):
     def refuses(self, sample:Sample)->str: return '' # why it cannot be learned; '' when it can
     def fit_language(self, texts:list[str], weight:float): pass # n-grams of the texts, or how long answers get
     def audit(self)->str: return '' # Markdown table of bits, adapters and trained weights; '': no adapters
-    def save_pretrained(self, folder:Path): raise NotImplementedError # a folder that loads with plain transformers
+    def save_pretrained(self, folder:Path): raise NotImplementedError # makes a folder for plain transformers
 
     @classmethod
-    def options(cls, cfg)->dict: return {} # what `from_pretrained` takes from a `TrainingConfig`
+    # for `from_pretrained`
+    def options(cls, cfg)->dict: return {name: getattr(cfg, name) for name in cls.settings.split()}
 
     @classmethod
     def from_pretrained(cls, name:str, **options)->'Recogniser': raise NotImplementedError # folder or hub name
 
     def forward(self, batch:dict): return self.losses(batch) # what a wrapper for several GPUs calls
+
+    @property
+    def device(self): return next(self.parameters()).device
 
     def read(self, batch:dict)->tuple[torch.Tensor, torch.Tensor, list[Prediction]]:
         "Losses, token counts and predictions of a batch; a family overrides it where one pass can serve both"
@@ -84,9 +90,7 @@ def default_device()->torch.device:
     if torch.cuda.is_available(): return torch.device('cuda')
     return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
 
-def has_bf16(
-    device:torch.device,
-)->bool:
+def has_bf16(device:torch.device)->bool:
     "Does the device have bfloat16 in hardware? Emulated on a processor it is slow"
     if device.type == 'cuda': return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == 'cpu' and torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -127,6 +131,11 @@ def is_out_of_memory(
 # %% ../../nbs/models/00_core.ipynb #f12746f7
 def first_line(e:Exception)->str: return next(iter(str(e).splitlines()), '')
 
+def no_progress_bars():
+    "Loading and saving in silence: a bar for a few MB is noise in a log"
+    from transformers.utils import logging
+    logging.disable_progress_bar()
+
 def load_pretrained(
     auto,             # A class of transformers with `from_pretrained`
     name:str,         # Folder or hub name
@@ -134,8 +143,7 @@ def load_pretrained(
     **options,        # Passed to `from_pretrained`
 )->nn.Module:
     "A model of transformers. Raises `SetupError` when its weights cannot be loaded, or some are missing"
-    from transformers.utils import logging
-    logging.disable_progress_bar() # a bar for a few MB is noise in a log
+    no_progress_bars()
     options |= dict(trust_remote_code=False, use_safetensors=True, output_loading_info=True)
     try: model, report = auto.from_pretrained(name, **options)
     except Exception as e: # transformers and the hub raise a dozen kinds

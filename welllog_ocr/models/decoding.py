@@ -4,9 +4,11 @@
 
 # %% auto #0
 __all__ = ['IGNORE', 'ROUNDS', 'LOOP', 'EVERY', 'each_loss', 'totals', 'token_texts', 'explained', 'repetition',
-           'longest_repetition', 'GenerationWatch', 'Thinned', 'finished']
+           'longest_repetition', 'answer_limits', 'GenerationWatch', 'Thinned', 'finished']
 
 # %% ../../nbs/models/06_decoding.ipynb #992420f7
+import math
+
 import numpy as np
 import torch
 from torch import nn
@@ -109,6 +111,13 @@ def longest_repetition(
 )->int:
     "The longest repetition at any place of any of the texts; 0 when all are shorter than `LOOP`"
     return max((_anywhere(np.asarray(ids)) for ids in texts if len(ids) > LOOP), default=0)
+
+def answer_limits(
+    tokens:list, # Token numbers of training texts
+)->tuple[int, int]: # Most tokens of an answer, most tokens of repetition in it
+    "A quarter more than the longest training text, and than the longest repetition in one"
+    longest = math.ceil(1.25*max(map(len, tokens)))
+    return longest, max(LOOP, math.ceil(1.25*longest_repetition(tokens)))
 
 def _anywhere(ids:np.ndarray, most:int=64)->int:
     found = 0

@@ -6,7 +6,6 @@
 __all__ = ['MAX_ASPECT', 'special_tokens', 'image_places', 'Seq2SeqRecogniser', 'tiny_seq2seq']
 
 # %% ../../nbs/models/09_seq2seq.ipynb #754d88d6
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +18,9 @@ from torch.nn import functional as F
 from ..core import ConfigError, SetupError
 from ..data.sample import Sample
 from ..metrics import normalise
-from .core import Prediction, Recogniser, first_line, load_pretrained
-from .decoding import (EVERY, IGNORE, LOOP, each_loss, explained, finished, longest_repetition,
-                                         repetition, totals)
+from .core import Prediction, Recogniser, first_line, load_pretrained, no_progress_bars
+from .decoding import (EVERY, IGNORE, LOOP, answer_limits, each_loss, explained, finished, repetition,
+                                         totals)
 from .lora import save_memory
 
 # %% ../../nbs/models/09_seq2seq.ipynb #d60a7cc8
@@ -109,6 +108,8 @@ def image_places(
 # %% ../../nbs/models/09_seq2seq.ipynb #56d20c4e
 class Seq2SeqRecogniser(Recogniser):
     "TrOCR or Donut"
+    settings = 'extra_characters max_seq_length max_new_tokens gradient_checkpointing'
+
     def __init__(
         self,
         model:nn.Module,          # A `VisionEncoderDecoderModel`
@@ -125,9 +126,6 @@ class Seq2SeqRecogniser(Recogniser):
         self.limit = min(self.longest, max_new_tokens or saved or self.longest)
         self.places = image_places(model.config.encoder, tuple(self._pixels([Image.new('RGB', (64, 32))]).shape[2:]))
         self.eval()
-
-    @property
-    def device(self): return next(self.parameters()).device
 
     def _pixels(self, images:list)->torch.Tensor: # (B, 3, H, W)
         return self.processor.image_processor([img.convert('RGB') for img in images], return_tensors='pt').pixel_values
@@ -253,19 +251,15 @@ def fit_language(self:Seq2SeqRecogniser, texts:list[str], weight:float=0):
     "Learn from the training texts how long an answer gets, if `max_new_tokens` is 0, and how much it may repeat itself"
     tokens = [t for t in map(self._tokens, texts) if len(t) <= self.longest]
     if not tokens: return
-    self.limit = min(self.longest, self.asked or math.ceil(1.25*max(map(len, tokens))))
-    self.loop = max(LOOP, math.ceil(1.25*longest_repetition(tokens)))
+    limit, self.loop = answer_limits(tokens)
+    self.limit = min(self.longest, self.asked or limit)
 
 # %% ../../nbs/models/09_seq2seq.ipynb #55b77bab
 @patch
-def save_pretrained(
-    self:Seq2SeqRecogniser,
-    folder:Path, # Made when absent
-):
+def save_pretrained(self:Seq2SeqRecogniser, folder:Path):
     "Write a folder that plain transformers loads with `VisionEncoderDecoderModel` and `AutoProcessor`"
     from transformers import GenerationConfig
-    from transformers.utils import logging
-    logging.disable_progress_bar()
+    no_progress_bars()
     self.model.generation_config = GenerationConfig(decoder_start_token_id=self.begin, eos_token_id=self.end,
                                                     pad_token_id=self.fill, max_new_tokens=self.limit)
     self.model.save_pretrained(folder)
@@ -313,8 +307,7 @@ def options(cls:Seq2SeqRecogniser, cfg)->dict:
         raise ConfigError(f'r={cfg.r}, load_in_4bit={cfg.load_in_4bit}: TrOCR and Donut are trained whole, '
                           'and have no adapter; '
                           'set r=0 and load_in_4bit=False')
-    names = 'extra_characters', 'max_seq_length', 'max_new_tokens', 'gradient_checkpointing'
-    return {name: getattr(cfg, name) for name in names}
+    return super(Seq2SeqRecogniser, cls).options(cfg)
 
 @patch(cls_method=True)
 def from_pretrained(

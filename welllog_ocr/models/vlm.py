@@ -7,7 +7,7 @@ __all__ = ['INSTRUCTIONS', 'PROBE', 'GENERATION', 'GREEDY', 'GenerationSettings'
            'ChatRecogniser', 'tiny_chat']
 
 # %% ../../nbs/models/10_vlm.ipynb #522c16f0
-import base64, io, math, unicodedata
+import base64, io, unicodedata
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,9 +21,9 @@ from ..data.sample import Sample
 from ..files import read_json, write_json
 from .architectures import ARCHITECTURES
 from .core import (Prediction, Recogniser, adapter_base, adapter_config, first_line, load_pretrained,
-                                     model_file, model_type)
-from .decoding import (IGNORE, LOOP, GenerationWatch, Thinned, each_loss, explained, finished,
-                                         longest_repetition, totals)
+                                     model_file, model_type, no_progress_bars)
+from .decoding import (IGNORE, LOOP, GenerationWatch, Thinned, answer_limits, each_loss, explained,
+                                         finished, totals)
 from .lora import (add_lora, audit as audit_rows, audit_table, count_4bit, has_adapter, load_4bit,
                                      load_adapter, save_adapter, save_memory)
 from .tiny import tiny_parts
@@ -101,7 +101,10 @@ GENERATION = 'welllog.json' # file of the `GenerationSettings` in a model folder
 
 class ChatRecogniser(Recogniser):
     "A vision-language model that transcribes"
-    kinds, base = ('line', 'block', 'page'), '' # base: the model under its adapter
+    kinds = ('line', 'block', 'page')
+    settings = ('instruction min_pixels max_pixels max_seq_length max_new_tokens load_in_4bit r lora_alpha '
+                'lora_dropout target_modules gradient_checkpointing')
+    base = '' # model under its adapter: folder or hub name
 
     def __init__(
         self,
@@ -121,7 +124,6 @@ class ChatRecogniser(Recogniser):
     arch     = property(lambda self: ARCHITECTURES[self.core.config.model_type])
     keep     = property(lambda self: self.arch.keep)
     tok      = property(lambda self: self.processor.tokenizer)
-    device   = property(lambda self: next(self.parameters()).device)
     saved_as = property(lambda self: 'adapter' if has_adapter(self.core) else 'model')
     in_4bit  = property(lambda self: any(count_4bit(self.core, self.keep).values()))
 
@@ -200,8 +202,7 @@ def image_text(self:ChatRecogniser, size:tuple)->str:
     return self.processor.replace_image_token(self.arch.sizing.resized(self.processor, self.canvas(size))[1], 0)
 
 @patch
-def image_tokens(self:ChatRecogniser, size:tuple)->int:
-    "Number of tokens of an image of a size"
+def image_tokens(self:ChatRecogniser, size:tuple)->int: # Number of tokens
     return self.image_text(size).count(self.processor.image_token)
 
 @patch
@@ -318,9 +319,8 @@ def fit_language(self:ChatRecogniser, texts:list[str], weight:float=0.):
     "Learn from the training texts how long an answer gets, and how much it may repeat itself"
     tokens = [self.answer_ids(t) for t in texts]
     if not tokens: return
-    limit = self.generation.max_new_tokens or math.ceil(1.25*max(map(len, tokens)))
-    loop = max(LOOP, math.ceil(1.25*longest_repetition(tokens)))
-    self.generation = replace(self.generation, max_new_tokens=limit, loop=loop)
+    limit, loop = answer_limits(tokens)
+    self.generation = replace(self.generation, max_new_tokens=self.generation.max_new_tokens or limit, loop=loop)
 
 # %% ../../nbs/models/10_vlm.ipynb #114ea290
 GREEDY = dict(do_sample=False, num_beams=1) | dict.fromkeys(
@@ -403,13 +403,9 @@ def audit(self:ChatRecogniser)->str:
 
 # %% ../../nbs/models/10_vlm.ipynb #17848474
 @patch
-def save_pretrained(
-    self:ChatRecogniser,
-    folder:Path, # Made when absent
-):
+def save_pretrained(self:ChatRecogniser, folder:Path):
     "Write a folder that plain transformers loads with `AutoModelForImageTextToText` and `AutoProcessor`"
-    from transformers.utils import logging
-    logging.disable_progress_bar()
+    no_progress_bars()
     if self.saved_as == 'adapter': save_adapter(self.core, folder, self.base)
     else: self.model.save_pretrained(folder)
     self.processor.save_pretrained(folder)
@@ -433,12 +429,6 @@ def _processor(name:str):
     return proc
 
 # %% ../../nbs/models/10_vlm.ipynb #02115fa2
-_OPTIONS = ('instruction min_pixels max_pixels max_seq_length max_new_tokens load_in_4bit r lora_alpha lora_dropout '
-            'target_modules gradient_checkpointing').split()
-
-@patch(cls_method=True)
-def options(cls:ChatRecogniser, cfg)->dict: return {f: getattr(cfg, f) for f in _OPTIONS}
-
 @patch(cls_method=True)
 def from_pretrained(
     cls:ChatRecogniser,
@@ -460,12 +450,12 @@ def from_pretrained(
                           f"set r={adapter['r']} to train it on, "
                           'or merge it into its model first (python -m welllog_ocr.merge)')
     base = adapter_base(name) if adapter else name
-    arch = ARCHITECTURES[model_type(base)]
+    arch, how = ARCHITECTURES[model_type(base)], (lora_alpha, lora_dropout, target_modules)
     if saved.get('load_in_4bit', False) if load_in_4bit is None else load_in_4bit: model = load_4bit(base, arch.keep)
     else: # weights that are not trained stay in the precision in which they were published
         model = load_pretrained(AutoModelForImageTextToText, base, dtype='auto' if adapter or r else torch.float32)
-    if adapter: load_adapter(model, name, arch.keep, r or 0, lora_alpha, lora_dropout, target_modules)
-    elif r: add_lora(model, arch.keep, r, lora_alpha, lora_dropout, target_modules, arch.lora)
+    if adapter: load_adapter(model, name, arch.keep, r or 0, *how)
+    elif r: add_lora(model, arch.keep, r, *how, arch.lora)
     if gradient_checkpointing: save_memory(model)
     rec = cls(model, proc, replace(generation_settings(saved), **generation), name)
     rec.base = base

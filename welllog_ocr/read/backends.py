@@ -16,9 +16,9 @@ from ..core import SetupError, stable_hash
 from ..data.sample import Sample
 from ..eval.calibration import Calibration, load_calibration
 from ..files import sha256_file
-from ..models.ngram import beam_search
+from ..models.ngram import CERTAIN, beam_search
 from ..models.onnx import line_facts, open_session
-from ..models.preprocess import MAX_WIDTH, columns, filled, to_pixels
+from ..models.preprocess import MAX_WIDTH, filled, scaled_width, to_pixels
 
 # %% ../../nbs/read/03_backends.ipynb #22686252
 class Read(NamedTuple):
@@ -66,8 +66,6 @@ class TorchReader:
         return out
 
 # %% ../../nbs/read/03_backends.ipynb #4d429ab3
-_SURE = .9 # a best path more probable than this is taken as it is
-
 def best_path(
     log_probs:np.ndarray,  # (T, classes) of one line; class 0 is the blank
     characters:list[str],  # What classes 1.. mean
@@ -93,7 +91,7 @@ class OnnxReader:
 
     def _read(self, log_probs:np.ndarray)->Read:
         plain = best_path(log_probs, self.characters)
-        if self.language is None or plain.confidence > _SURE: return plain
+        if self.language is None or plain.confidence > CERTAIN: return plain
         return Read(*beam_search(log_probs, self.characters, self.language, self.weight))
 
     def __call__(
@@ -101,7 +99,7 @@ class OnnxReader:
         pictures:list,    # Arrays, grey or RGB
         kind:str='line',  # `line`
     )->list[Read]: # In the same order
-        out, widths = [None]*len(pictures), [filled(min(MAX_WIDTH, columns(p.shape[1::-1]))) for p in pictures]
+        out, widths = [None]*len(pictures), [filled(min(MAX_WIDTH, scaled_width(p.shape[1::-1]))) for p in pictures]
         for width in sorted(set(widths), reverse=True): # padding changes what is read, so only equal widths go together
             same = [i for i, w in enumerate(widths) if w == width]
             for part in _batches([width]*len(same)):

@@ -38,8 +38,6 @@ class TextBox(NamedTuple):
     score:float     # Confidence of the network, 0 to 1
 
     @property
-    def width(self)->float: return float(np.linalg.norm(self.quad[1] - self.quad[0]))
-    @property
     def height(self)->float: return float(np.linalg.norm(self.quad[3] - self.quad[0]))
     @property
     def centre(self)->tuple: return tuple(float(v) for v in self.quad.mean(0))

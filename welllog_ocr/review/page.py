@@ -175,6 +175,7 @@ CARD_STYLE = '''
 .wl del {color: var(--bad); background: var(--bad-paper); text-decoration: underline double 1.5px}
 .wl ins {color: var(--info); background: var(--info-paper); text-decoration: underline wavy 1.5px}
 .wl .gap {text-decoration: none} .wl .nl {color: var(--soft)} .wl .words, .wl .by {color: var(--soft); font-size: .9em}
+.wl kbd {border: 1px solid var(--line); border-radius: 3px; padding: 0 .3em; font: 12px ui-monospace, monospace}
 .wl .lost {font-style: italic; color: var(--bad); border: 1px dashed; padding: .4em .7em}
 .wl .bars {display: flex; flex-wrap: wrap; gap: 1px; margin: .5em 0 0; font: 12px/1.2 ui-monospace, Consolas, monospace}
 .wl .bars span {display: flex; flex-direction: column; justify-content: flex-end; align-items: center; min-width: .75em;
@@ -206,7 +207,6 @@ _PAGE_STYLE = CARD_STYLE + '''
 .js .wl form {display: flex} .wl form output {margin-left: auto; font-weight: 600}
 .wl [hidden] {display: none !important}
 .wl input, .wl select {font: inherit; padding: .1em .3em} .wl.big img {max-width: none; width: 100%}
-.wl kbd {border: 1px solid var(--line); border-radius: 3px; padding: 0 .35em; font: 13px ui-monospace, monospace}
 @media print {.wl form, .wl .keys {display: none !important} body.wl {font-size: 10pt}
   .wl del, .wl ins, .wl .bars i {-webkit-print-color-adjust: exact; print-color-adjust: exact}}
 '''

@@ -6,11 +6,10 @@
 __all__ = ['RULES', 'RULE_DOCS', 'Rules', 'supervisor_dir', 'supervisor_pid']
 
 # %% ../../nbs/run/19_supervision.ipynb #41a64045
-import fcntl
 from dataclasses import field, make_dataclass
 from pathlib import Path
 
-from ..files import read_json
+from ..files import is_locked, read_json
 
 # %% ../../nbs/run/19_supervision.ipynb #6942ef72
 RULES = dict(hang_s=600., start_s=3600., save_s=8., stop_s=120., pause_s=5., fruitless=10)
@@ -26,8 +25,5 @@ def supervisor_dir(run:Path)->Path: return Path(run)/'supervisor' # where all th
 def supervisor_pid(run:Path)->int|None:
     "Process of the supervisor of a run on this machine; `None` when there is none"
     home = supervisor_dir(run)
-    if not (home/'lock').is_file(): return None
-    with open(home/'lock') as f:
-        try: fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError: return (read_json(home/'status.json').get('pid') if (home/'status.json').is_file() else None) or -1
-    return None
+    if not is_locked(home/'lock'): return None
+    return (read_json(home/'status.json').get('pid') if (home/'status.json').is_file() else None) or -1
