@@ -12,10 +12,12 @@ from .core import is_command
 import argparse
 
 def _arguments(argv=None):
-    p = argparse.ArgumentParser(prog='python -m welllog_ocr.compare', description='Say which of several runs is better, and whether the '
-                                'difference is real. Exit status 3: they cannot be ranked.')
-    p.add_argument('runs', nargs='+', metavar='RUN', help='run folders, such as runs/quick_val, or their names; the others are compared with the first')
-    p.add_argument('--metrics', nargs='+', default=(), help='what is compared; the first decides the order [cer wer exact loss]')
+    p = argparse.ArgumentParser(prog='python -m welllog_ocr.compare', description='Say which of several runs is '
+                                'better, and whether the difference is real. Exit status 3: they cannot be ranked.')
+    p.add_argument('runs', nargs='+', metavar='RUN',
+                   help='run folders, such as runs/quick_val, or their names; the others are compared with the first')
+    p.add_argument('--metrics', nargs='+', default=(),
+                   help='what is compared; the first decides the order [cer wer exact loss]')
     p.add_argument('--at', choices=('best', 'last'), default='best', help='evaluation of each run that counts [best]')
     p.add_argument('--html', metavar='FILE', help='also write a page with curves and with every sample that changed')
     p.add_argument('--output_dir', default='runs', help='folder in which names of runs are looked up [runs]')
@@ -72,23 +74,24 @@ def find_run(
     if path is None:
         near = Path(word).parent if Path(word).parent.is_dir() and len(Path(word).parts) > 1 else Path(root)
         if there := _names_in(near): raise ConfigError(f'{word}: no such run{did_you_mean(Path(word).name, there)}')
-        raise ConfigError(f'{word}: no such run, and {near}/ holds none at all; name the folder of a run, which holds run.json')
+        raise ConfigError(f'{word}: no such run, and {near}/ holds none at all; '
+                          'name the folder of a run, which holds run.json')
     if not (path/'run.json').is_file():
-        inside = ', '.join(_names_in(path))
-        raise ConfigError(f'{path} holds no run.json, so it is not a run; ' + (f'it holds runs: name one of {inside}' if inside else
-                          'name a folder that a training made, such as runs/quick_val'))
+        inside = f'it holds runs: name one of {", ".join(names)}' if (names := _names_in(path)) else \
+                 'name a folder that a training made, such as runs/quick_val'
+        raise ConfigError(f'{path} holds no run.json, so it is not a run; {inside}')
     return path
 
 # %% ../nbs/12_compare.ipynb #483339d9
 def _cut_off(path:Path)->list[str]:
     "A note on a last line that is not whole"
-    note = f'the last line of {path.name} is cut off and was left out: the run is going on, or was killed while it wrote'
-    return [] if path.read_bytes().endswith(b'\n') else [note]
+    why = 'is cut off and was left out: the run is going on, or was killed while it wrote'
+    return [] if path.read_bytes().endswith(b'\n') else [f'the last line of {path.name} {why}']
 
 def _metric_rows(path:Path)->list[dict]:
-    rows = read_jsonl(path)
-    for i, r in enumerate(rows, 1):
-        if not {'step', 'split'} <= r.keys(): raise DataError(f'{path}, row {i}: lacks step or split, so it is no row of a training; restore the file')
+    for i, r in enumerate(rows := read_jsonl(path), 1):
+        if not {'step', 'split'} <= r.keys():
+            raise DataError(f'{path}, row {i}: lacks step or split, so it is no row of a training; restore the file')
     return rows
 
 def _step_that_counts(folder:Path, metrics:list, by:str, at:str)->int:
@@ -114,7 +117,8 @@ def load_run(
     step = _step_that_counts(folder, metrics, config['metric_for_best_model'], at)
     rows = read_rows(evaluations(folder)[step])
     if twice := len(rows) - len({r['id'] for r in rows}):
-        raise DataError(f'{folder}, evaluation at step {step}: {twice} samples are there twice, so nothing can be counted; restore the file')
+        raise DataError(f'{folder}, evaluation at step {step}: {twice} samples are there twice, '
+                        'so nothing can be counted; restore the file')
     notes = _cut_off(path) + _cut_off(evaluations(folder)[step])
     if not (folder/'final').is_dir(): notes.append('the run has not come to its end')
     data = read_jsonl(folder/'data.jsonl') if (folder/'data.jsonl').is_file() else []
@@ -122,27 +126,29 @@ def load_run(
 
 # %% ../nbs/12_compare.ipynb #96cb8a23
 def short_names(
-    folders:list, # Of runs
+    folders:list, # Run folders
 )->list[str]:
     "The shortest ends of these paths that differ. Raises `ConfigError` when one folder is named twice"
     whole = [Path(f).resolve() for f in folders]
     for f in whole:
-        if whole.count(f) > 1: raise ConfigError(f'{f.name} is named twice, and a run cannot be better than itself; name each run once')
-    longest = max(len(f.parts) for f in whole)
-    return next(names for k in range(1, longest + 1) if len(set(names := ['/'.join(f.parts[-k:]) for f in whole])) == len(whole))
+        if whole.count(f) > 1:
+            raise ConfigError(f'{f.name} is named twice, and a run cannot be better than itself; name each run once')
+    ends = (['/'.join(f.parts[-k:]) for f in whole] for k in range(1, max(len(f.parts) for f in whole) + 1))
+    return next(names for names in ends if len(set(names)) == len(whole))
 
 # %% ../nbs/12_compare.ipynb #777e05a9
-def _eval_set(r:Result)->tuple[list, list]: # (by text, by image)
-    texts = [dict(split='eval', id=row['id'], digest=stable_hash(row['reference'])) for row in r.rows]
-    return texts, [d for d in r.data if d.get('split') == 'eval']
+def _texts(r:Result)->list[dict]:
+    return [dict(split='eval', id=row['id'], digest=stable_hash(row['reference'])) for row in r.rows]
+
+def _images(r:Result)->list[dict]: return [d for d in r.data if d.get('split') == 'eval']
 
 def _other_data(a:Result, b:Result)->str:
     "How the evaluation samples of `b` differ from those of `a`; '' when they are the same"
-    (texts, images), (texts2, images2) = _eval_set(a), _eval_set(b)
-    by_id = lambda rows: sorted(rows, key=lambda r: str(r['id']))
-    what = data_changes(by_id(texts), by_id(texts2))
-    if what: return what.replace('changed', 'changed in their text')
-    return data_changes(by_id(images), by_id(images2)).replace('changed', 'changed in their image') if images and images2 else ''
+    for what, of in (('text', _texts), ('image', _images)):
+        old, new = (sorted(of(r), key=lambda d: str(d['id'])) for r in (a, b))
+        found = data_changes(old, new) if old and new else ''
+        if found: return found.replace('changed', f'changed in their {what}')
+    return ''
 
 def _other_convention(r:Result)->str:
     "A row whose CER comes out otherwise today; '' when there is none"
@@ -207,30 +213,34 @@ def verdicts(
 def _sentence(c:Comparison, best:int, other:int)->str:
     metric, (a, b) = c.metrics[0], (c.results[k] for k in (best, other))
     d, label = c.difference(other, best, metric), find_metric(metric).label
+    wells = f', from {d.groups} wells' if d.groups < d.n else ''
     facts = (f'{label} {_text(metric, a.rows)} against {_text(metric, b.rows)}, a difference of {d.text(metric)}; '
-             f'{d.better} samples better and {d.worse} worse of {d.n}' + (f', from {d.groups} wells' if d.groups < d.n else ''))
+             f'{d.better} samples better and {d.worse} worse of {d.n}{wells}')
     if d.real: text = f'{a.name} is better than {b.name}, and the difference is real: {facts}.'
     elif d.verdict == 'same': text = f'{a.name} and {b.name} have the same {label}: {facts}.'
     else: text = f'{a.name} is not clearly better than {b.name}: {facts}.{_more_needed(d)}'
-    differ = {k for k in a.config if a.config[k] != b.config.get(k)} - _NAMES
-    return text + (' They differ in their seed alone: this is how much runs of one setting differ.' if differ == {'seed'} else '')
+    if {k for k in a.config if a.config[k] != b.config.get(k)} - _NAMES == {'seed'}:
+        text += ' They differ in their seed alone: this is how much runs of one setting differ.'
+    return text
 
 def _more_needed(d:Difference)->str:
     if d.verdict == 'too few wells':
-        return f' With {d.groups} {"well" if d.groups == 1 else "wells"} no difference is clear: even if all agreed, it could be chance.'
-    half, times = (d.high - d.low)/2, ((d.high - d.low)/2/abs(d.value))**2
-    what = 'wells' if d.groups < d.n else 'samples'
-    return f' About {math.ceil(d.groups*times/10)*10} {what} like these would be needed for that.' if half and times < 100 else ''
+        wells = f'{d.groups} well{"" if d.groups == 1 else "s"}'
+        return f' With {wells} no difference is clear: even if all agreed, it could be chance.'
+    times, what = ((d.high - d.low)/2/abs(d.value))**2, 'wells' if d.groups < d.n else 'samples'
+    n = math.ceil(d.groups*times/10)*10
+    return f' About {n} {what} like these would be needed for that.' if 0 < times < 100 else ''
 
 # %% ../nbs/12_compare.ipynb #9a8e9d19
-def _trained_on(r:Result)->str:
+def _columns(r:Result)->dict:
+    versions = {f'version of {k}': v for k, v in r.manifest.get('versions', {}).items()}
     rows = sorted(str((d.get('id'), d.get('digest'))) for d in r.data if d.get('split') == 'train')
-    return stable_hash(rows)[:8] if r.data else r.manifest.get('data_fingerprint', '')[:8]
+    data = stable_hash(rows) if r.data else r.manifest.get('data_fingerprint', '')
+    return {k: v for k, v in r.config.items() if k not in _NAMES} | versions | {'training data': data[:8]}
 
 def _settings(results:list[Result])->tuple:
     "Settings, versions and training data in which the runs differ"
-    columns = [{**{k: v for k, v in r.config.items() if k not in _NAMES},
-                **{f'version of {k}': v for k, v in r.manifest.get('versions', {}).items()}, 'training data': _trained_on(r)} for r in results]
+    columns = [_columns(r) for r in results]
     keys = [k for k in dict.fromkeys(k for c in columns for k in c) if len({repr(c.get(k)) for c in columns}) > 1]
     return ['setting', *(r.name for r in results)], [[k, *(redact(str(c.get(k, '-'))) for c in columns)] for k in keys]
 
@@ -245,32 +255,37 @@ def _metrics(c:Comparison)->tuple:
 
 def _effort(results:list[Result])->tuple:
     "Steps, time, speed and cost of each run"
-    return ['run', 'steps', 'evaluations', 'minutes', 'samples a second', 'cost $'], [_effort_of(r) for r in results]
+    head = ['run', 'steps', 'evaluations', 'minutes', 'samples a second', 'cost $']
+    return head, [_effort_of(r) for r in results]
 
 def _effort_of(r:Result)->list:
     last, speeds = r.metrics[-1], [v for _, v in r.curve('samples_per_s', 'train')]
+    shown = lambda v, form: '-' if v is None else f'{v:{form}}'
     spent, price = last.get('elapsed_s'), r.config['gpu_hourly_rate']
-    cost = max((row['cost_usd'] for row in r.metrics if row.get('cost_usd') is not None), default=spent*price/3600 if spent and price > 0 else None)
-    return [r.name, str(last['step']), str(len(r.curve('step'))), '-' if spent is None else f'{spent/60:.1f}',
-            f'{statistics.median(speeds):.1f}' if speeds else '-', '-' if cost is None else f'{cost:.2f}']
+    costs = [row['cost_usd'] for row in r.metrics if row.get('cost_usd') is not None]
+    cost = max(costs) if costs else spent*price/3600 if spent and price > 0 else None
+    return [r.name, str(last['step']), str(len(r.curve('step'))), shown(None if spent is None else spent/60, '.1f'),
+            shown(statistics.median(speeds) if speeds else None, '.1f'), shown(cost, '.2f')]
 
 # %% ../nbs/12_compare.ipynb #8d9e3257
 def _parts_of(rows:list[dict])->dict: # name -> places
     found = {}
     for name in ('style', 'kind', 'source'):
         values = [str(column(r, name) or '') for r in rows]
-        if len(several := sorted(set(values) - {''})) > 1: found |= {v: [i for i, w in enumerate(values) if w == v] for v in several}
+        several = sorted(set(values) - {''})
+        if len(several) > 1: found |= {v: [i for i, w in enumerate(values) if w == v] for v in several}
     return found
 
 def _slices(c:Comparison)->tuple:
     "Where each run wins and loses against the first"
     metric, rows, first = c.metrics[0], [], c.results[0].name
+    head = ['samples', 'run', 'n', 'wells', f'{metric} of {first}', f'{metric} of run', 'difference']
     for name, where in {'all': None, **_parts_of(c.results[0].rows)}.items():
         for k in range(1, len(c.results)):
             d, both = c.difference(0, k, metric, where), [_text(metric, c.rows(j, where)) for j in (0, k)]
             shown = d.text(metric) + (' not clear' if d.verdict in ('same', 'not clear') else '')
             rows.append([name, c.results[k].name, str(d.n), str(d.groups), *both, shown, str(d.better), str(d.worse)])
-    return ['samples', 'run', 'n', 'wells', f'{metric} of {first}', f'{metric} of run', 'difference', 'samples better', 'samples worse'], rows
+    return [*head, 'samples better', 'samples worse'], rows
 
 # %% ../nbs/12_compare.ipynb #eb17caf5
 def changes(
@@ -279,8 +294,9 @@ def changes(
 )->list[dict]: # Largest change first: id, group, reference, before, after, edits (negative: fewer)
     "Samples that are read otherwise"
     edits = lambda r: char_edits(r['reference'], r['prediction'])[0]
-    found = [dict(id=a['id'], group=a.get('group', ''), reference=a['reference'], before=a['prediction'], after=b['prediction'],
-                  edits=edits(b) - edits(a)) for a, b in zip(c.rows(0), c.rows(k)) if a['prediction'] != b['prediction']]
+    found = [dict(id=a['id'], group=a.get('group', ''), reference=a['reference'], before=a['prediction'],
+                  after=b['prediction'], edits=edits(b) - edits(a))
+             for a, b in zip(c.rows(0), c.rows(k)) if a['prediction'] != b['prediction']]
     return sorted(found, key=lambda f: -abs(f['edits']))
 
 class Marked(str):
@@ -291,19 +307,21 @@ class Marked(str):
         return self
 
 def _changed(c:Comparison, n:int)->dict: # title -> (head, rows)
-    if c.refused: return {}
-    cells = lambda f: [f['id'], f'{f["edits"]:+d}', f['reference'], Marked(f['reference'], f['before']), Marked(f['reference'], f['after'])]
-    return {f'Read otherwise by {r.name}': (['sample', 'edits', 'reference', c.results[0].name, r.name], [*map(cells, changes(c, k)[:n])])
-            for k, r in enumerate(c.results) if k}
+    tables = {}
+    for k, r in enumerate(c.results[1:] if not c.refused else [], 1):
+        marked = lambda f: (Marked(f['reference'], f[when]) for when in ('before', 'after'))
+        rows = [[f['id'], f'{f["edits"]:+d}', f['reference'], *marked(f)] for f in changes(c, k)[:n]]
+        tables[f'Read otherwise by {r.name}'] = ['sample', 'edits', 'reference', c.results[0].name, r.name], rows
+    return tables
 
 # %% ../nbs/12_compare.ipynb #beebd8cb
 def compare(
     runs:list,             # Run folders, or names in `output_dir`; the others are compared with the first
-    metrics=(),            # Names of `METRICS`, the first decides the order; empty: those that the table shows in `compare`
+    metrics=(),            # Names of `METRICS`, the first decides the order; empty: those that are `shown` in compare
     at:str='best',         # Evaluation of each run that counts: `best` or `last`
     output_dir:Path=Path('runs'), # Folder in which names are looked up
-)->Comparison:
-    "Several runs side by side. Raises `ConfigError` or `DataError` for one that cannot be read; runs that cannot be ranked come without a ranking"
+)->Comparison: # Without a ranking where the runs cannot be ranked
+    "Several runs side by side. Raises `ConfigError` or `DataError` for one that cannot be read"
     runs = [runs] if isinstance(runs, (str, Path)) else list(runs)
     if len(runs) < 2: raise ConfigError(f'{len(runs)} run was named, and it takes two to compare; name another one')
     metrics = list(dict.fromkeys('loss' if m == 'eval_loss' else m for m in metrics or shown_in('compare')))
@@ -313,9 +331,11 @@ def compare(
     results = [load_run(f, at, name) for f, name in zip(folders, short_names(folders))]
     refused, notes = refusals(results), [f'{r.name}: {n}' for r in results for n in r.notes]
     if 'loss' in metrics and not _same_tokens(results):
-        notes.append('loss is left out: the runs cut the texts into different tokens, and a loss per token means something else in each')
+        notes.append('loss is left out: the runs cut the texts into different tokens, '
+                     'and a loss per token means something else in each')
         metrics = [m for m in metrics if m != 'loss'] or ['cer']
-    if at == 'best': notes.append('the evaluation of each run was chosen as the best on these same samples, which flatters all of them a little')
+    if at == 'best': notes.append('the evaluation of each run was chosen as the best on these same samples, '
+                                  'which flatters all of them a little')
     c = Comparison(results, metrics, 1 - .05/math.comb(len(results), 2), refused, notes)
     c.tables = {'Metrics': _metrics(c), 'Settings that differ': _settings(results), 'Time and cost': _effort(results)}
     if not refused: c.tables |= {'Where it wins and loses': _slices(c)} | _changed(c, 12)
@@ -325,8 +345,9 @@ def compare(
 def _lead(c:Comparison)->list[str]:
     if c.refused: return ['These runs are not ranked: ' + r for r in c.refused]
     pairs = math.comb(len(c.results), 2)
-    others = f' Each interval is at {c.level:.1%}, so that all {pairs} pairs together are 95 % sure.' if pairs > 1 else ''
-    return [v + (others if i == 0 else '') for i, v in enumerate(verdicts(c))]
+    first, *others = verdicts(c)
+    if pairs > 1: first += f' Each interval is at {c.level:.1%}, so that all {pairs} pairs together are 95 % sure.'
+    return [first, *others]
 
 @patch
 def text(
@@ -341,7 +362,7 @@ def text(
 def curves(
     c:Comparison,
 ):
-    "A matplotlib figure: each metric of the curves on the evaluation samples, a line for each run; a dot marks the evaluation that counts"
+    "A matplotlib figure: metrics of the evaluations, a line for each run; a dot marks the evaluation that counts"
     from matplotlib.figure import Figure
     metrics = shown_in('curves')
     fig = Figure(figsize=(4.5*len(metrics), 3.2), layout='constrained')
@@ -358,15 +379,15 @@ def curves(
 def _cell(x:str):
     "A prediction with its errors marked; any other text as it is"
     if not isinstance(x, Marked): return x
-    shown = [f'<mark>{esc(pred or "∅")}</mark>' if op != 'equal' else esc(pred) for op, _, pred in align(x.reference[:300], x[:300])]
-    return Raw(''.join(shown))
+    mark = lambda op, pred: esc(pred) if op == 'equal' else f'<mark>{esc(pred or "∅")}</mark>'
+    return Raw(''.join(mark(op, pred) for op, _, pred in align(x.reference[:300], x[:300])))
 
 def _body(c:Comparison, tables:dict)->str:
     table = lambda head, rows: html_table(head, [[_cell(x) for x in r] for r in rows]) if rows else '<p>None.</p>'
-    parts = [f'<p class="lead">{esc(redact(t))}</p>' for t in _lead(c)]
-    parts += [f'<h2>{esc(title)}</h2>{table(*t)}' for title, t in tables.items()]
-    parts += [f'<h2>Curves</h2>{html_figure(curves(c), "metrics of each run")}', *(f'<p class="note">{esc(redact(n))}</p>' for n in c.notes)]
-    return ''.join(parts)
+    texts = lambda kind, found: ''.join(f'<p class="{kind}">{esc(redact(t))}</p>' for t in found)
+    parts = ''.join(f'<h2>{esc(title)}</h2>{table(*t)}' for title, t in tables.items())
+    plot = html_figure(curves(c), 'metrics of each run')
+    return f'{texts("lead", _lead(c))}{parts}<h2>Curves</h2>{plot}{texts("note", c.notes)}'
 
 @patch
 def _repr_html_(self:Comparison): return html_block(_body(self, self.tables))

@@ -11,8 +11,8 @@ from .core import is_command
 import argparse
 
 def _arguments(argv=None):
-    p = argparse.ArgumentParser(prog='python -m welllog_ocr.confidence', description='Does the confidence of a model mean '
-                                'something? From rows that evaluate wrote.')
+    p = argparse.ArgumentParser(prog='python -m welllog_ocr.confidence', description=
+                                'Does the confidence of a model mean something? From rows that evaluate wrote.')
     p.add_argument('rows', help='eval.jsonl of evaluate --output, or a file of eval/ of a run')
     p.add_argument('--model', help='folder of the model that read them: gets calibration.json, '
                                    'and predict then gives calibrated confidences')
@@ -40,18 +40,20 @@ def _report(rows:list, precision:float, right:str)->str:
     bins = [[f'{b.low:.3f} to {b.high:.3f}', b.n, f'{b.confidence:.3f}', f'{b.right:.1%}'] for b in found]
     passes = (f'{ok["share"]:.1%} of the lines pass at a precision of {precision:.1%}: those with a confidence of '
               f'{ok["threshold"]:.4f} or more') if ok['n'] else f'no line passes at a precision of {precision:.1%}'
-    return '\n'.join([md_table(['confidence', 'lines', 'mean', 'right'], bins, 'lr'), '',
-                      f'{len(rows)} lines, {share:.1%} right ({right}), calibration error {calibration_error(found):.3f}', passes])
+    summary = f'{len(rows)} lines, {share:.1%} right ({right}), calibration error {calibration_error(found):.3f}'
+    return '\n'.join([md_table(['confidence', 'lines', 'mean', 'right'], bins, 'lr'), '', summary, passes])
 
 def main(args):
     "Show the reliability of rows, and store a calibration"
     if not Path(args.rows).is_file():
-        raise DataError(f'{args.rows}: holds no rows of an evaluation; write some with python -m welllog_ocr.evaluate --output FOLDER')
+        raise DataError(f'{args.rows}: holds no rows of an evaluation; '
+                        'write some with python -m welllog_ocr.evaluate --output FOLDER')
     rows, right = read_rows(args.rows, ('confidence', 'reference', 'prediction')), 'exact' if args.exact else 'letters'
     print(_report(rows, args.precision, right))
     if not args.model: return
-    if not Path(args.model).is_dir(): raise ConfigError(f'{args.model}: no such folder, so the calibration cannot be kept '
-                                                        'with the model; name the folder of a saved model')
+    if not Path(args.model).is_dir():
+        raise ConfigError(f'{args.model}: no such folder, so the calibration cannot be kept with the model; '
+                          'name the folder of a saved model')
     cal = fit_calibration(rows, right)
     save_calibration(cal, args.model)
     after = calibration_error(reliability([r | dict(confidence=cal(r['confidence'])) for r in rows], right=right))

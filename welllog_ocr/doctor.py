@@ -92,13 +92,15 @@ def _facts(data:Data)->list[str]:
     letters, texts, facts = _with_letters(data.rows), [r.sample.text for r in data.rows], []
     if letters:
         tall, seen = median(r.picture.letter for r in letters), [*map(_seen_letter, letters)]
-        facts.append(f'Letters (capitals) are {tall:.0f} pixels tall in the middle of the set. Scaled as a model scales '
-            f'them (lines to 48 pixels, blocks and pages to a million pixels) that becomes {median(seen):.0f}, and '
-            f'{sum(s < 16 for s in seen)/len(seen):.0%} of the images fall below 16, where small letters are under 12 '
+        small = sum(s < 16 for s in seen)/len(seen)
+        facts.append(f'Letters (capitals) are {tall:.0f} pixels tall in the middle of the set. Scaled as a model '
+            'scales them (lines to 48 pixels, blocks and pages to a million pixels) that becomes '
+            f'{median(seen):.0f}, and {small:.0%} of the images fall below 16, where small letters are under 12 '
             'pixels and much is lost.')
     tokens, most = [*map(tokens_about, texts)], data.max_seq_length
+    cut = sum(t > most for t in tokens)
     facts.append(f'The longest label has {max(map(len, texts))} characters, about {max(tokens)} tokens; max_seq_length '
-        f'{most} would cut {sum(t > most for t in tokens)} of {len(texts)} labels (an estimate; images take tokens too).')
+        f'{most} would cut {cut} of {len(texts)} labels (an estimate; images take tokens too).')
     if len(data.seen) < len(data.rows): facts.append(f'{len(data.seen)} of {len(data.rows)} images were measured.')
     return facts if data.near else facts + ['Near duplicates were left out.']
 
@@ -112,7 +114,7 @@ def _histograms(data:Data)->list:
 # %% ../nbs/07_doctor.ipynb #d9e4abdb
 def examine(
     splits,            # split -> samples, or `Splits`
-    skips=(),          # `Skip`s: what the loader left out
+    skips=(),          # Rows that the loader left out, as `Skip`s
     name:str='data',   # Name of the set, for the report
     **how,             # Settings of `collect`: `max_seq_length`, `near`, `images`
 )->Report:

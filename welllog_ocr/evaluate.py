@@ -19,8 +19,8 @@ def _arguments(argv=None):
                    help='folder with eval/, or with a table of its own; or the name of a data set of the hub')
     p.add_argument('--output', help='folder that gets eval.jsonl (a row for each sample), summary.json and table.md; '
                                     'the evaluation that it holds already is shown beside the new one')
-    p.add_argument('--against', help='another model to read the same samples, such as PP-OCRv6-small, the untouched one; '
-                                     'or a file of rows, such as an eval.jsonl')
+    p.add_argument('--against', help='another model to read the same samples, such as PP-OCRv6-small, '
+                                     'the untouched one; or a file of rows, such as an eval.jsonl')
     p.add_argument('--by', default='style', metavar='COLUMN', help='column whose parts get a line each: '
                                      'style, kind, group, or one of the data set, such as source or dpi [style]')
     p.add_argument('--per_device_eval_batch_size', type=int, default=16, help='samples at a time [16]')
@@ -94,7 +94,8 @@ def _measured(name:str, args, device)->tuple[list, list]: # Rows, `Skip`s
 
 def main(args):
     "Evaluate a saved model, and another beside it if asked"
-    if (bs := args.per_device_eval_batch_size) < 1: raise ConfigError(f'per_device_eval_batch_size={bs}: must be 1 or more')
+    bs = args.per_device_eval_batch_size
+    if bs < 1: raise ConfigError(f'per_device_eval_batch_size={bs}: must be 1 or more')
     if args.output: writable_dir(args.output) # before the work, not after
     rows, skips = {}, []
     for name in filter(None, (args.against, args.model)): rows[name], skips = _measured(name, args, default_device())

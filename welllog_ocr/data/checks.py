@@ -74,133 +74,193 @@ class Kind(NamedTuple):
     do:str      # What to do, in a sentence
 
 KINDS = {}
-def _kinds(verdict:str, **kinds): KINDS.update({k: Kind(verdict, *texts) for k, texts in kinds.items()})
+def _kinds(verdict:str, text:str): # three lines for each: `kind: title`, why, do
+    for head, why, do in zip(*[map(str.strip, text.strip().splitlines())]*3):
+        kind, title = head.split(': ')
+        KINDS[kind] = Kind(verdict, title, why, do)
 
-_kinds(MUST,
-    unreadable=('Images that cannot be read', 'They are left out, or stop the training.',
-    'Replace the image, or drop its row.'),
-    left_out=('Rows that cannot be used', 'The training sees less than the table promises.',
-    'Fix the rows, or drop them.'),
-    empty=('Labels without text', 'The model learns to be silent.', 'Transcribe the image, or drop the row.'),
-    well_across=('The same well in several splits', 'Lines of one well share names, typewriter and scanner, so every '
-    'metric is too good.', 'Move all rows of the well into one split.'),
-    spelled_across=('One well, spelled differently, in several splits',
-    'Only case, punctuation or zeros differ, so the split mixes the well.',
-    'Give the well one name, and put all its rows into one split.'),
-    api_across=('One API number in several splits', 'The labels name the same well under different groups: a hidden '
-    'leak.', 'Give these rows one group, and put them into one split.'),
-    copy_across=('The same picture in several splits', 'The model is tested on pictures it was trained on.',
-    'Drop the copies from train, or from eval.'),
-    near_across=('Nearly the same picture in several splits',
-    'Saved again, scaled or cut a little differently, it is still a picture from training.',
-    'Look at the pairs, and drop one of each.'),
-    both_labels=('The same picture with different labels', 'At most one of the labels is right.',
-    'Keep the label that is on the paper.'),
-    shuffled=('Labels do not belong to their images', 'Longer labels should stand on wider images: the table has '
-    'probably slipped against the files.', 'Look at the pairs, and join table and images again.'),
-    blank=('Blank images', 'A label on an empty image teaches the model to invent.',
-    'Replace the image, or drop its row.'),
-    black=('Black images', 'The decoder or the scanner has failed.', 'Decode the scan again, or drop its row.'))
+# %% ../../nbs/data/09_checks.ipynb #51d1d9f3
+_kinds(MUST, '''
+unreadable: Images that cannot be read
+  They are left out, or stop the training.
+  Replace the image, or drop its row.
+left_out: Rows that cannot be used
+  The training sees less than the table promises.
+  Fix the rows, or drop them.
+empty: Labels without text
+  The model learns to be silent.
+  Transcribe the image, or drop the row.
+well_across: The same well in several splits
+  Lines of one well share names, typewriter and scanner, so every metric is too good.
+  Move all rows of the well into one split.
+spelled_across: One well, spelled differently, in several splits
+  Only case, punctuation or zeros differ, so the split mixes the well.
+  Give the well one name, and put all its rows into one split.
+api_across: One API number in several splits
+  The labels name the same well under different groups: a hidden leak.
+  Give these rows one group, and put them into one split.
+copy_across: The same picture in several splits
+  The model is tested on pictures it was trained on.
+  Drop the copies from train, or from eval.
+near_across: Nearly the same picture in several splits
+  Saved again, scaled or cut a little differently, it is still a picture from training.
+  Look at the pairs, and drop one of each.
+both_labels: The same picture with different labels
+  At most one of the labels is right.
+  Keep the label that is on the paper.
+shuffled: Labels do not belong to their images
+  Longer labels should stand on wider images: the table has probably slipped against the files.
+  Look at the pairs, and join table and images again.
+blank: Blank images
+  A label on an empty image teaches the model to invent.
+  Replace the image, or drop its row.
+black: Black images
+  The decoder or the scanner has failed.
+  Decode the scan again, or drop its row.
+''')
 
 # %% ../../nbs/data/09_checks.ipynb #9e9212bb
-_kinds(MUST,
-    chatter=('Labels in which an assistant talks', 'The model learns to refuse and to introduce itself.',
-    'Transcribe these images by hand, or drop the rows.'),
-    loop=('Labels that repeat without end', 'A model fell into a loop when it wrote the label, and ours would learn '
-    'to.', 'Cut the label after the part that is on the paper.'),
-    unbalanced=('Labels with unbalanced HTML', 'The model learns to leave tables open, and its answers cannot be '
-    'parsed.', 'Close the tags in the order in which they were opened.'),
-    fence=('Labels inside a code fence', 'The fence belongs to a chat, and counts as an error.',
-    'Remove the fence, keep what is inside.'),
-    invisible=('Labels with invisible characters', 'They cannot be read off paper, so each is always an error.',
-    'Remove them.'),
-    look_alike=('Letters of another alphabet that look Latin', 'They look right and are wrong in every comparison.',
-    'Replace them by the Latin letter.'),
-    mojibake=('Text read in the wrong encoding', 'The label differs from the paper.',
-    'Read the table as UTF-8, or write it again.'),
-    file_name=('Labels that are file names', 'A column was mistaken for another.',
-    'Take the text from its own column.'),
-    cut=('Labels longer than max_seq_length', 'The model would learn to stop early. The count is an estimate of two '
-    'characters a token.', 'Raise max_seq_length, cut the image into parts, or drop the row.'))
+_kinds(MUST, '''
+chatter: Labels in which an assistant talks
+  The model learns to refuse and to introduce itself.
+  Transcribe these images by hand, or drop the rows.
+loop: Labels that repeat without end
+  A model fell into a loop when it wrote the label, and ours would learn to.
+  Cut the label after the part that is on the paper.
+unbalanced: Labels with unbalanced HTML
+  The model learns to leave tables open, and its answers cannot be parsed.
+  Close the tags in the order in which they were opened.
+fence: Labels inside a code fence
+  The fence belongs to a chat, and counts as an error.
+  Remove the fence, keep what is inside.
+invisible: Labels with invisible characters
+  They cannot be read off paper, so each is always an error.
+  Remove them.
+look_alike: Letters of another alphabet that look Latin
+  They look right and are wrong in every comparison.
+  Replace them by the Latin letter.
+mojibake: Text read in the wrong encoding
+  The label differs from the paper.
+  Read the table as UTF-8, or write it again.
+file_name: Labels that are file names
+  A column was mistaken for another.
+  Take the text from its own column.
+cut: Labels longer than max_seq_length
+  The model would learn to stop early. The count is an estimate of two characters a token.
+  Raise max_seq_length, cut the image into parts, or drop the row.
+''')
 
 # %% ../../nbs/data/09_checks.ipynb #7f4cb28b
-_kinds(LOOK,
-    placeholder=('Labels with a placeholder', 'The model learns to write the placeholder, also where it could read.',
-    'Transcribe what can be read, or drop the row.'),
-    escaped=('Labels with entities or backslashes', 'They stand for one character, and count as several.',
-    'Write the character itself.'),
-    spacing=('Labels with odd spaces', 'Such spaces cannot be seen on paper; the model learns noise.',
-    'Strip the ends, and use plain spaces.'),
-    foreign=('Letters of an alphabet that hardly occurs', 'They are mostly slips, and the model would need an output '
-    'for each.', 'Check these labels.'),
-    one_label=('One label on many images', 'Real headers repeat less; a default value may have been filled in.',
-    'Look at some of the images.'),
-    too_long=('Labels too long for their images', 'The label holds more than the crop, or belongs to another.',
-    'Compare label and image.'),
-    too_short=('Labels too short for their images', 'A part was not transcribed.', 'Compare label and image.'),
-    dense=('Labels with more characters than the line recogniser can write', 'It writes at most one character for '
-    'every 8 columns of a line scaled to height 48, and one more between equal ones.',
-    'Cut the crop closer to the letters, or drop the row.'))
+_kinds(LOOK, '''
+placeholder: Labels with a placeholder
+  The model learns to write the placeholder, also where it could read.
+  Transcribe what can be read, or drop the row.
+escaped: Labels with entities or backslashes
+  They stand for one character, and count as several.
+  Write the character itself.
+spacing: Labels with odd spaces
+  Such spaces cannot be seen on paper; the model learns noise.
+  Strip the ends, and use plain spaces.
+foreign: Letters of an alphabet that hardly occurs
+  They are mostly slips, and the model would need an output for each.
+  Check these labels.
+one_label: One label on many images
+  Real headers repeat less; a default value may have been filled in.
+  Look at some of the images.
+too_long: Labels too long for their images
+  The label holds more than the crop, or belongs to another.
+  Compare label and image.
+too_short: Labels too short for their images
+  A part was not transcribed.
+  Compare label and image.
+dense: Labels with more characters than the line recogniser can write
+  It writes at most one character for every 8 columns of a line scaled to height 48, and one more between equal ones.
+  Cut the crop closer to the letters, or drop the row.
+''')
 
 # %% ../../nbs/data/09_checks.ipynb #f51c43d8
-_kinds(LOOK,
-    copy_inside=('The same picture several times in a split', 'It counts as often as it stands there.',
-    'Keep one, unless the weight is meant.'),
-    near_inside=('Nearly the same picture several times in a split',
-    'Saved again, scaled or cut a little differently, it brings nothing new.',
-    'Look at the pairs, and keep one of each.'),
-    near_labels=('Nearly the same picture with different labels',
-    'One label is wrong, or a small difference matters.', 'Look at the pairs.'),
-    alike_across=('Pictures in several splits that are much alike',
-    'Poor copies of one picture, or the same stamp on different scans, which is fine.',
-    'Look at the pairs, and drop one of each if they are copies.'),
-    spelled_inside=('One well, spelled differently', 'A split by group would take them for different wells.',
-    'Give the well one name.'),
-    no_group=('Rows that do not say from which well they are', 'A split may cut through a well.',
-    'Add a column `group` with the API number or the name of the scan.'),
-    turned=('Lines much taller than wide', 'They probably lie on their side, and will be scaled to nothing.',
-    'Turn the image.'),
-    line_break=('Lines with a line break in the label', 'A line recogniser reads one line, and these samples hold '
-    'several.', 'Cut the image into lines, or set kind to block.'),
-    aspect=('Extreme proportions', 'An image more than 60 times as long as wide is costly in every batch.',
-    'Check how these crops were cut.'),
-    tiny=('Tiny images', 'Letters below 12 pixels in height cannot be read.',
-    'Cut them from the scan again, at full resolution.'))
+_kinds(LOOK, '''
+copy_inside: The same picture several times in a split
+  It counts as often as it stands there.
+  Keep one, unless the weight is meant.
+near_inside: Nearly the same picture several times in a split
+  Saved again, scaled or cut a little differently, it brings nothing new.
+  Look at the pairs, and keep one of each.
+near_labels: Nearly the same picture with different labels
+  One label is wrong, or a small difference matters.
+  Look at the pairs.
+alike_across: Pictures in several splits that are much alike
+  Poor copies of one picture, or the same stamp on different scans, which is fine.
+  Look at the pairs, and drop one of each if they are copies.
+spelled_inside: One well, spelled differently
+  A split by group would take them for different wells.
+  Give the well one name.
+no_group: Rows that do not say from which well they are
+  A split may cut through a well.
+  Add a column `group` with the API number or the name of the scan.
+turned: Lines much taller than wide
+  They probably lie on their side, and will be scaled to nothing.
+  Turn the image.
+line_break: Lines with a line break in the label
+  A line recogniser reads one line, and these samples hold several.
+  Cut the image into lines, or set kind to block.
+aspect: Extreme proportions
+  An image more than 60 times as long as wide is costly in every batch.
+  Check how these crops were cut.
+tiny: Tiny images
+  Letters below 12 pixels in height cannot be read.
+  Cut them from the scan again, at full resolution.
+''')
 
 # %% ../../nbs/data/09_checks.ipynb #3f5a4fd6
-_kinds(LOOK,
-    small_letters=('Many small letters', 'More than a tenth of the images have letters under 10 pixels; 3, 8 and B '
-    'become one.', 'Use the full resolution of the scans; 200 dpi or more.'),
-    small_in_line=('Many lines with much paper around the letters',
-    'A line is scaled to 48 pixels as a whole; its letters fall under 12 of these.',
-    'Cut the crops closer to the letters; cut several lines apart.'),
-    unknown=('Unknown words in kind or style', 'Kinds are line, block and page; styles are printed, typed and '
-    'handwritten.', 'Use these words.'),
-    unverified=('Labels that a model wrote and no person verified',
-    'Errors of that model become the truth for ours; in eval they also hide its errors.',
-    'Verify the eval split first, then a sample of train; set `verified`.'),
-    no_eval=('Only one split', 'What a training brings shows on other wells.', 'Set aside some wells as eval/.'),
-    eval_small=('A small eval split', 'Small differences in error rate may be chance.',
-    'Add lines of more wells to eval, at least 200, or read the metrics with their uncertainty.'),
-    balance=('Splits that differ', 'The model is tested on something else than it is trained on.',
-    'Move wells between the splits, or collect what is missing in train.'))
+_kinds(LOOK, '''
+small_letters: Many small letters
+  More than a tenth of the images have letters under 10 pixels; 3, 8 and B become one.
+  Use the full resolution of the scans; 200 dpi or more.
+small_in_line: Many lines with much paper around the letters
+  A line is scaled to 48 pixels as a whole; its letters fall under 12 of these.
+  Cut the crops closer to the letters; cut several lines apart.
+unknown: Unknown words in kind or style
+  Kinds are line, block and page; styles are printed, typed and handwritten.
+  Use these words.
+unverified: Labels that a model wrote and no person verified
+  Errors of that model become the truth for ours; in eval they also hide its errors.
+  Verify the eval split first, then a sample of train; set `verified`.
+no_eval: Only one split
+  What a training brings shows on other wells.
+  Set aside some wells as eval/.
+eval_small: A small eval split
+  Small differences in error rate may be chance.
+  Add lines of more wells to eval, at least 200, or read the metrics with their uncertainty.
+balance: Splits that differ
+  The model is tested on something else than it is trained on.
+  Move wells between the splits, or collect what is missing in train.
+''')
 
 # %% ../../nbs/data/09_checks.ipynb #62c7725d
-_kinds(INFO,
-    inverted=('White letters on black', 'Title blocks are printed so. A model needs some of them in train to read '
-    'them.', 'Nothing.'),
-    few_small=('Some small letters', 'Strokes run together in letters under 10 pixels.',
-    'Nothing, if there are few.'),
-    few_loose=('Some lines with much paper around the letters',
-    'Scaled to 48 pixels as a whole, they have letters under 12.', 'Nothing, if there are few.'),
-    alike=('Pictures that are much alike', 'Mostly the same stamp or printed title on different scans; now and then '
-    'a poor copy.', 'Look at the pairs, and drop one of each if they are copies.'),
-    once=('Characters seen once', 'One example teaches nothing; some are slips of the keyboard.',
-    'Check the labels; draw samples with these characters if they are right.'),
-    only_eval=('Characters that only eval has', 'The model cannot learn them here.',
-    'Collect or draw some for train.'),
-    same_text=('Texts of eval that train has too', 'Printed labels repeat from well to well. A high share makes eval '
-    'easy.', 'Nothing, as long as the wells differ.'))
+_kinds(INFO, '''
+inverted: White letters on black
+  Title blocks are printed so. A model needs some of them in train to read them.
+  Nothing.
+few_small: Some small letters
+  Strokes run together in letters under 10 pixels.
+  Nothing, if there are few.
+few_loose: Some lines with much paper around the letters
+  Scaled to 48 pixels as a whole, they have letters under 12.
+  Nothing, if there are few.
+alike: Pictures that are much alike
+  Mostly the same stamp or printed title on different scans; now and then a poor copy.
+  Look at the pairs, and drop one of each if they are copies.
+once: Characters seen once
+  One example teaches nothing; some are slips of the keyboard.
+  Check the labels; draw samples with these characters if they are right.
+only_eval: Characters that only eval has
+  The model cannot learn them here.
+  Collect or draw some for train.
+same_text: Texts of eval that train has too
+  Printed labels repeat from well to well. A high share makes eval easy.
+  Nothing, as long as the wells differ.
+''')
 
 # %% ../../nbs/data/09_checks.ipynb #8343be12
 CHECKS = []
@@ -468,7 +528,7 @@ KEPT = 12 # examples kept of each finding
 
 def collect(
     splits,                   # split -> samples, or `Splits`
-    skips=(),                 # `Skip`s: what the loader left out
+    skips=(),                 # Rows that the loader left out, as `Skip`s
     name:str='data',          # Name of the set, for messages
     max_seq_length:int=2048,  # Tokens a label may have
     near:bool=True,           # Look for near duplicates?
@@ -497,7 +557,7 @@ def run_checks(
 # %% ../../nbs/data/09_checks.ipynb #8e5a0921
 def quick(
     splits,          # split -> samples, or `Splits`
-    skips=(),        # `Skip`s: what the loader left out
+    skips=(),        # Rows that the loader left out, as `Skip`s
     name:str='data', # Name of the set, for the report
     images:int=200,  # Images to measure
 )->Report: # Findings alone, without tables

@@ -147,7 +147,7 @@ def _sample(folder:Path, n:int, row:dict, turn:bool|None, deskew:bool)->Sample:
 # %% ../../nbs/data/05_load.ipynb #31f8abd2
 def load_split(
     folder:Path,                # Folder of images and their table
-    set_upright:bool|None=None, # Turn images that lie on their side; None: pages and blocks, not lines
+    set_upright:bool|None=None, # Turn images that lie on their side; None: pages and blocks only
     deskew:bool=False,          # Take out the skew of turned images too
     tables=None,                # Paths of the tables of this split; None: looked for in the folder
     origin:str='',              # Where the data came from; a commit of the hub is noted in `info`
@@ -186,7 +186,7 @@ def load_data(
     source:str|Path,            # Folder, or name of a data set of the hub
     eval_share:float=0.1,       # Share held out, 0 to 1, when there is no split for evaluation
     seed:int=3407,              # Random seed; decides what is held out
-    set_upright:bool|None=None, # Turn images that lie on their side; None: pages and blocks, not lines
+    set_upright:bool|None=None, # Turn images that lie on their side; None: pages and blocks only
     deskew:bool=False,          # Take out the skew of turned images too
     revision:str='main',        # Branch, tag or commit on the hub
 )->Splits:
@@ -205,7 +205,7 @@ def load_data(
 
 def load_eval(
     source:str|Path,            # Folder, or name of a data set of the hub
-    set_upright:bool|None=None, # Turn images that lie on their side; None: pages and blocks, not lines
+    set_upright:bool|None=None, # Turn images that lie on their side; None: pages and blocks only
     deskew:bool=False,          # Take out the skew of turned images too
     revision:str='main',        # Branch, tag or commit on the hub
 )->tuple[list[Sample], list[Skip]]:
@@ -222,7 +222,7 @@ class SampleFinder:
     "The samples of a data set by id, whatever their split"
     def __init__(self,
         source:str|Path,            # Folder, or name of a data set of the hub
-        set_upright:bool|None=None, # Turn images that lie on their side; None: pages and blocks, not lines
+        set_upright:bool|None=None, # Turn images that lie on their side; None: pages and blocks only
         deskew:bool=False,          # Take out the skew of turned images too
         revision:str='main',        # Branch, tag or commit on the hub
     ):

@@ -36,7 +36,7 @@ def pieces(
     return cv2.connectedComponentsWithStats(ink, connectivity=8, ltype=cv2.CV_32S)[2][1:]
 
 def _letters(grey:np.ndarray)->np.ndarray:
-    "Boxes of marks that may be letters, from top to bottom: rows of left, top, width, height"
+    "Boxes (left, top, width, height) of marks that may be letters, from top to bottom"
     found = pieces(cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)[1])
     x, y, w, h, ink = found.T
     long, short, full = np.maximum(w, h), np.minimum(w, h), ink/(w*h)
@@ -63,7 +63,7 @@ def _neighbours(boxes:np.ndarray)->np.ndarray:
 
 # %% ../../nbs/data/02_orient.ipynb #ac4c57dd
 def _text_lines(boxes:np.ndarray, shape:tuple)->np.ndarray:
-    "Boxes of lines of at least four letters side by side, the longest first: rows of left, top, right, bottom"
+    "Boxes (left, top, right, bottom) of lines of at least four letters, the longest first"
     joined, at = np.zeros(shape, np.uint8), boxes[:, :2] + boxes[:, 2:]//2
     for x, y, w, h in boxes.tolist():
         reach = .45*max(w, h)
@@ -93,7 +93,7 @@ def _net():
     return _NETS.lines
 
 def _head_down(crops:list)->np.ndarray:
-    "For each picture of a line, how much it looks turned by 180 degrees, 0 to 1"
+    "How much each picture of a line looks turned by 180 degrees, 0 to 1"
     batch = np.full((len(crops), 48, 192), 127.5, np.float32)
     for i, c in enumerate(crops):
         c = cv2.resize(c, (max(1, c.shape[1]*48//c.shape[0]), 48), interpolation=cv2.INTER_AREA)[:, :192]
@@ -103,7 +103,7 @@ def _head_down(crops:list)->np.ndarray:
     return net.forward()[:, 1]
 
 def _upness(grey:np.ndarray, lines:np.ndarray)->np.ndarray:
-    "For each line that was asked about, -1 (on its head) to 1 (the right way up)"
+    "From -1 (on its head) to 1 (the right way up) for each line asked about"
     says = np.zeros(0)
     for some in (lines[:12], lines[12:40]): # twelve that agree are enough
         crops = []
@@ -192,7 +192,7 @@ class Header(NamedTuple):
 _BANDS = 20 # in a height of one width
 
 def _lying_end(beside:np.ndarray, above:np.ndarray)->int:
-    "Number of bands that a header on its side reaches down; 0: it does not lie on its side"
+    "Number of bands that a lying header reaches down; 0: it stands"
     won = np.cumsum((above - beside)[:int(1.4*_BANDS)])
     end = int(won.argmax()) + 1
     return end if won[end - 1] >= max(_FEW, .25*(above + beside)[:end].sum()) and end >= _BANDS/4 else 0
@@ -204,7 +204,7 @@ def _first_band(letters:np.ndarray)->int:
     return 0 if first <= 3 else first - 1
 
 def _standing_end(letters:np.ndarray, start:int)->int:
-    "Band where a standing header ends that begins at `start`: at the widest gap between 1.2 and 1.8 widths, or at 1.5"
+    "Band where a standing header ends: at the widest gap between 1.2 and 1.8 widths, or at 1.5"
     low, high = start + int(1.2*_BANDS), start + int(1.8*_BANDS)
     gaps, run = [], 0
     for i, n in enumerate(letters[low:high]):
@@ -215,7 +215,7 @@ def _standing_end(letters:np.ndarray, start:int)->int:
 
 # %% ../../nbs/data/02_orient.ipynb #8157847b
 def _lying_stop(boxes:np.ndarray, says:np.ndarray, beside:np.ndarray, end:int, band:int, rows:int)->int:
-    "Row where the standing text below a lying header begins, which ends in band `end`; without text, four bands on"
+    "Row where standing text begins below a lying header, which ends in band `end`"
     strong = max(5, beside[end:end + 10].max(initial=0)/4)
     stop   = next((i for i in range(end, min(end + 4, len(beside))) if beside[i] >= strong), end + 4)
     tops   = boxes[(says > 0) & (boxes[:, 1] >= end*band) & (boxes[:, 1] < (stop + 1)*band), 1]

@@ -96,7 +96,7 @@ def _touched(ink:np.ndarray, tall:float)->int:
     return int(cv2.dilate(ink.any(0).astype(np.uint8)[None], np.ones((1, int(.8*tall) | 1), np.uint8)).sum())
 
 def _core(ink:np.ndarray)->tuple[int, ...]:
-    "The box of the ink without the outermost 2 % on each side, so that a speck or the stub of a rule moves it little"
+    "Box of the ink without the outermost 2 % on each side, so that a speck moves it little"
     cols, rows = (np.cumsum(cv2.reduce(ink, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S)) for axis in (0, 1))
     first, last = ([int(np.searchsorted(c, c[-1]*share)) for c in (cols, rows)] for share in (.02, .98))
     return *first, *(n + 1 for n in last)
@@ -125,7 +125,7 @@ def measure_quality(
 
 # %% ../../nbs/data/06_quality.ipynb #5dc395ca
 def _laid_out(img:Image.Image, pic:Picture, box:tuple, size:tuple)->np.ndarray:
-    "The ink of an image inside a box at a given size, 0 to 1; texture of paper and ringing of JPEG are clipped off"
+    "The ink inside a box at a given size, 0 to 1; texture of paper and ringing of JPEG are clipped off"
     left, top, right, bottom = box
     grey = _grey(img)[top:bottom, left:right].astype(np.float32)
     ink = grey if pic.inverted else 255 - grey
@@ -147,7 +147,7 @@ def _moved(a:np.ndarray, b:np.ndarray)->np.ndarray:
     return padded[y:y + b.shape[0], x:x + b.shape[1]]
 
 def _stretched(a:np.ndarray, b:np.ndarray)->np.ndarray|None:
-    "`a` stretched, sheared and moved a little to lie on `b`; `None` when they have nothing in common"
+    "`a` stretched, sheared and moved a little to lie on `b`; `None` when they differ too much"
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-3)
     if np.abs(a - b).sum() > .7*(a + b).sum(): return None
     try: _, by = cv2.findTransformECC(b, a, np.eye(2, 3, dtype=np.float32), cv2.MOTION_AFFINE, stop, None, 5)

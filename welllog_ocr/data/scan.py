@@ -104,7 +104,7 @@ def _dpi(img)->tuple[float, float]:
     return (x, y) if 0 < x < 1e5 and 0 < y < 1e5 else (0, 0)
 
 def _stretch(x:float, y:float)->tuple[float, float]:
-    "Factors that make dots of `x` by `y` an inch square; the finer direction stays, and a ratio above 4 is a mistake"
+    "Factors that make dots square, the finer direction kept; a ratio above 4 is a mistake"
     ratio = x/y if y else 1
     if abs(ratio - 1) < .02 or not 1/4 <= ratio <= 4: return 1, 1
     return (1, ratio) if ratio > 1 else (1/ratio, 1)
@@ -306,7 +306,7 @@ def _small_tiff(order:str, tags:dict, strips:list)->bytes:
     return head + b''.join(strips) + pack('H', len(tags)) + entries + pack('I', 0) + extra
 
 def _strip_rows(f, page:int, first:int, last:int)->Image.Image|None:
-    "Rows `first` to `last` of a TIFF from the strips that hold them; `None` when it has no strips of whole rows"
+    "Rows of a TIFF from the strips that hold them; `None` when it has no strips of whole rows"
     d = _directory(f, page)
     one = lambda tag, default: (d.numbers(tag) or (default,))[0]
     height, offsets, counts = one(257, 0), d.numbers(273), d.numbers(279)

@@ -95,7 +95,8 @@ def fit_calibration(
     prior:float=1.,      # Weight that holds a near 0 and b near 1
 )->Calibration:
     "The calibration of a model. Raises `DataError` with fewer than 50 lines"
-    if (n := len(rows)) < 50: raise DataError(f'{n} lines are too few to learn a calibration from; evaluate on 50 or more')
+    if len(rows) < 50:
+        raise DataError(f'{len(rows)} lines are too few to learn a calibration from; evaluate on 50 or more')
     x = np.stack([np.ones(len(rows)), _logit([r['confidence'] for r in rows])], 1)
     y, start = np.array([is_right(r, right) for r in rows], float), np.array([0., 1.])
     w = start.copy()
@@ -125,7 +126,8 @@ def load_calibration(
         cal = Calibration(float(found['a']), float(found['b']), int(found['n']))
         if found['format'] == 1 and math.isfinite(cal.a) and 0 < cal.b < 100: return cal
     except (KeyError, TypeError, ValueError): pass
-    raise DataError(f'{path}: is no calibration of this version; delete it, or make it again with python -m welllog_ocr.confidence')
+    raise DataError(f'{path}: is no calibration of this version; '
+                    'delete it, or make it again with python -m welllog_ocr.confidence')
 
 # %% ../../nbs/eval/04_calibration.ipynb #e6122f76
 def reliability_diagram(

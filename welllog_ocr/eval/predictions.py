@@ -48,8 +48,8 @@ def sample_row(
     losses = [round(l, 3) for l in pred.losses] if known and all(map(math.isfinite, pred.losses)) else []
     error = cer(ref, pred.text)
     row = dict(id=sample.id, digest=sample.digest[:16],
-               loss=loss/tokens if known else None, loss_sum=loss if known else None, loss_max=max(losses, default=None),
-               n_tokens=tokens, doubt=_doubt(loss, losses, pred.confidence) if known else None,
+               loss=loss/tokens if known else None, loss_sum=loss if known else None, n_tokens=tokens,
+               loss_max=max(losses, default=None), doubt=_doubt(loss, losses, pred.confidence) if known else None,
                cer=error, wer=wer(ref, pred.text), exact=error == 0,
                reference=ref, prediction=pred.text, confidence=round(pred.confidence, 6),
                length_ratio=round(len(normalise(pred.text))/max(1, len(normalise(ref))), 3),
@@ -108,7 +108,8 @@ def evaluate(
 )->list[dict]: # One row a sample, in order, see `ROW`; a sample that cannot be read counts as read wrong
     "Read every sample once. Raises `DataError` for an empty set"
     samples, device, mode, rows, lost = list(samples), next(rec.parameters()).device, rec.training, {}, {}
-    if not samples: raise DataError('there are no samples to evaluate; check the data folder, its eval split and eval_subset')
+    if not samples:
+        raise DataError('there are no samples to evaluate; check the data folder, its eval split and eval_subset')
     def put(i, *found): rows[i] = sample_row(samples[i], *found)
     def note(what, **facts):
         if what == 'image_lost': lost[facts['id']] = facts['why']

@@ -169,12 +169,13 @@ def outcome(
     b, a, l = map(cer, (before, after, last))
     if best_step == 0:
         return (f'TRAINING DID NOT HELP: CER was {text(b)} before and is {text(l)} at the last step. '
-                'best/ holds the untouched model. A lower learning rate, more or cleaner lines, or fewer steps may help.')
+                'best/ holds the untouched model. '
+                'A lower learning rate, more or cleaner lines, or fewer steps may help.')
     d = difference(before, after)
     how = 'fell' if a < b else 'rose' if a > b else 'stayed the same,' # what is best by its loss may have a higher CER
     real = VERDICTS[d.verdict] + (f', {d.text("cer")}' if d.verdict in ('real', 'not clear') else '')
-    said = (f'CER {how} from {text(b)} to {text(a)} (best at step {best_step}, chosen on these same {len(after)} lines; '
-            f'{text(l)} at the last step): {real}.')
+    said = (f'CER {how} from {text(b)} to {text(a)} (best at step {best_step}, '
+            f'chosen on these same {len(after)} lines; {text(l)} at the last step): {real}.')
     of = lambda style: (cer([r for r in rows if r['style'] == style]) for rows in (before, after))
     styles = {s: of(s) for s in sorted({r['style'] for r in before})}
     worse = [f'{s} ({text(x)} to {text(y)})' for s, (x, y) in styles.items() if s and y > x]

@@ -22,7 +22,7 @@ ROW = dict( # column -> what it holds
     loss_sum     = 'of the label, sum over its tokens; null like the loss',
     loss_max     = 'highest loss of a token; null when the family gives no loss for single tokens',
     n_tokens     = 'of the label',
-    doubt        = 'how much surer the model is of its text than of the label, where they differ most; null like the loss',
+    doubt        = 'how much surer the model is of its text than of the label; null like the loss',
     losses       = 'loss of each token of the label, and of its end',
     pieces       = 'what the losses stand for; only where they are not single characters',
     scores       = 'probability of each token of the prediction',
@@ -70,8 +70,8 @@ def same_samples(
     for other, found in others:
         place = {(r['id'], r['reference']): r for r in found}
         if len(found) != len(first) or any((r['id'], r['reference']) not in place for r in first):
-            raise DataError(f"'{name}' and '{other}' were evaluated on different samples, so their errors cannot be compared; "
-                            'evaluate both on one set')
+            raise DataError(f"'{name}' and '{other}' were evaluated on different samples, "
+                            'so their errors cannot be compared; evaluate both on one set')
         out[other] = [place[r['id'], r['reference']] for r in first]
     return out
 
