@@ -5,7 +5,7 @@ import pytest
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT/'bench'))
-from compare_power import told
+from compare_power import distinguished
 
 from welllog_ocr.compare import compare as compare_runs, load_run
 from welllog_ocr.config import TrainingConfig
@@ -86,13 +86,13 @@ def test_no_secret_of_a_setting_is_shown(runs, tmp_path):
 
 def test_the_interval_is_right_as_often_as_it_says():
     "135 lines of 15 wells. Same rate: a real difference is claimed in about 5 % of pairs. Two points apart: nearly always told, and never the wrong way"
-    false, _ = told(120, 15, 135, (.05, .05), .5, draws=800)
-    right, wrong = told(60, 15, 135, (.05, .03), .5, draws=800)
+    false, _ = distinguished(120, 15, 135, (.05, .05), .5, draws=800)
+    right, wrong = distinguished(60, 15, 135, (.05, .03), .5, draws=800)
     assert false <= .12 and right >= .85 and wrong == 0
 
 @pytest.mark.soak
 def test_told_apart():
     for rates in ((.05, .05), (.05, .04), (.03, .02), (.02, .01)):
-        share, wrong = told(1000, 15, 135, rates, .8)
+        share, wrong = distinguished(1000, 15, 135, rates, .8)
         assert wrong == 0 or rates[0] == rates[1]
         if rates[0] == rates[1]: assert share <= .08

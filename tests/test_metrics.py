@@ -13,7 +13,7 @@ from welllog_ocr.core import ConfigError
 from welllog_ocr.eval.predictions import evaluate
 from welllog_ocr.files import read_jsonl
 from welllog_ocr.metrics import METRICS, Metric, align, cer, confusions, normalise, summarise, wer
-from welllog_ocr.run.tracking import learning_curves
+from welllog_ocr.run.folder import learning_curves
 from welllog_ocr.train import train
 
 text = st.text(st.sampled_from('AB019.,\'" -–°½é e\u0301\t'), max_size=14)
