@@ -1,4 +1,4 @@
-"""How often `compare` is right about 135 lines: does it tell two readers apart that differ, and leave two alone that differ by seed only?
+"""How often `compare` is right about 135 lines: does it see a real difference, and none where two readers differ by seed only?
 
     python bench/compare_power.py [--repeats 1000] [--wells 15]
 
@@ -26,8 +26,8 @@ def drawn(rng, wells:int, lines:int, rates, shared:float, well_spread:float=.5, 
         readers.append(np.stack([np.array(errors, float), n], 1))
     return readers, well.tolist()
 
-def told(repeats:int, wells:int, lines:int, rates, shared:float, seed:int=0, draws:int=2000)->tuple[float, float]: # Share told apart; share of these with the wrong sign
-    "How often two readers are told apart"
+def distinguished(repeats:int, wells:int, lines:int, rates, shared:float, seed:int=0, draws:int=2000)->tuple[float, float]: # Share told apart; share of these with the wrong sign
+    "How often two readers are found to differ"
     rng, found = np.random.default_rng(seed), []
     for _ in range(repeats):
         (a, b), groups = drawn(rng, wells, lines, rates, shared)
@@ -42,10 +42,10 @@ def main():
     p.add_argument('--wells', type=int, default=15)
     p.add_argument('--lines', type=int, default=135)
     args = p.parse_args()
-    print(f'{args.lines} lines of {args.wells} wells, {args.repeats} repeats; share of pairs that were told apart (with the wrong one in front)')
+    print(f'{args.lines} lines of {args.wells} wells, {args.repeats} repeats; share of pairs that were found to differ (with the wrong one in front)')
     print('| CER of both readers | ' + ' | '.join(f'{s:.0%} of the errors shared' for s in SHARED) + ' |\n| --- |' + ' ---: |'*len(SHARED))
     for rates in ((.05, .05), (.05, .045), (.05, .04), (.05, .03), (.03, .02), (.02, .01)):
-        cells = [told(args.repeats, args.wells, args.lines, rates, s) for s in SHARED]
+        cells = [distinguished(args.repeats, args.wells, args.lines, rates, s) for s in SHARED]
         print(f'| {rates[0]:.1%} and {rates[1]:.1%}' + (', seed only' if rates[0] == rates[1] else '') + ' | ' + ' | '.join(f'{t:.1%}' + (f' ({w:.1%})' if rates[0] != rates[1] else '') for t, w in cells) + ' |', flush=True)
 
 if __name__ == '__main__': main()

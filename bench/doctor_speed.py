@@ -1,6 +1,6 @@
 """Seconds the doctor takes for a folder of line images: all checks, near duplicates among them.
 
-    python bench/doctor_speed.py [--n 10000] [--drawn 2500] [--workers 0]
+    python bench/doctor_speed.py [--n 10000] [--drawn 2500]
 
 Draws `--drawn` lines and fills up with worn copies of them (noise, one or two columns cut off), each copy in the split of its original, so that the search for near duplicates has something to do: the hard case.
 With `--drawn` equal to `--n` there are no copies: the usual case. Drawing is not timed. Reading the folder (every image decoded once) and examining it are.
@@ -40,19 +40,18 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--n', type=int, default=10_000)
     p.add_argument('--drawn', type=int, help='lines that are drawn; the others are copies [a quarter of --n]')
-    p.add_argument('--workers', type=int, default=0, help='threads; 0: one per core')
     args = p.parse_args()
     with tempfile.TemporaryDirectory() as d:
         write(Path(d)/'lines', args.n, args.drawn or args.n//4)
         start, cpu = time.perf_counter(), time.process_time()
         splits, skips = read_splits(Path(d)/'lines')
         read = time.perf_counter()
-        report = examine(splits, skips, workers=args.workers or None)
+        report = examine(splits, skips)
         done = time.perf_counter()
         report.html(Path(d)/'report.html')
         end, cpu = time.perf_counter(), time.process_time() - cpu
         size = (Path(d)/'report.html').stat().st_size
-    print(f'{args.n} images, {args.drawn or args.n//4} of them different; {os.cpu_count()} cores, {args.workers or os.cpu_count()} threads')
+    print(f'{args.n} images, {args.drawn or args.n//4} of them different; {os.cpu_count()} cores')
     print(f'read {read - start:.1f} s, examine {done - read:.1f} s, page {end - done:.1f} s ({size/1e3:.0f} kB), together {end - start:.1f} s; {cpu:.1f} s of processor time')
     print(f'near duplicates found: {sum(f.count for k, f in report.kinds.items() if k.startswith("near") or k == "alike")}; {report.summary}')
 

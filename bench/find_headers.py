@@ -1,4 +1,4 @@
-"""Find the header of every scan in a folder, set it upright, and put all of them on one sheet to look at.
+"""Find the header of every scan in a folder, turn it the right way up, and put all of them on one sheet to look at.
 
     python bench/find_headers.py FOLDER --sheet FILE.png [--deskew]
 

@@ -70,7 +70,7 @@ def row(cfg, name:str, device, args)->str:
     try: seconds, peak, n, cost = trained(recogniser(cfg, device), cfg, device, args.steps)
     except torch.OutOfMemoryError: return f'{guess} out of memory | | |'
     if args.ledger and peak: record_peak(cfg.replace(output_dir=args.ledger), m, torch.cuda.get_device_name(), peak)
-    return f'{guess} {f"{peak/1e9:.2f} GB" if peak else "not told"} | {f"{m.training/peak:.3f}" if peak else ""} | {n} x {cost} in {seconds:.2f} s: {n*cost/seconds:,.0f} a second |'
+    return f'{guess} {f"{peak/1e9:.2f} GB" if peak else "unknown"} | {f"{m.training/peak:.3f}" if peak else ""} | {n} x {cost} in {seconds:.2f} s: {n*cost/seconds:,.0f} a second |'
 
 def main(args):
     device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))

@@ -1,4 +1,4 @@
-"""A sheet of real and drawn header crops, mixed: can a person tell which are which?
+"""A sheet of real and drawn header crops, mixed: can a person see which are which?
 
     python bench/look_twice.py REAL_FOLDER --out FILE.png [--n 20] [--seed 0]
 

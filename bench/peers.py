@@ -47,13 +47,13 @@ def rapidocr(args):
 def _ours(name):
     import numpy as np
     from welllog_ocr.read.detect import Detector
-    from welllog_ocr.predict import _pictures
+    from welllog_ocr.read.page import line_pictures
     from welllog_ocr.read.backends import open_reader
     read, finder = open_reader(name), Detector()
     def page(img):
         grey = np.asarray(img.convert('L'))
         boxes = finder(grey)
-        pictures, owner = _pictures(grey, boxes)
+        pictures, owner = line_pictures(grey, boxes)
         best = {}
         for n, p in zip(owner, read(pictures)):
             if n not in best or p.confidence > best[n].confidence: best[n] = p
@@ -120,9 +120,9 @@ def page_figures(out:dict, wanted:list)->dict:
                 s_page=out['page_seconds']/max(1, len(out['pages'])))
 
 def line_figures(out:dict, wanted:list)->dict:
-    from welllog_ocr.metrics import score
+    from welllog_ocr.metrics import summarise
     rows = [r for r in wanted if r['split'] == 'eval']
-    pick = lambda keep: score([r['text'] for r in rows if keep(r)], [t for r, t in zip(rows, out['texts']) if keep(r)])
+    pick = lambda keep: summarise([dict(reference=r['text'], prediction=t) for r, t in zip(rows, out['texts']) if keep(r)])
     every, hand = pick(lambda r: True), pick(lambda r: r.get('style') == 'handwritten')
     return dict(n=every['n'], cer=every['cer'], exact=every['exact'], n_hand=hand['n'], cer_hand=hand['cer'], exact_hand=hand['exact'], per_s=len(rows)/out['seconds'], mb=out['mb'])
 

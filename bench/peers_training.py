@@ -5,7 +5,7 @@
 
 speed: the same model (PP-OCRv6 small), the same drawn lines, the same optimizer settings, 16 lines a step, all ways in turns within each round. The Trainer once with its defaults (float32, shuffled, every batch filled up to its widest
 line) and once with the best that it offers for this (bfloat16, lines grouped by length; no loader process, one, two); ours as configs/base.py has it and with one loader process, without keeping layers as they are, so that all train the same weights. After a first
-step, which counts for nobody, each way takes as many steps as the lines make batches.
+step, which is not counted, each way takes as many steps as the lines make batches.
 
 kraken: `ketos train` from nothing on DATA/lines/train for so many minutes, then its error rate on DATA/lines/eval. ketos is called as a program, so it may live in an environment of its own. Ours, in the same minutes:
 python -m welllog_ocr.train --config configs/experiments/quick_val.py --data_path DATA/lines
@@ -106,8 +106,8 @@ def kraken(args):
         models = sorted((p for p in Path(folder).rglob('*') if p.suffix in ('.mlmodel', '.safetensors', '.ckpt')), key=lambda p: p.stat().st_mtime)
         print(f'{len(models)} models after {(time.monotonic() - start)/60:.1f} minutes')
         if models:
-            told = subprocess.run([args.ketos, 'test', '-f', 'path', '-m', str(models[-1]), *map(str, held)], capture_output=True, text=True).stdout
-            print(*[l for l in told.splitlines() if 'ccuracy' in l or 'Errors' in l or l.split('\t')[-1].strip() in ('Characters',)][:8], sep='\n')
+            found = subprocess.run([args.ketos, 'test', '-f', 'path', '-m', str(models[-1]), *map(str, held)], capture_output=True, text=True).stdout
+            print(*[l for l in found.splitlines() if 'ccuracy' in l or 'Errors' in l or l.split('\t')[-1].strip() in ('Characters',)][:8], sep='\n')
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

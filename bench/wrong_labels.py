@@ -1,10 +1,10 @@
-"""Wrong labels among the training lines: does the ranking find them, and what does it help to mend those that a review finds?
+"""Wrong labels among the training lines: does the ranking find them, and what does it help to correct those that a review finds?
 
     python bench/wrong_labels.py [--seeds 5] [--lines 640] [--steps 60] [--held 320]
 
 For each seed, 5 % of drawn training lines get a wrong label: two digits swapped, the text of another line, or a cut end. A model is trained on them, and reads its own training lines
-once. The worst 10 % by mean loss are reviewed: what is wrong among them gets its right label back. A second model is trained on the mended lines, from the same beginning, in the same
-order, and both are judged by clean lines that neither has seen. How many `doubt` would have found stands beside it.
+once. The worst 10 % by mean loss are reviewed: what is wrong among them gets its right label back. A second model is trained on the corrected lines, from the same beginning, in the same
+order, and both are evaluated on clean lines that neither has seen. How many `doubt` would have found stands beside it.
 """
 import argparse, tempfile, time
 from collections import Counter
@@ -77,9 +77,9 @@ def one_seed(seed:int, n:int, steps:int, held:list, untouched)->dict:
     rec = trained(spoiled, held, seed, steps, fingerprint(lines))
     rows = evaluate(rec, spoiled)
     worst = found(rows, wrong)
-    mended = [true if i in worst else s for i, (true, s) in enumerate(zip(lines, spoiled))]
-    figures = [summarise(evaluate(r, held)) for r in (rec, trained(mended, held, seed, steps, fingerprint(lines)))]
-    return dict(lines=len(lines), wrong=wrong, early=found(evaluate(untouched, spoiled), wrong), worst=worst, doubted=found(rows, wrong, 'doubt'), before=figures[0]['cer'], after=figures[1]['cer'])
+    corrected = [true if i in worst else s for i, (true, s) in enumerate(zip(lines, spoiled))]
+    both = [summarise(evaluate(r, held)) for r in (rec, trained(corrected, held, seed, steps, fingerprint(lines)))]
+    return dict(lines=len(lines), wrong=wrong, early=found(evaluate(untouched, spoiled), wrong), worst=worst, doubted=found(rows, wrong, 'doubt'), before=both[0]['cer'], after=both[1]['cer'])
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -87,7 +87,7 @@ def main():
     args = p.parse_args()
     start, untouched, held = time.perf_counter(), CTCRecogniser.from_pretrained(), list(drawn_lines(args.held, .5, 'wrong-labels-held'))
     print(f'CER of the untouched model on the {args.held} clean lines: {summarise(evaluate(untouched, held))["cer"]:.2%}\n')
-    print('| seed | lines | wrong | by mean loss, untouched model | by mean loss, trained model | share | by doubt | CER, wrong labels left | CER, mended | better |\n| --- |' + ' ---: |'*9)
+    print('| seed | lines | wrong | by mean loss, untouched model | by mean loss, trained model | share | by doubt | CER, wrong labels left | CER, corrected | better |\n| --- |' + ' ---: |'*9)
     all_of = []
     for seed in range(args.seeds):
         f = one_seed(seed, args.lines, args.steps, held, untouched)
@@ -97,6 +97,6 @@ def main():
     total, hit, doubted = (sum((Counter(way for i, (way, _) in f['wrong'].items() if i in f[key]) for f in all_of), Counter()) for key in ('wrong', 'worst', 'doubted'))
     print(f'\n{sum(hit.values())} of {sum(total.values())} wrong labels stand among the worst {REVIEWED:.0%} ({sum(hit.values())/sum(total.values()):.0%}): ' + ', '.join(f'{way} {hit[way]} of {total[way]}' for way in WAYS))
     print(f'by doubt {sum(doubted.values())} ({sum(doubted.values())/sum(total.values()):.0%}): ' + ', '.join(f'{way} {doubted[way]} of {total[way]}' for way in WAYS))
-    print(f'mended is better in {sum(f["after"] < f["before"] for f in all_of)} of {len(all_of)} seeds; {time.perf_counter() - start:.0f} s, {torch.get_num_threads()} threads')
+    print(f'corrected is better in {sum(f["after"] < f["before"] for f in all_of)} of {len(all_of)} seeds; {time.perf_counter() - start:.0f} s, {torch.get_num_threads()} threads')
 
 if __name__ == '__main__': main()

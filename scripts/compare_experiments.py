@@ -2,7 +2,7 @@
 
     python scripts/compare_experiments.py runs/quick_val runs/other [--metrics cer wer] [--html page.html]
 
-The same as python -m welllog_ocr.compare, from any folder and with the environment of the project; --help tells all options.
+The same as python -m welllog_ocr.compare, from any folder and with the environment of the project; --help lists all options.
 """
 import os, sys
 from pathlib import Path

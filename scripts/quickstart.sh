@@ -17,6 +17,6 @@ Where to look next
   runs/quick_val/curves.png    how the losses and the errors went
   runs/quick_val/eval/         every evaluation, line by line
   your own lines               ./scripts/quickstart.sh --data_path FOLDER   (FOLDER/train and FOLDER/eval, each with images and a metadata.jsonl)
-  judge any model              .venv/bin/python -m welllog_ocr.evaluate --model runs/quick_val/best --data FOLDER --against PP-OCRv6-small
+  evaluate a model             .venv/bin/python -m welllog_ocr.evaluate --model runs/quick_val/best --data FOLDER --against PP-OCRv6-small
   see what is drawn            .venv/bin/python -m welllog_ocr.synth drawn_lines --n 200
 END

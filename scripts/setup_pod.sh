@@ -23,7 +23,7 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 3
 
-volume=/workspace stop_pod='' ref='' any_device='' check_only='' told='' child=''
+volume=/workspace stop_pod='' ref='' any_device='' check_only='' signalled='' child=''
 pause="${SETUP_POD_PAUSE:-5}" # Seconds between two tries
 
 help() { sed -n '2,/^# shellcheck/{/^# shellcheck/d;s/^# \{0,1\}//p}' "$0"; }
@@ -55,11 +55,11 @@ stop_the_pod() {
 finish() {
     local status=$?
     trap - EXIT
-    if [ -n "$told" ]; then echo "setup_pod: ended by SIG$told with status $status; the pod is left as it is." >&2
+    if [ -n "$signalled" ]; then echo "setup_pod: ended by SIG$signalled with status $status; the pod is left as it is." >&2
     elif [ -n "$stop_pod" ]; then echo "setup_pod: all is over with status $status, stopping the pod." >&2; stop_the_pod; fi
     exit "$status"
 }
-pass_on() { told="$1"; if [ -n "$child" ]; then kill -s "$1" "$child" 2>/dev/null; else exit "$2"; fi; }
+pass_on() { signalled="$1"; if [ -n "$child" ]; then kill -s "$1" "$child" 2>/dev/null; else exit "$2"; fi; }
 
 # A function, because bash reads a script line by line, and --ref may change this one while it runs
 main() {
@@ -90,7 +90,7 @@ main() {
     trap 'pass_on TERM 143' TERM
     trap 'pass_on INT 130' INT
 
-    # ---- the machine; everything that is wrong is told at once
+    # ---- the machine; everything that is wrong is reported at once
     bad() { echo "setup_pod: $1" >&2; wrong=$((wrong + 1)); }
     [ -f "$config" ] || bad "$config: no such config; name a .py, .json or .toml file, such as configs/experiments/quick_val.py"
     if ! mountpoint -q "$volume" 2>/dev/null; then
@@ -108,7 +108,7 @@ main() {
     [ -z "${RUNPOD_POD_ID:-}" ] || [ -n "${RUNPOD_VOLUME_ID:-}" ] || echo "setup_pod: warning: this pod has no network volume (RUNPOD_VOLUME_ID is not set): when the balance reaches zero, it and all runs on it are deleted." >&2
     [ -n "${HF_TOKEN:-}" ] || echo "setup_pod: HF_TOKEN is not set: private and gated models cannot be loaded."
     [ -n "${WANDB_API_KEY:-}" ] || echo "setup_pod: WANDB_API_KEY is not set: with use_wandb, W&B writes files for wandb sync."
-    [ "$wrong" = 0 ] || { echo "setup_pod: $wrong of the above must be mended; nothing was started." >&2; exit 3; }
+    [ "$wrong" = 0 ] || { echo "setup_pod: $wrong of the above must be fixed; nothing was started." >&2; exit 3; }
     [ -z "$check_only" ] || { echo "setup_pod: the machine is ready."; exit 0; }
 
     # ---- the code and what it needs
@@ -129,7 +129,7 @@ main() {
     for word in "$@"; do case "$word" in --output_dir|--output-dir|--output_dir=*|--output-dir=*) where=() ;; esac; done
     .venv/bin/python -m welllog_ocr.supervisor --config "$config" --volume "$volume" "${where[@]}" "$@" &
     child=$!
-    [ -z "$told" ] || kill -s "$told" "$child" # it came between the checks and the start
+    [ -z "$signalled" ] || kill -s "$signalled" "$child" # it came between the checks and the start
     while :; do
         wait "$child"; status=$?
         kill -0 "$child" 2>/dev/null || break # a signal interrupts wait while the child still saves

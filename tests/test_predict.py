@@ -114,7 +114,6 @@ def test_a_model_of_pages_reads_the_page_as_a_whole(place):
 CHILD = '''
 import sys
 sys.argv = ['predict', *sys.argv[1:]]
-from welllog_ocr.read.export import WRITERS
 from welllog_ocr.predict import _arguments, main
 main(_arguments())
 '''

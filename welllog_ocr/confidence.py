@@ -11,11 +11,14 @@ from .core import is_command
 import argparse
 
 def _arguments(argv=None):
-    p = argparse.ArgumentParser(prog='python -m welllog_ocr.confidence', description='Does the confidence of a model mean something? From rows that evaluate wrote.')
+    p = argparse.ArgumentParser(prog='python -m welllog_ocr.confidence', description='Does the confidence of a model mean '
+                                'something? From rows that evaluate wrote.')
     p.add_argument('rows', help='eval.jsonl of evaluate --output, or a file of eval/ of a run')
-    p.add_argument('--model', help='folder of the model that read them: gets calibration.json, and predict then gives calibrated confidences')
+    p.add_argument('--model', help='folder of the model that read them: gets calibration.json, '
+                                   'and predict then gives calibrated confidences')
     p.add_argument('--precision', type=float, default=.99, help='share of lines that pass which must be right [0.99]')
-    p.add_argument('--exact', action='store_true', help='a line is right only when every character is; without, when every letter and digit is')
+    p.add_argument('--exact', action='store_true',
+                   help='a line is right only when every character is; without, when every letter and digit is')
     p.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return p.parse_args(argv)
 
@@ -28,27 +31,31 @@ from pathlib import Path
 from .core import ConfigError, DataError, run_command
 from .eval.calibration import FILE, calibration_error, fit_calibration, is_right, passing, reliability, save_calibration
 from .eval.rows import read_rows
+from .render import md_table
 
 # %% ../nbs/15_confidence.ipynb #bf74632b
-def _lines(rows:list, precision:float, right:str)->list[str]:
+def _report(rows:list, precision:float, right:str)->str:
     found, ok = reliability(rows, right=right), passing(rows, precision, right)
     share = sum(is_right(r, right) for r in rows)/len(rows)
-    passes = (f'{ok["share"]:.1%} of the lines pass at a precision of {precision:.1%}: those with a confidence of {ok["threshold"]:.4f} or more'
-              if ok['n'] else f'no line passes at a precision of {precision:.1%}')
-    return ['| confidence | lines | mean | right |', '| --- | ---: | ---: | ---: |',
-            *(f'| {b.low:.3f} to {b.high:.3f} | {b.n} | {b.confidence:.3f} | {b.right:.1%} |' for b in found), '',
-            f'{len(rows)} lines, {share:.1%} right ({right}), calibration error {calibration_error(found):.3f}', passes]
+    bins = [[f'{b.low:.3f} to {b.high:.3f}', b.n, f'{b.confidence:.3f}', f'{b.right:.1%}'] for b in found]
+    passes = (f'{ok["share"]:.1%} of the lines pass at a precision of {precision:.1%}: those with a confidence of '
+              f'{ok["threshold"]:.4f} or more') if ok['n'] else f'no line passes at a precision of {precision:.1%}'
+    return '\n'.join([md_table(['confidence', 'lines', 'mean', 'right'], bins, 'lr'), '',
+                      f'{len(rows)} lines, {share:.1%} right ({right}), calibration error {calibration_error(found):.3f}', passes])
 
 def main(args):
     "Show the reliability of rows, and store a calibration"
-    if not Path(args.rows).is_file(): raise DataError(f'{args.rows}: holds no rows of an evaluation; write some with python -m welllog_ocr.evaluate --output FOLDER')
+    if not Path(args.rows).is_file():
+        raise DataError(f'{args.rows}: holds no rows of an evaluation; write some with python -m welllog_ocr.evaluate --output FOLDER')
     rows, right = read_rows(args.rows, ('confidence', 'reference', 'prediction')), 'exact' if args.exact else 'letters'
-    print(*_lines(rows, args.precision, right), sep='\n')
+    print(_report(rows, args.precision, right))
     if not args.model: return
-    if not Path(args.model).is_dir(): raise ConfigError(f'{args.model}: no such folder, so the calibration cannot be kept with the model; name the folder of a saved model')
+    if not Path(args.model).is_dir(): raise ConfigError(f'{args.model}: no such folder, so the calibration cannot be kept '
+                                                        'with the model; name the folder of a saved model')
     cal = fit_calibration(rows, right)
     save_calibration(cal, args.model)
     after = calibration_error(reliability([r | dict(confidence=cal(r['confidence'])) for r in rows], right=right))
-    print(f'{Path(args.model)/FILE} holds a = {cal.a}, b = {cal.b}; calibration error {after:.3f} with it, on the same lines')
+    print(f'{Path(args.model)/FILE} holds a = {cal.a}, b = {cal.b}; '
+          f'calibration error {after:.3f} with it, on the same lines')
 
 if ARGS: run_command(partial(main, ARGS), ARGS.debug)

@@ -53,8 +53,7 @@ _SAYS = {'[1, inf)': 'must be 1 or more', '[0, inf)': 'must not be negative',
 def _broken(value, bound)->str:
     "What is wrong with a value; '' when it keeps its bound"
     if callable(bound): return '' if bound(value) else 'cannot be used'
-    if isinstance(bound, (tuple, dict)): 
-        return '' if value in bound else f'is unknown{did_you_mean(value, bound) or "; known are " + ", ".join(bound)}'
+    if isinstance(bound, (tuple, dict)): return '' if value in bound else f'is unknown{did_you_mean(value, bound)}'
     *alone, span = bound.split(' or ')
     low, high = map(float, span[1:-1].split(','))
     above, below = value >= low if span[0] == '[' else value > low, value <= high if span[-1] == ']' else value < high
@@ -63,24 +62,15 @@ def _broken(value, bound)->str:
 def _is_folder_name(name:str)->bool: return name[:1].isalnum() and all(ch.isalnum() or ch in '._-' for ch in name)
 
 # %% ../nbs/05_config.ipynb #5e77a005
-def _setting(resume:str, default, bound=None, why:str=''):
-    return dataclasses.field(default=default, metadata=dict(resume=resume, bound=bound, why=why))
-
-def free(
+def _setting(
+    resume:str,
     default,      # Value when nothing is said
-    bound=None,   # Interval (`'[0, 1)'`, `'-1 or [1, inf)'`), tuple or table of words, or function value -> allowed; `None`: any
+    bound=None,   # Interval (`'[0, 1)'`, `'-1 or [1, inf)'`), words, or function value -> allowed; `None`: any value
     why:str='',   # Reason for the bound, said in the refusal; '': the bound says it
 ):
-    "A setting that a resumed run may change"
-    return _setting('free', default, bound, why)
+    return dataclasses.field(default=default, metadata=dict(resume=resume, bound=bound, why=why))
 
-def recorded(default, bound=None, why:str=''):
-    "A setting that a resumed run may change, and the change is recorded; see `free`"
-    return _setting('recorded', default, bound, why)
-
-def refused(default, bound=None, why:str=''):
-    "A setting that stays as it is for the whole run; see `free`"
-    return _setting('refused', default, bound, why)
+free, recorded, refused = (partial(_setting, c) for c in ('free', 'recorded', 'refused'))
 
 # %% ../nbs/05_config.ipynb #13f59fa9
 _group = dataclass(frozen=True, kw_only=True)
@@ -200,7 +190,7 @@ class ReportSettings:
                                "use letters, digits, '.', '_' and '-', starting with a letter or digit")
     logging_steps:int = free(10, '[1, inf)')                # Optimizer steps between two train rows of metrics.jsonl
     eval_steps:int = free(50, '[1, inf)')                   # Optimizer steps between two evaluations
-    # Metric of the evaluation by which the best model is kept in best/: `cer`, `loss`, `exact` or another one of METRICS
+    # Metric of the evaluation by which the best model is kept in best/: `cer`, `loss` or another of METRICS
     metric_for_best_model:str = refused('cer', METRICS)
     log_high_loss_samples:bool = free(True)                 # Write high_loss.html at every evaluation
     # Mean loss per token above which a sample is a high-loss sample

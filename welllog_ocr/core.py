@@ -61,11 +61,12 @@ def stable_hash(
     obj, # Anything JSON can hold; the order of dict keys does not matter
 )->str:
     "SHA-256 of `obj` as canonical JSON, in hex: the same on every machine and in every Python"
-    return hashlib.sha256(json.dumps(obj, sort_keys=True, ensure_ascii=True, separators=(',', ':')).encode()).hexdigest()
+    text = json.dumps(obj, sort_keys=True, ensure_ascii=True, separators=(',', ':'))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 # %% ../nbs/00_core.ipynb #50575af6
 def rng_for(
-    *keys, # What the stream is for: `rng_for(seed, 'augment', epoch, sample_id)`; anything JSON can hold
+    *keys, # What the stream is for, such as `seed, 'augment', epoch, sample_id`; anything JSON can hold
 ):
     "A numpy `Generator` that is a pure function of `keys`"
     import numpy as np
@@ -82,7 +83,8 @@ def seed_all(
     torch.manual_seed(seed)
 
 # %% ../nbs/00_core.ipynb #042bd53a
-_SECRET_NAME  = re.compile(r'TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIAL|WEBHOOK|NOTIFY_URL', re.I) # whoever knows such an address may post to it
+# a webhook's address is a secret too: who has it may post there
+_SECRET_NAME  = re.compile(r'TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIAL|WEBHOOK|NOTIFY_URL', re.I)
 _SECRET_SHAPE = re.compile(r'\bhf_[A-Za-z0-9]{20,}|\bwandb_v1_\w{20,}|\bsk-[\w-]{20,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)')
 
 def redact(
@@ -110,14 +112,15 @@ def is_command(
 
 # %% ../nbs/00_core.ipynb #4cc05352
 def run_command(
-    main,             # Called without arguments; what it returns is ignored
-    debug:bool=False, # Show the traceback of an error that was foreseen
-    leave:bool=True,  # Exit also when all went well
+    main,             # Function without arguments; its result is ignored
+    debug:bool=False, # Show the traceback of a `WelllogError` too
+    leave:bool=True,  # Exit after a success too
 ):
-    "Run `main` and exit with the status that its outcome has: 0, the `exit_code` of a `WelllogError`, 130 after Ctrl-C, 141 when nobody reads the output any more, 1 for a bug"
+    """Run `main` and exit with its status: 0, the `exit_code` of a `WelllogError`, 130 after Ctrl-C, 141 when the
+    reader of the output has gone, 1 for a bug"""
     try:
         main()
-        print(end='', flush=True) # or a pipe that is closed would be noticed after this, by nobody
+        print(end='', flush=True) # a closed pipe is noticed here
     except WelllogError as e:
         if debug: traceback.print_exc()
         print(redact(f'{type(e).__name__}: {e}'), file=sys.stderr)
@@ -125,11 +128,12 @@ def run_command(
     except KeyboardInterrupt:
         print('stopped by Ctrl-C', file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError: # who read the output has seen enough, as `head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1) # or Python complains once more at the end
+    except BrokenPipeError: # the reader has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1) # or Python complains at its exit
         sys.exit(141)
     except Exception: # a bug in this package: its traceback is what a report needs
         print(redact(traceback.format_exc()), file=sys.stderr)
-        print('This is a mistake in welllog_ocr, not in your input; please report it with the lines above.', file=sys.stderr)
+        print('This is a mistake in welllog_ocr, not in your input; please report it with the lines above.',
+              file=sys.stderr)
         sys.exit(1)
     if leave: sys.exit(0)

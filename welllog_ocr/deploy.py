@@ -11,13 +11,14 @@ from .core import is_command
 import argparse
 
 def _arguments(argv=None):
-    p = argparse.ArgumentParser(prog='python -m welllog_ocr.deploy', description='Write a line recogniser as an ONNX file that RapidOCR takes as its recognition model.')
+    p = argparse.ArgumentParser(prog='python -m welllog_ocr.deploy',
+                                description='Write a line recogniser as an ONNX file for RapidOCR and onnxruntime.')
     p.add_argument('folder', help='folder of a saved line recogniser, such as runs/quick_val/best; or PP-OCRv6-small')
     p.add_argument('output', help='the .onnx file to write; replaced when it exists')
     p.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return p.parse_args(argv)
 
-ARGS = _arguments() if is_command(globals()) else None # before torch is imported, so that --help answers at once
+ARGS = _arguments() if is_command(globals()) else None # before torch is imported, so that --help is fast
 
 # %% ../nbs/16_deploy.ipynb #e3c65bef
 import logging, tempfile, warnings
@@ -39,13 +40,14 @@ from .models.preprocess import HEIGHT
 
 # %% ../nbs/16_deploy.ipynb #3d52260a
 class _Ordered(nn.Module):
-    "A recogniser whose classes come in the order that RapidOCR expects"
+    "A recogniser with its classes in the order that RapidOCR expects"
     def __init__(self, model:nn.Module, characters:list[str]):
         super().__init__()
         self.model, at = model, {c: i for i, c in enumerate(characters, 1)}
         self.characters = [c for c in characters if c != ' ']
         self.space = ' ' in at
-        self.register_buffer('order', torch.tensor([0] + [at[c] for c in self.characters] + ([at[' ']] if self.space else [])))
+        order = [0] + [at[c] for c in self.characters] + ([at[' ']] if self.space else [])
+        self.register_buffer('order', torch.tensor(order))
         self.eval()
 
     def forward(self, x):
@@ -53,44 +55,56 @@ class _Ordered(nn.Module):
         return found if self.space else F.pad(found, (0, 1))
 
 # %% ../nbs/16_deploy.ipynb #0881c79d
-CLOSE = 1e-3 # probabilities of file and model may differ by this much
+CLOSE = 1e-3 # largest difference between the probabilities of file and model
 
 def _exported(model:nn.Module)->bytes:
     "A model as ONNX"
     n, w = torch.export.Dim('n', min=1), torch.export.Dim('w', min=8)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter('ignore') # of deprecations inside the exporter
+        warnings.simplefilter('ignore') # deprecations inside the exporter
         logging.getLogger('torch.onnx').setLevel(logging.ERROR)
-        try: torch.onnx.export(model, (torch.zeros(2, 3, HEIGHT, 320),), f'{folder}/x.onnx', input_names=['x'], output_names=['probabilities'], dynamo=True, verbose=False, external_data=False, dynamic_shapes=({0: n, 3: w},))
-        except ModuleNotFoundError as e: raise SetupError(f'the package {e.name} is not installed, and writing ONNX needs it; pip install onnxscript') from None
+        try: torch.onnx.export(model, (torch.zeros(2, 3, HEIGHT, 320),), f'{folder}/x.onnx', input_names=['x'],
+                               output_names=['probabilities'], dynamo=True, verbose=False, external_data=False,
+                               dynamic_shapes=({0: n, 3: w},))
+        except ModuleNotFoundError as e:
+            raise SetupError(f'the package {e.name} is not installed, and writing ONNX needs it; '
+                             'pip install onnxscript') from None
         return Path(f'{folder}/x.onnx').read_bytes()
 
 @torch.no_grad()
 def _difference(model:nn.Module, path:Path)->float:
-    "The largest difference between a model and a file, over pictures of several widths"
+    "The largest difference between a model and a file, over images of several widths"
     session, rng, worst = open_session(path), np.random.default_rng(0), 0.
     for n, w in ((1, 32), (3, 328), (2, 1000)):
         x = rng.uniform(-1, 1, (n, 3, HEIGHT, w)).astype(np.float32)
         worst = max(worst, float(np.abs(session.run(None, {'x': x})[0] - model(torch.from_numpy(x)).numpy()).max()))
     return worst
 
+# %% ../nbs/16_deploy.ipynb #12279684
 def to_onnx(
     rec:CTCRecogniser,
-    path:Path,         # Written whole or not at all
-    calibration=Calibration(), # Of its confidence; goes along
-)->float: # Largest difference that was seen between the file and the model
-    "Write a line recogniser as ONNX. Raises `ConfigError` for another kind of model, `DataError` when the file would say something else than the model"
+    path:Path,                 # Written whole or not at all
+    calibration=Calibration(), # Calibration of its confidence; stored in the file
+)->float: # Largest difference between the probabilities of file and model
+    "Write a line recogniser as ONNX. Raises `ConfigError` for another model, `DataError` when file and model differ"
     import onnx
-    if not isinstance(rec, CTCRecogniser): raise ConfigError(f'{type(rec).__name__} is no line recogniser of the PP-OCR families, so RapidOCR could not run it; load its folder with transformers instead')
+    if not isinstance(rec, CTCRecogniser):
+        raise ConfigError(f'{type(rec).__name__} is no line recogniser of the PP-OCR families, '
+                          'so RapidOCR could not run it; load its folder with transformers instead')
     odd = [c for c in rec.characters if c.splitlines() != [c]]
-    if odd: raise ConfigError(f'the character {odd[0]!r} ends a line, so the list of characters could not be told apart; train without it')
+    if odd:
+        raise ConfigError(f'the character {odd[0]!r} ends a line, so the list of characters could not be read back; '
+                          'train without it')
     model = _Ordered(rec.model.to('cpu', memory_format=torch.contiguous_format), rec.characters)
     found = onnx.load_from_string(_exported(model))
-    onnx.helper.set_model_props(found, line_metadata(model.characters, rec.language, rec.language_weight, calibration))
+    metadata = line_metadata(model.characters, rec.language, rec.language_weight, calibration)
+    onnx.helper.set_model_props(found, metadata)
     with tempfile.NamedTemporaryFile(suffix='.onnx') as f:
         f.write(data := found.SerializeToString()), f.flush()
         off = _difference(model, Path(f.name))
-    if not off <= CLOSE: raise DataError(f'{path}: the exported file differs from the model by {off:.2g}, more than {CLOSE}, so it was not written; report this with the versions of torch and onnxruntime')
+    if not off <= CLOSE:
+        raise DataError(f'{path}: the exported file differs from the model by {off:.2g}, more than {CLOSE}, '
+                        'so it was not written; report this with the versions of torch and onnxruntime')
     write_atomic(Path(path), data)
     return off
 
@@ -98,10 +112,13 @@ def to_onnx(
 def main(args):
     "Write a saved line recogniser as ONNX"
     path = Path(args.output)
-    if path.suffix != '.onnx': raise ConfigError(f"{path}: its ending is not .onnx, and onnxruntime would not know it; name it {path.with_suffix('.onnx')}")
+    if path.suffix != '.onnx':
+        raise ConfigError(f'{path}: its ending is not .onnx, and onnxruntime would not know it; '
+                          f"name it {path.with_suffix('.onnx')}")
     if not path.parent.is_dir(): raise ConfigError(f'{path.parent}: no such folder; make it first')
     rec = load_recogniser(args.folder)
     off = to_onnx(rec, path, load_calibration(args.folder))
-    print(f'{path}: {path.stat().st_size/1e6:.1f} MB, {len(rec.characters)} characters, equal to the model within {off:.1g}')
+    size = path.stat().st_size/1e6
+    print(f'{path}: {size:.1f} MB, {len(rec.characters)} characters, equal to the model within {off:.1g}')
 
 if ARGS: run_command(partial(main, ARGS), ARGS.debug)

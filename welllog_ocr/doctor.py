@@ -11,11 +11,13 @@ from .core import is_command
 import argparse
 
 def _arguments(argv=None):
-    p = argparse.ArgumentParser(prog='python -m welllog_ocr.doctor', description='Look for what is wrong with a data set. Ends with status 3 when something must be fixed.')
+    p = argparse.ArgumentParser(prog='python -m welllog_ocr.doctor',
+        description='Look for what is wrong with a data set. Ends with status 3 when something must be fixed.')
     p.add_argument('path', help='folder with train/ and eval/, or one with a table of its own')
     p.add_argument('--html', metavar='FILE', help='also write a page with pictures of what was found')
-    p.add_argument('--max_seq_length', '--max-seq-length', type=int, default=2048, help='tokens a language model may write; labels that are longer would be cut [2048]')
-    p.add_argument('--quick', action='store_true', help='look at 200 images only, and not for near duplicates')
+    p.add_argument('--max_seq_length', '--max-seq-length', type=int, default=2048,
+        help='tokens a language model may write; longer labels would be cut [2048]')
+    p.add_argument('--quick', action='store_true', help='measure 200 images only, and leave out near duplicates')
     p.add_argument('--examples', type=int, default=3, help='examples of each finding in the terminal [3]')
     p.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return p.parse_args(argv)
@@ -34,102 +36,105 @@ import numpy as np
 from .core import DataError, run_command
 from .files import writable_dir
 from .data.sample import Skip
-from .data.load import locate, read_part
+from .data.load import load_split, locate
 from .data.labels import tokens_about, well_key
 from .data.findings import Report, histogram
-from .data.checks import Data, Row, collect, find, has_group, source, verified
+from .data.checks import Data, Row, collect, has_group, run_checks, source, verified
 
 # %% ../nbs/07_doctor.ipynb #099bb864
 def read_splits(
-    source:str|Path, # A folder, or the name of a data set of the hub
-)->tuple[dict, list]: # split -> samples; what was left out, as `Skip`s
-    "Read what there is. Raises `DataError` when no split can be read"
+    source:str|Path, # Folder, or name of a data set of the hub
+)->tuple[dict, list]: # split -> samples; `Skip`s
+    "Read all splits. Raises `DataError` when no split can be read"
     found, origin = locate(source)
     name = lambda split: Path(source).name if split == 'all' else split
     splits, skips, errors = {}, [], {}
-    for split, part in found.items():
-        try: samples, left_out = read_part(part, origin)
+    for split, (folder, tables) in found.items():
+        try: splits[name(split)], left_out = load_split(folder, tables=tables, origin=origin)
         except DataError as e: errors[name(split)] = e
-        else: splits[name(split)], skips = samples, skips + left_out
+        else: skips += left_out
     if not splits: raise next(iter(errors.values()))
     return splits, skips + [Skip(split, f'cannot be read: {e}') for split, e in errors.items()]
 
 # %% ../nbs/07_doctor.ipynb #2647bfde
-BUDGET = 1_003_520 # pixels: 1280 tiles of 28 x 28, a common limit of vision-language models
+BUDGET = 1_003_520 # largest page in pixels: 1280 tiles of 28 x 28, a common limit of vision-language models
 
 def _seen_letter(r:Row)->float:
-    "How tall the letters are for a model: of 48 pixels for a line, within the budget for blocks and pages"
+    "Height of the letters for a model, in pixels: of 48 for a line, within the budget for blocks and pages"
     w, h = r.picture.size
     return r.picture.letter*(48/h if r.sample.kind == 'line' else min(1., (BUDGET/(w*h))**.5))
 
-def _quantiles(values:list)->list[str]: return [f'{np.quantile(values, q):.0f}' for q in (.05, .5, .95)] if values else ['–']*3
+def _with_letters(rows:list)->list[Row]: return [r for r in rows if r.picture and r.picture.letter]
 
 def _letter_table(data:Data)->tuple[list, list]:
+    spread = lambda values: [f'{np.quantile(values, q):.0f}' for q in (.05, .5, .95)] if values else ['–']*3
     rows = []
     for split in data.splits:
         for kind in sorted({r.sample.kind for r in data.of(split)}):
-            those = [r for r in data.of(split) if r.sample.kind == kind and r.picture and r.picture.letter]
-            rows.append([f'{split}, {kind}', len(those), *_quantiles([r.picture.letter for r in those]), *_quantiles([_seen_letter(r) for r in those])])
+            those = _with_letters([r for r in data.of(split) if r.sample.kind == kind])
+            rows.append([f'{split}, {kind}', len(those), *spread([r.picture.letter for r in those]),
+                         *spread([*map(_seen_letter, those)])])
     return ['', 'images', '5 % below', 'half below', '95 % below', 'model: 5 %', 'half', '95 %'], rows
 
 def _split_table(data:Data)->tuple[list, list]:
-    def counts(name, of):
-        per = {s: Counter(of(r) for r in data.of(s)) for s in data.splits}
-        return [[f'{name} {v or "not given"}', *(per[s][v] for s in data.splits)] for v in sorted({v for c in per.values() for v in c}, key=str)]
-    each = lambda name, f: [name, *(f(data.of(s)) for s in data.splits)]
-    rows = [each('rows', len), each('wells', lambda rows: len({well_key(r.sample.group) for r in rows if has_group(r.sample)})), each('characters', lambda rows: sum(len(r.sample.text) for r in rows))]
-    for name, of in dict(kind=lambda r: r.sample.kind, style=lambda r: r.sample.style, source=lambda r: source(r.sample.info), verified=lambda r: 'yes' if verified(r.sample.info) else '').items():
-        rows += counts(name, of)[:8]
+    each = lambda name, f: [name, *(f([r.sample for r in data.of(s)]) for s in data.splits)]
+    rows = [each('rows', len), each('wells', lambda samples: len({well_key(s.group) for s in samples if has_group(s)})),
+            each('characters', lambda samples: sum(len(s.text) for s in samples))]
+    columns = dict(kind=lambda s: s.kind, style=lambda s: s.style, source=lambda s: source(s.info),
+                   verified=lambda s: 'yes' if verified(s.info) else '')
+    for name, of in columns.items():
+        per = [Counter(of(r.sample) for r in data.of(s)) for s in data.splits]
+        rows += [[f'{name} {v or "not given"}', *(c[v] for c in per)] for v in sorted(set().union(*per), key=str)[:8]]
     return ['', *data.splits], rows
 
 # %% ../nbs/07_doctor.ipynb #eb7dd2f0
 def _facts(data:Data)->list[str]:
-    "Sentences about letters, lengths and what was not looked at"
-    letters, texts = [r for r in data.seen if r.picture.letter], [r.sample.text for r in data.rows]
-    facts = []
+    letters, texts, facts = _with_letters(data.rows), [r.sample.text for r in data.rows], []
     if letters:
-        seen = [_seen_letter(r) for r in letters]
-        facts.append(f'Letters (capitals) are {median(r.picture.letter for r in letters):.0f} pixels tall in the middle of the set. Scaled as a model scales them (lines to 48 pixels, blocks and pages to a million pixels) that becomes '
-                     f'{median(seen):.0f}, and {sum(s < 16 for s in seen)/len(seen):.0%} of the images fall below 16, where small letters are under 12 pixels and much is lost.')
-    if texts:
-        tokens = [tokens_about(t) for t in texts]
-        facts.append(f'The longest label has {max(map(len, texts))} characters, about {max(tokens)} tokens; max_seq_length {data.max_seq_length} would cut {sum(t > data.max_seq_length for t in tokens)} of {len(texts)} labels '
-                     '(an estimate; the image takes tokens too).')
-    if len(data.seen) < len(data.rows): facts.append(f'{len(data.seen)} of {len(data.rows)} images were looked at.')
-    return facts if data.near else facts + ['Near duplicates were not looked for.']
+        tall, seen = median(r.picture.letter for r in letters), [*map(_seen_letter, letters)]
+        facts.append(f'Letters (capitals) are {tall:.0f} pixels tall in the middle of the set. Scaled as a model scales '
+            f'them (lines to 48 pixels, blocks and pages to a million pixels) that becomes {median(seen):.0f}, and '
+            f'{sum(s < 16 for s in seen)/len(seen):.0%} of the images fall below 16, where small letters are under 12 '
+            'pixels and much is lost.')
+    tokens, most = [*map(tokens_about, texts)], data.max_seq_length
+    facts.append(f'The longest label has {max(map(len, texts))} characters, about {max(tokens)} tokens; max_seq_length '
+        f'{most} would cut {sum(t > most for t in tokens)} of {len(texts)} labels (an estimate; images take tokens too).')
+    if len(data.seen) < len(data.rows): facts.append(f'{len(data.seen)} of {len(data.rows)} images were measured.')
+    return facts if data.near else facts + ['Near duplicates were left out.']
 
 def _histograms(data:Data)->list:
-    sizes = [r.sample.size for r in data.rows]
-    return [histogram('Height of letters', [r.picture.letter for r in data.seen if r.picture.letter], 'pixels'), histogram('Characters in a label', [len(r.sample.text) for r in data.rows], 'characters'),
-            histogram('Width of images', [w for w, _ in sizes], 'pixels'), histogram('Height of images', [h for _, h in sizes], 'pixels')]
+    letters, sizes = [r.picture.letter for r in _with_letters(data.rows)], [r.sample.size for r in data.rows]
+    return [histogram('Height of letters', letters, 'pixels'),
+            histogram('Characters in a label', [len(r.sample.text) for r in data.rows], 'characters'),
+            histogram('Width of images', [w for w, _ in sizes], 'pixels'),
+            histogram('Height of images', [h for _, h in sizes], 'pixels')]
 
 # %% ../nbs/07_doctor.ipynb #d9e4abdb
 def examine(
-    splits,                   # split -> samples, or `Splits`
-    skips=(),                 # `Skip`s: what the loader left out
-    name:str='data',          # Of the set, for the report
-    max_seq_length:int=2048,  # Tokens a label may have
-    near:bool=True,           # Look for near duplicates
-    images:int|None=None,     # Images to look at; None: all
-    workers:int|None=None,    # Threads; None: one per core
+    splits,            # split -> samples, or `Splits`
+    skips=(),          # `Skip`s: what the loader left out
+    name:str='data',   # Name of the set, for the report
+    **how,             # Settings of `collect`: `max_seq_length`, `near`, `images`
 )->Report:
-    "Look for what is wrong. Raises `DataError` when there is nothing to examine, `ConfigError` for a setting that cannot work"
-    data = collect(splits, skips, name, max_seq_length, near, images, workers)
+    "Look for what is wrong. Raises `DataError` when there is nothing to examine, `ConfigError` for a bad setting"
+    data = collect(splits, skips, name, **how)
     counts = Counter(chain.from_iterable(r.sample.text for r in data.rows))
-    tables = {'Splits': _split_table(data), 'Height of letters in pixels, in the scan and for the model': _letter_table(data)}
-    return Report(name, find(data), tables, _histograms(data), counts.most_common(), _facts(data))
+    tables = {'Splits': _split_table(data),
+              'Height of letters in pixels, in the scan and for the model': _letter_table(data)}
+    return Report(name, run_checks(data), tables, _histograms(data), counts.most_common(), _facts(data))
 
 # %% ../nbs/07_doctor.ipynb #7fdc42d4
 def main(args):
-    "Examine a data folder, and say so with the exit status when something must be fixed"
+    "Examine a data folder. Raises `DataError` when something must be fixed"
     if args.html: writable_dir(Path(args.html).resolve().parent) # before the work, not after
     splits, skips = read_splits(args.path)
     how = dict(near=False, images=200) if args.quick else {}
-    report = examine(splits, skips, Path(args.path).resolve().name, args.max_seq_length, **how)
+    report = examine(splits, skips, Path(args.path).resolve().name, max_seq_length=args.max_seq_length, **how)
     print(report.text(args.examples))
     if args.html:
         report.html(Path(args.html))
         print(f'\nthe page is {args.html}')
-    if report.must_fix: raise DataError(f'{args.path}: {report.summary} Fix these first: {", ".join(f.title.lower() for f in report.must_fix)}')
+    titles = ', '.join(f.title.lower() for f in report.must_fix)
+    if titles: raise DataError(f'{args.path}: {report.summary} Fix these first: {titles}')
 
 if ARGS: run_command(partial(main, ARGS), ARGS.debug)

@@ -11,15 +11,18 @@ from .core import is_command
 import argparse
 
 def _arguments(argv=None):
-    p = argparse.ArgumentParser(prog='python -m welllog_ocr.evaluate', description='Read a data set with a model and count the errors.')
-    p.add_argument('--model', required=True, help='folder of a saved model, such as runs/quick_val/best; a hub name; or PP-OCRv6-small')
-    p.add_argument('--data', required=True, help='folder with eval/, or with a table of its own; or the name of a data set of the hub')
+    p = argparse.ArgumentParser(prog='python -m welllog_ocr.evaluate',
+                                description='Read a data set with a model and count the errors.')
+    p.add_argument('--model', required=True,
+                   help='folder of a saved model, such as runs/quick_val/best; a hub name; or PP-OCRv6-small')
+    p.add_argument('--data', required=True,
+                   help='folder with eval/, or with a table of its own; or the name of a data set of the hub')
     p.add_argument('--output', help='folder that gets eval.jsonl (a row for each sample), summary.json and table.md; '
                                     'the evaluation that it holds already is shown beside the new one')
-    p.add_argument('--against', help='another model to read the same samples, for comparison (PP-OCRv6-small is the untouched one), '
+    p.add_argument('--against', help='another model to read the same samples, such as PP-OCRv6-small, the untouched one; '
                                      'or a file of rows, such as an eval.jsonl')
-    p.add_argument('--by', default='style', metavar='COLUMN',
-                   help='column whose parts get a line each: style, kind, group, or one of the data set, such as source or dpi [style]')
+    p.add_argument('--by', default='style', metavar='COLUMN', help='column whose parts get a line each: '
+                                     'style, kind, group, or one of the data set, such as source or dpi [style]')
     p.add_argument('--per_device_eval_batch_size', type=int, default=16, help='samples at a time [16]')
     p.add_argument('--float32', action='store_true', help='compute in float32 even where bfloat16 is faster')
     p.add_argument('--debug', action='store_true', help='show the traceback of an error')
@@ -50,7 +53,8 @@ def eval_samples(
     "The evaluation samples of a data folder. Raises `DataError` when there are none of these kinds"
     samples, skips = load_eval(path)
     kept, others = of_kind(samples, kinds)
-    if not kept: raise DataError(f'{path}: none of its {len(samples)} samples is of kind {", ".join(kinds)}, which is all the model reads; {skip_report(others)}')
+    if not kept: raise DataError(f'{path}: none of its {len(samples)} samples is of kind {", ".join(kinds)}, '
+                                 f'which is all the model reads; {skip_report(others)}')
     return kept, skips + others
 
 # %% ../nbs/11_evaluate.ipynb #a7ca14fc
@@ -83,23 +87,25 @@ def _measured(name:str, args, device)->tuple[list, list]: # Rows, `Skip`s
     if name.endswith('.jsonl'): return read_rows(name), []
     rec = load_recogniser(name).to(device)
     samples, skips = eval_samples(args.data, rec.kinds)
-    slices([sample_row(s, math.inf, 0, Prediction('', 0.)) for s in samples], args.by) # an unknown column is refused now, not after an hour
+    unread = [sample_row(s, math.inf, 0, Prediction('', 0.)) for s in samples]
+    slices(unread, args.by) # an unknown column is refused now, not after an hour
     log = lambda what, **facts: print(f'note: {what}: {", ".join(f"{k} {v}" for k, v in facts.items())}')
     return evaluate(rec, samples, args.per_device_eval_batch_size, bf16=not args.float32, log=log), skips
 
 def main(args):
     "Evaluate a saved model, and another beside it if asked"
-    if args.per_device_eval_batch_size < 1: raise ConfigError(f'per_device_eval_batch_size={args.per_device_eval_batch_size}: must be 1 or more')
+    if (bs := args.per_device_eval_batch_size) < 1: raise ConfigError(f'per_device_eval_batch_size={bs}: must be 1 or more')
     if args.output: writable_dir(args.output) # before the work, not after
     rows, skips = {}, []
-    for name in [n for n in (args.against, args.model) if n]: rows[name], skips = _measured(name, args, default_device())
+    for name in filter(None, (args.against, args.model)): rows[name], skips = _measured(name, args, default_device())
     before, note = _previous(args.output, rows[args.model]) if args.output else ({}, '')
     rows = before | rows
     for text in filter(None, (skip_report(skips), note)): print(text, end='\n\n')
     print(comparison(rows, args.by), confusion_table(rows[args.model]), sep='\n\n')
     if args.output:
         write_report(args.output, rows, args.by)
-        data = str(Path(args.data).resolve()) if Path(args.data).exists() else args.data # where the inspector looks for the images
+        data = str(Path(args.data).resolve()) if Path(args.data).exists() else args.data
+        # the inspector looks for the images there
         write_json(Path(args.output)/'evaluation.json', dict(model=args.model, data=data))
         print(f'\nrows, metrics and table are in {args.output}')
 

@@ -27,7 +27,7 @@ def write_atomic(
     path:Path, # Target; its folder must exist
     data,      # Bytes, text (written as UTF-8), or an iterable of such pieces
 ):
-    "Write `data` so that `path` holds the old content or the new, whatever happens. Raises `OSError` and leaves no temporary file"
+    "Replace a file so that it holds the old content or the new, whatever happens. Raises `OSError`"
     path, pieces = Path(path), [data] if isinstance(data, (bytes, str)) else data
     fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f'.tmp-{path.name}-')
     try:
@@ -61,9 +61,12 @@ def read_json(
     "What `write_json` wrote. Raises `DataError` naming the file and the place when it is not JSON"
     try: return json.loads(Path(path).read_text(encoding='utf-8'))
     except ValueError as e:
-        raise DataError(f'{path}: not readable as JSON ({e}); restore the file, or delete it if it can be made again') from None
+        raise DataError(f'{path}: not readable as JSON ({e}); restore the file, '
+                        'or delete it if it can be made again') from None
 
 # %% ../nbs/01_files.ipynb #00368df6
+def _line(row:dict)->str: return json.dumps(row, ensure_ascii=False, allow_nan=False) + '\n'
+
 def _is_json(line:bytes)->bool:
     try: json.loads(line)
     except (ValueError, RecursionError): return False
@@ -73,16 +76,17 @@ def append_jsonl(
     path:Path,            # Grows by one line; made when absent
     row:dict,             # One JSON object; NaN is refused
     sync:bool=False,      # Force the row to disk before returning
-    keep_torn:bool=False, # Leave a torn last line in the file, as a line of its own, for a file in which nothing is ever deleted
+    keep_torn:bool=False, # Leave a torn last line as a line of its own, in a file from which nothing is ever deleted
 ):
-    "Append one row to a JSONL file, whole or not at all; a torn last line is cut off first. Raises `OSError` when there is no room"
-    data, new = (json.dumps(row, ensure_ascii=False, allow_nan=False) + '\n').encode(), sync and not Path(path).exists()
+    "Append one row to a JSONL file, whole or not at all; a torn last line is cut off first. Raises `OSError`"
+    data, new = _line(row).encode(), sync and not Path(path).exists()
     with open(path, 'a+b', buffering=0) as f:
         end, torn = f.seek(0, os.SEEK_END), _open_end(f)
         if torn and not (keep_torn or _is_json(torn)): end = f.truncate(end - len(torn))
         elif torn: data = b'\n' + data
         try:
-            if f.write(data) < len(data): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) # a full disk takes a part
+            if f.write(data) < len(data): # a full disk takes a part
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
             if sync: os.fsync(f.fileno())
         except OSError:
             with suppress(OSError): f.truncate(end)
@@ -99,10 +103,10 @@ def write_jsonl(
     rows,      # Dicts; a generator is written as it comes
 ):
     "Write all rows at once, atomically"
-    write_atomic(path, (json.dumps(r, ensure_ascii=False, allow_nan=False) + '\n' for r in rows))
+    write_atomic(path, map(_line, rows))
 
 # %% ../nbs/01_files.ipynb #a419d832
-def _lines(f, n:int=0, joined:bool=False): # joined: the line before lacked its newline when it was read, and it may come now
+def _lines(f, n:int=0, joined:bool=False): # joined: the line before was read without its newline, which may come now
     "(number, line) of each whole line of an open file, then (0, the torn end) if there is one"
     for line in f:
         ended = line.endswith(b'\n')
@@ -110,25 +114,19 @@ def _lines(f, n:int=0, joined:bool=False): # joined: the line before lacked its 
         else: yield (n := n + (not joined)), line
         joined = not ended
 
-def _row(path:Path, n:int, line:bytes)->dict:
-    try: row = json.loads(line.decode('utf-8-sig' if n == 1 else 'utf-8'))
-    except (ValueError, RecursionError) as e: raise _Bad(f'not a JSON object ({e})') from None
-    if not isinstance(row, dict): raise _Bad(f'not a JSON object but a {type(row).__name__}')
-    return row
-
-class _Bad(Exception): "Why a line is no row"
-
 def _rows(path:Path, lines, bad=None):
     for n, line in lines:
         if not line.strip(): continue
-        try: yield n, _row(path, n, line)
-        except _Bad as e:
-            if not bad: raise DataError(f'{path}, line {n}: {e}; fix or remove that line') from None
-            bad(n, str(e))
+        try: row, why = json.loads(line.decode('utf-8-sig' if n == 1 else 'utf-8')), ''
+        except (ValueError, RecursionError) as e: row, why = {}, f'({e})'
+        if not isinstance(row, dict): why = f'but a {type(row).__name__}'
+        if not why: yield n, row
+        elif bad: bad(n, f'not a JSON object {why}')
+        else: raise DataError(f'{path}, line {n}: not a JSON object {why}; fix or remove that line')
 
 def each_row(
     path:Path, # A JSONL file
-    bad=None,  # Called with (number, why) for a line that is no JSON object, which is then left out; `None`: it raises `DataError`
+    bad=None,  # Function (line number, why) for a line that is no JSON object and left out; `None`: raise `DataError`
 ):
     "(line number, row) of each whole line of a JSONL file, one at a time"
     with open(path, 'rb') as f: yield from _rows(path, (l for l in _lines(f) if l[0]), bad)
@@ -137,7 +135,7 @@ def read_jsonl(
     path:Path,               # A JSONL file
     missing_ok:bool=False,   # An absent file has no rows, instead of raising `FileNotFoundError`
 )->list[dict]:
-    "All whole rows of a JSONL file. A torn last line is left out; a line that is no JSON object raises `DataError` with its number"
+    "All whole rows of a JSONL file. Raises `DataError` with the number of a line that is no JSON object"
     if missing_ok and not Path(path).exists(): return []
     return [row for _, row in each_row(path)]
 
@@ -147,15 +145,18 @@ class Tail:
     def __init__(
         self,
         path:Path, # Need not exist yet
-    ): self.path, self.inode = Path(path), None; self._start()
+    ):
+        self.path, self.inode = Path(path), None
+        self._start()
 
     def _start(self): self.at, self.n, self.torn, self._joined = 0, 0, b'', False
 
     def new(
         self,
-        bad=None, # Called with (number, why) for a line that is no JSON object; `None`: it raises `DataError`
+        bad=None, # As in `each_row`
     )->list[tuple[int, dict]]: # (line number, row)
-        "What was added. `torn` holds a last line that is torn so far; `restarted` says whether the file was replaced or cut, and read from its start"
+        """What was added. `torn` then holds a last line that is torn so far; `restarted` says whether the file was
+        replaced or cut, and therefore read from its start"""
         self.restarted = False
         try: f = open(self.path, 'rb')
         except FileNotFoundError: return []
@@ -174,7 +175,7 @@ class Tail:
             self.at, self.n, self._joined = self.at + len(line), n, not line.endswith(b'\n')
             yield n, line
 
-    def rows(self)->list[dict]: return [row for _, row in self.new()]
+    def rows(self)->list[dict]: return [row for _, row in self.new()] # without the numbers
 
 # %% ../nbs/01_files.ipynb #8e6c126e
 def keep_rows(
@@ -233,19 +234,21 @@ def lock_owner(
     except (OSError, ValueError): return {}
     return found if isinstance(found, dict) else {}
 
+# %% ../nbs/01_files.ipynb #5e77b001
 @contextmanager
 def locked(
     path:Path,         # Lock file, or any file; made when absent. A link raises `OSError`
-    taken=None,        # Called with the `lock_owner` when another process holds it, gives the error to raise; `None`: wait for it
+    taken=None,        # Function `lock_owner` -> error to raise when another process holds it; `None`: wait for it
     remove:bool=False, # Delete the file at the end: for a lock beside a file that is to stand alone
 ):
-    "Hold a lock while the block runs; yields the `Lock`. A file system without locks (some network volumes) is refused, or waited for without one"
+    """Hold a lock while the block runs; yields the `Lock`. Where the file system knows no locks, as on some network
+    volumes, `taken` raises `SetupError`, and a waiting block runs without one"""
     path = Path(path)
     try: fd, held = _take(path, wait=taken is None)
     except OSError as e:
         if e.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS): raise
-        if taken: raise SetupError(f'{path}: the file system knows no locks ({e.strerror}), so two processes could overwrite each other; '
-                                   'name a folder on another volume') from None
+        if taken: raise SetupError(f'{path}: the file system knows no locks ({e.strerror}), so two processes could '
+                                   'overwrite each other; name a folder on another volume') from None
         yield Lock(path, -1)
         return
     try:

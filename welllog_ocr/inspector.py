@@ -177,55 +177,14 @@ def parse_filter(
         else: words.append(part.strip('"'))
     return where, words
 
-# %% ../nbs/13_inspector.ipynb #77cf4727
-_STYLE = STYLE + CARD_STYLE + '''
-.inspector {border: 1px solid var(--line); border-radius: 5px; padding: .5em .6em; outline: none}
-.inspector:focus, .inspector:focus-within {border-color: var(--link); box-shadow: 0 0 0 2px var(--link)}
-.inspector .line {display: flex; flex-wrap: wrap; gap: .4em .7em; align-items: center}
-.inspector .top {margin-bottom: .5em} .inspector output {margin-left: auto; font-weight: 600}
-.inspector .both {display: grid; min-height: 31rem; align-content: start; gap: .8em;
-  grid-template-columns: minmax(13rem, 30%) 1fr}
-.inspector .list {position: relative; overflow-y: auto; height: 31rem; border: 1px solid var(--line);
-  border-radius: 4px} .inspector .detail {min-width: 0}
-.inspector .tall {position: relative} .inspector .rows {position: absolute; left: 0; right: 0}
-.inspector .row {display: flex; gap: .5em; height: 27px; line-height: 27px; padding: 0 .4em; cursor: default;
-  white-space: nowrap; overflow: hidden; border: 0; border-left: 4px solid transparent; box-sizing: border-box}
-.inspector .row[aria-selected=true] {background: var(--info-paper); border-left-color: var(--link); font-weight: 600}
-.inspector .row b {flex: 0 0 1em; text-align: center} .inspector .num {font-variant-numeric: tabular-nums}
-.inspector .row .num {flex: 0 0 2.6em; text-align: right} .inspector .row.dropped .what {text-decoration: line-through}
-.inspector .what {overflow: hidden; text-overflow: ellipsis; font-family: ui-monospace, Consolas, monospace;
-  font-size: .92em}
-.inspector .head {display: flex; flex-wrap: wrap; gap: .3em .8em; align-items: center; margin-bottom: .4em}
-.inspector .head strong {overflow-wrap: anywhere} .inspector .look {min-height: 8.6rem}
-.inspector .tools {margin-left: auto; display: flex; gap: .3em; align-items: center}
-.inspector .tag {border: 1px solid var(--soft); border-radius: 3px; padding: 0 .5em}
-.inspector .frame {overflow: auto; min-height: 76px; max-height: 20rem; cursor: grab; touch-action: none;
-  background: var(--faint)}
-.inspector .frame:active {cursor: grabbing} .inspector .frame img {max-width: none}
-.inspector :is(button, select, input, textarea) {font: inherit; color: inherit; background: var(--paper);
-  padding: .15em .5em; border: 1px solid var(--soft); border-radius: 3px}
-.inspector button {background: var(--faint); cursor: pointer} .inspector button:hover {background: var(--info-paper)}
-.inspector :is(button, select, input, textarea, .list, .frame):focus-visible {outline: 2px solid var(--link);
-  outline-offset: 1px}
-.inspector kbd {border: 1px solid var(--line); border-radius: 3px; padding: 0 .3em; font: 12px ui-monospace, monospace;
-  background: var(--paper); color: var(--ink)}
-.inspector .edit {display: grid; gap: .35em; margin: .6em 0}
-.inspector .edit label {display: flex; gap: .7em; align-items: baseline; font-weight: 600; color: var(--soft)}
-.inspector .edit :is(textarea, input) {flex: 1; min-width: 0; color: var(--ink); font-weight: 400}
-.inspector .edit textarea {font: 15px/1.5 ui-monospace, Consolas, monospace; resize: vertical}
-.inspector .unsaved {font-weight: 600; color: var(--warn)} .inspector .say {min-height: 1.5em; margin: .4em 0 0}
-.inspector .say.bad {color: var(--bad); font-weight: 600} .inspector [hidden][hidden] {display: none !important}
-.inspector .help {columns: 2; display: block} .inspector .help div {break-inside: avoid}
-.inspector .help dt {min-width: 5em} .wl.inspector .help dd {font-weight: 400}
-@media (max-width: 700px) {.inspector .both {grid-template-columns: 1fr} .inspector .list {height: 9rem}}
-'''
-
 # %% ../nbs/13_inspector.ipynb #7fa5bbf4
 _WINDOW, _CACHED = 60, 24 # rows of the list that are sent; pictures that are kept
 
+def _text(name:str)->str: return (files('welllog_ocr')/name).read_text(encoding='utf-8')
+
 class Inspector(anywidget.AnyWidget):
     "Goes through the samples of an evaluation"
-    _esm, _css = (files('welllog_ocr')/'inspector.js').read_text(encoding='utf-8'), _STYLE
+    _esm, _css = _text('inspector.js'), STYLE + CARD_STYLE + _text('inspector.css')
     view    = traitlets.Dict().tag(sync=True)
     item    = traitlets.Dict().tag(sync=True)
     picture = traitlets.Bytes(b'').tag(sync=True)

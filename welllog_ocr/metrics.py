@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CONVENTIONS', 'METRICS', 'normalise', 'char_edits', 'word_edits', 'cer', 'wer', 'micro', 'macro', 'middle', 'Metric',
-           'find_metric', 'shown_in', 'summarise', 'score', 'align', 'confusions']
+           'find_metric', 'shown_in', 'summarise', 'align', 'confusions']
 
 # %% ../nbs/04_metrics.ipynb #2751ed79
 import unicodedata
@@ -22,14 +22,15 @@ from .core import ConfigError, did_you_mean
 
 # %% ../nbs/04_metrics.ipynb #5eaeb575
 CONVENTIONS = ('strict', 'ocr')
-_FOLD = str.maketrans({**dict.fromkeys('‐‑‒–—―−﹣－', '-'), **dict.fromkeys('‘’‚‛′´`', "'"), **dict.fromkeys('“”„‟″', '"')})
+_FOLD = str.maketrans('‐‑‒–—―−﹣－‘’‚‛′´`“”„‟″', '-'*9 + "'"*7 + '"'*5)
 
 def normalise(
     text:str,              # A reference or a prediction
     convention:str='ocr',  # `strict`: NFC; `ocr`: also whitespace collapsed, hyphens and quotes folded
 )->str:
     "`text` as the convention compares it. Raises `ConfigError` for an unknown convention"
-    if convention not in CONVENTIONS: raise ConfigError(f"unknown convention '{convention}'{did_you_mean(convention, CONVENTIONS)}")
+    if convention not in CONVENTIONS:
+        raise ConfigError(f"unknown convention '{convention}'{did_you_mean(convention, CONVENTIONS)}")
     text = unicodedata.normalize('NFC', text)
     return text if convention == 'strict' else ' '.join(text.translate(_FOLD).split())
 
@@ -84,6 +85,8 @@ def middle(parts:list)->float|None:
     return median(_clipped(parts)) if parts else None
 
 # %% ../nbs/04_metrics.ipynb #25f67ce0
+def _is_none(value)->bool: return value is None or value != value # NaN is unlike itself
+
 @dataclass(frozen=True)
 class Metric:
     "How a metric is computed from the rows of an evaluation, and how it is shown"
@@ -105,12 +108,14 @@ class Metric:
 
     def ranked(self, values:dict)->list:
         "Keys of `values`, the best value first, equal ones in their order; `None` and NaN come last"
-        known = lambda v: v is not None and v == v # NaN is unlike itself
-        return sorted(values, key=lambda k: (not known(values[k]), (-values[k] if self.higher_is_better else values[k]) if known(values[k]) else 0))
+        def place(key):
+            value = values[key]
+            return (1, 0) if _is_none(value) else (0, -value if self.higher_is_better else value)
+        return sorted(values, key=place)
 
     def text(self, value:float|None)->str:
         "The value as it prints; '-' where there is none"
-        if value is None or value != value: return '-' # NaN is unlike itself
+        if _is_none(value): return '-'
         return f'{value:.{self.digits}%}' if self.unit == '%' else f'{value:.{self.digits}f} {self.unit}'.rstrip()
 
     def change(self, value:float)->str:
@@ -121,7 +126,7 @@ class Metric:
 def _chars(r, convention='ocr'): return char_edits(r['reference'], r['prediction'], convention)
 def _words(r): return word_edits(r['reference'], r['prediction'])
 def _exact(r, convention='ocr'): return int(_chars(r, convention)[0] == 0), 1
-def _loss(r): return None if r['loss'] is None else (r['loss']*r['n_tokens'], r['n_tokens'])
+def _loss(r): return None if r.get('loss') is None else (r['loss']*r['n_tokens'], r['n_tokens'])
 
 METRICS = dict(
     cer          = Metric(_chars, 'CER'),
@@ -146,26 +151,16 @@ def shown_in(place:str)->dict[str, Metric]:
 def summarise(
     rows:list[dict], # Of an evaluation
 )->dict: # `n`, `loss`, `n_no_loss`, `n_unread`, and a value for each row of `METRICS`; `None` where no row counts
-    "All metrics of a set"
-    counts = dict(n=len(rows), loss=None, n_no_loss=sum(r['loss'] is None for r in rows), n_unread=sum('unread' in r for r in rows))
-    return counts | {name: m.value(rows) for name, m in METRICS.items()}
-
-def score(
-    references,           # Texts
-    predictions,          # Texts, in the same order
-    convention:str='ocr', # See `normalise`
-)->dict: # `n`, `cer`, `wer`, `exact`, `cer_macro`, `cer_median`, `edits`, `characters`; rates are `None` for an empty set
-    "Error rates of a set of texts. Raises `ValueError` when the two differ in length"
-    pairs = list(zip(references, predictions, strict=True))
-    chars, words = [[f(r, p, convention) for r, p in pairs] for f in (char_edits, word_edits)]
-    return dict(n=len(pairs), cer=micro(chars), wer=micro(words), exact=micro([(e == 0, 1) for e, _ in chars]),
-                cer_macro=macro(chars), cer_median=middle(chars), edits=sum(e for e, _ in chars), characters=sum(n for _, n in chars))
+    "All metrics of a set. Rows of `reference` and `prediction` alone have no loss"
+    no_loss, unread = sum(r.get('loss') is None for r in rows), sum('unread' in r for r in rows)
+    values = {name: m.value(rows) for name, m in METRICS.items()}
+    return dict(n=len(rows), loss=None, n_no_loss=no_loss, n_unread=unread) | values
 
 # %% ../nbs/04_metrics.ipynb #1ec0b7bd
 def align(
     reference:str,  # Already normalised, if it should be
     prediction:str, # Likewise
-)->list[tuple[str, str, str]]: # (`equal`, `replace`, `delete` or `insert`; piece of the reference; piece of the prediction)
+)->list[tuple[str, str, str]]: # (`equal`, `replace`, `delete` or `insert`; piece of reference; piece of prediction)
     "A shortest sequence of edits as pieces of both texts; joined, the pieces give the two texts back"
     return [(op.tag, reference[op.src_start:op.src_end], prediction[op.dest_start:op.dest_end])
             for op in Levenshtein.opcodes(reference, prediction)]

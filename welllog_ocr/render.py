@@ -43,9 +43,9 @@ def safe_cell(
     return "'" + text if text.lstrip(' ')[:1] in tuple('=+-@\t\r\n＝＋－＠') else text
 
 # %% ../nbs/02_render.ipynb #612b79d2
-class Raw(str): "Markup to be inserted as it is: whoever made it has escaped its parts"
+class Raw(str): "Markup to be inserted as it is: its maker has escaped its parts"
 
-def _side(align:str, i:int)->str: return align[min(i, len(align) - 1)] # the last letter holds for the columns that follow
+def _side(align:str, i:int)->str: return align[min(i, len(align) - 1)]
 
 def text_table(
     head:list,       # Names of the columns
@@ -83,10 +83,12 @@ def html_table(
     return f'<table><thead>{top}</thead><tbody>{body}</tbody></table>'
 
 # %% ../nbs/02_render.ipynb #1a09b408
-LIGHT = dict(ink='#1b2127', paper='#ffffff', soft='#47525d', line='#b9c1c9', faint='#f2f5f7', link='#0b4f8a', bar='#3b6ea5',
-             bad='#7a0f18', bad_paper='#fde4e6', info='#093f6b', info_paper='#dcecfb', warn='#6b4500', good='#256b2b')
-DARK  = dict(ink='#e6e9ec', paper='#14181c', soft='#a9b4be', line='#4a545e', faint='#1f252b', link='#7db8f0', bar='#6fa4d8',
-             bad='#ff9aa2', bad_paper='#4a1a1f', info='#9dccf5', info_paper='#16324a', warn='#f0b860', good='#85d08b')
+LIGHT = dict(ink='#1b2127', paper='#ffffff', soft='#47525d', line='#b9c1c9', faint='#f2f5f7', link='#0b4f8a',
+             bar='#3b6ea5', bad='#7a0f18', bad_paper='#fde4e6', info='#093f6b', info_paper='#dcecfb', warn='#6b4500',
+             good='#256b2b') # name -> colour; `paper`: background, `soft`: secondary text, `bar`: of a histogram
+DARK  = dict(ink='#e6e9ec', paper='#14181c', soft='#a9b4be', line='#4a545e', faint='#1f252b', link='#7db8f0',
+             bar='#6fa4d8', bad='#ff9aa2', bad_paper='#4a1a1f', info='#9dccf5', info_paper='#16324a', warn='#f0b860',
+             good='#85d08b')
 
 def _theme(name:str, colours:dict)->str:
     return f'{{color-scheme: {name}; ' + '; '.join(f'--{k.replace("_", "-")}: {v}' for k, v in colours.items()) + '}'
@@ -103,10 +105,11 @@ body.wl {{margin: 0}} .wl main {{max-width: 62rem; margin: 0 auto; padding: .5re
 .wl h3 {{font-size: 1.05rem; margin: 0}} .wl p {{margin: .35em 0}} .wl .lead {{font-size: 1.1rem}}
 .wl .note {{color: var(--soft); font-size: .92em}} .wl a {{color: var(--link)}}
 .wl table {{border-collapse: collapse; margin: .5em 0; font-size: .92em}}
-.wl th, .wl td {{text-align: left; vertical-align: top; padding: .28em .9em .28em 0; border-bottom: 1px solid var(--line);
-  overflow-wrap: break-word; max-width: 26rem; background: none; color: inherit}}
+.wl th, .wl td {{text-align: left; vertical-align: top; padding: .28em .9em .28em 0; max-width: 26rem;
+  border-bottom: 1px solid var(--line); overflow-wrap: break-word; background: none; color: inherit}}
 .wl th.n, .wl td.n {{text-align: right}}
-.wl code, .wl pre {{font: 15px/1.5 ui-monospace, Consolas, monospace; white-space: pre-wrap; background: none; color: inherit; padding: 0}}
+.wl code, .wl pre {{font: 15px/1.5 ui-monospace, Consolas, monospace; white-space: pre-wrap; background: none;
+  color: inherit; padding: 0}}
 .wl img {{max-width: 100%; background: #fff; border: 1px solid var(--line)}} .wl progress {{width: 100%}}
 .wl mark {{background: var(--bad-paper); color: var(--bad)}}
 '''
@@ -121,11 +124,13 @@ def html_page(
     script:str='',  # JavaScript of this page, run at its end
 )->str:
     "One self-contained page, which loads nothing"
-    style, run = STYLE + style, f"script-src {_hash(script)}; " if script else ''
+    style, run, code = STYLE + style, f'script-src {_hash(script)}; ', f'<script>{script}</script>'
+    if not script: run = code = ''
     policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}; {run}base-uri 'none'; form-action 'none'"
-    return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
-            f'<meta name="viewport" content="width=device-width"><title>{esc(title, 200)}</title><style>{style}</style></head>'
-            f'<body class="wl"><main>{body}</main>{f"<script>{script}</script>" if script else ""}</body></html>\n')
+    return ('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+            f'<meta name="viewport" content="width=device-width"><title>{esc(title, 200)}</title>'
+            f'<style>{style}</style></head><body class="wl"><main>{body}</main>{code}</body></html>\n')
 
 def html_block(
     body:str,     # HTML; its texts went through `esc`

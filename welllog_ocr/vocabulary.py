@@ -20,7 +20,8 @@ class HeaderField(NamedTuple):
     las3:tuple  # Mnemonic of each value in LAS 3.0; empty: none
     labels:tuple # Wordings in the title block, beside those of the run tables below
 
-_FIELDS = '''
+# name | part | kind | unit | LAS 2.0 | LAS 3.0 | labels
+_TITLE = '''
 company | title | text | - | COMP | COMP | Company;Operator
 well | title | text | - | WELL | WELL | Well
 field | title | text | - | FLD | FLD | Field
@@ -50,6 +51,10 @@ drilling_measured_from | title | text | - | DMF | - | Drilling Measured From
 elev_kb | title | number | FT | EKB | - | K.B.;R.K.B.;Kelly Bushing
 elev_df | title | number | FT | EDF | - | D.F.;Derrick Floor
 elev_gl | title | number | FT | EGL | - | G.L.;Ground Level
+'''
+
+# %% ../nbs/03_vocabulary.ipynb #5e77b002
+_RUN = '''
 run_no | run | text | - | RUN | RUN | Run Number
 date | run | date | - | DATE | DATE | Date Logged
 type_log | run | text | - | - | - | Type Log
@@ -82,6 +87,10 @@ equipment_no | run | text | - | LUN | UNIT |
 equipment_location | run | text | - | LUL | BASE |
 recorded_by | run | text | - | ENGI | ENG |
 witnessed_by | run | text | - | WITN | WIT |
+'''
+
+# %% ../nbs/03_vocabulary.ipynb #5e77b004
+_RUN_OLD = '''
 first_reading | run | number | FT | BLI | - |
 last_reading | run | number | FT | TLI | - |
 feet_measured | run | number | FT | - | - |
@@ -91,15 +100,17 @@ spacings | run | text | - | - | - | Spcgs.
 rig_time | run | hours | H | - | - |
 truck_no | run | text | - | LUN | UNIT |
 '''
-#: Labels that have a value and no field of their own
-_OTHER = '''Elevation;Elevations;Elev.;Remarks;Operator Rep.;Project;Survey;Rig;Date Drilled;District;Lease;Block;Serial No.;Total Depth'''
+# labels that have a value and no field of their own
+_OTHER = '''Elevation;Elevations;Elev.;Remarks;Operator Rep.;Project;Survey;Rig;Date Drilled;District;Lease;Block;
+Serial No.;Total Depth'''
 
 # %% ../nbs/03_vocabulary.ipynb #2ca26ded
 def _field(line:str)->HeaderField:
     name, part, kind, *names, labels = (c.strip() for c in line.split('|'))
-    return HeaderField(name, part, kind, *(tuple(n.split()) if n != '-' else () for n in names), tuple(filter(None, labels.split(';'))))
+    several = [tuple(n.split()) if n != '-' else () for n in names]
+    return HeaderField(name, part, kind, *several, tuple(filter(None, labels.split(';'))))
 
-FIELDS = {f.name: f for f in map(_field, _FIELDS.strip().splitlines())} # name -> `HeaderField`
+FIELDS = {f.name: f for f in map(_field, filter(None, (_TITLE + _RUN + _RUN_OLD).split('\n')))} # name -> `HeaderField`
 
 # %% ../nbs/03_vocabulary.ipynb #d973164c
 class RunRow(NamedTuple):
@@ -128,7 +139,7 @@ rmc rmc: Rmc @ Meas. Temp.|RMC AT MEAS. TEMP.|Rmc@Meas. Temp.
 made source_rmf source_rmc: Source: Rmf¦Rmc|Source Rmf¦Rmc|SOURCE OF RMF¦RMC
 rmb rm_bht: Rm @ BHT|RM AT BHT|Rm @ B.H.T.
 circ time_since_circulation: Time Since Circ.|TIME SINCE CIRCULATION
-stop time_circulation_stopped|time_logger_on_bottom|time_logger_on_bottom: Circulation Stopped|Logger on Bottom|Time on Bottom
+stop time_circulation_stopped|time_logger_on_bottom: Circulation Stopped|Logger on Bottom|Time on Bottom
 bht bht: Max. Rec. Temp.|MAX. RECORDED TEMP.|Max Rec. Temp.
 unit equipment_no equipment_location: Equip.¦Location|EQUIP. NO.¦LOCATION|Equip. No.¦Location
 eng recorded_by: Recorded By|RECORDED BY|Recorded by
@@ -167,7 +178,7 @@ def _row(line:str)->RunRow:
     head, _, labels = line.partition(': ')
     key, fields = head.split(' ', 1)
     labels, fields = labels.split('|'), [tuple(f.split()) for f in fields.split('|')]
-    return RunRow(key, tuple(fields*(len(labels) if len(fields) == 1 else 1)), labels)
+    return RunRow(key, tuple(fields[min(i, len(fields) - 1)] for i in range(len(labels))), labels)
 
 API_ROWS, OLD_ROWS = ([_row(l) for l in t.strip().splitlines()] for t in (_API, _OLD))
 
@@ -180,7 +191,8 @@ def plain_label(
 
 def _labels()->dict:
     run   = [(l, f) for row in API_ROWS + OLD_ROWS for l, f in zip(row.labels, row.fields)]
-    title = [(l, (f.name,)) for f in FIELDS.values() for l in f.labels] + [(l, ()) for l in _OTHER.split(';')]
-    return {plain: f for l, f in reversed(run + title) if len(plain := plain_label(l)) > 1} # of two meanings, the first holds
+    title = [(l, (f.name,)) for f in FIELDS.values() for l in f.labels]
+    found = run + title + [(l, ()) for l in _OTHER.split(';')]
+    return {plain: f for l, f in reversed(found) if len(plain := plain_label(l)) > 1} # of two meanings, the first holds
 
 LABELS = _labels() # plain wording -> names of its fields

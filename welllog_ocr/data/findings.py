@@ -15,7 +15,8 @@ from fastcore.basics import patch
 from PIL import Image
 
 from ..files import write_atomic
-from ..render import Raw, esc, esc_md, html_block, html_image, html_page, html_table, md_table, text_table, visible
+from ..render import Raw, esc, esc_md, html_block, html_image, html_page, html_table
+from ..render import md_table, text_table, visible
 
 # %% ../../nbs/data/08_findings.ipynb #61738428
 MUST, LOOK, INFO = VERDICTS = 'must fix', 'worth a look', 'for information'
@@ -40,15 +41,13 @@ class Finding:
     examples:tuple = () # First `Example`s
 
 # %% ../../nbs/data/08_findings.ipynb #a732bfd0
-_THUMB = (460, 120) # largest width and height of a thumbnail, in pixels
-
 def _thumb(load:Callable, alt:str)->str:
     try:
         small = load().convert('L')
-        small.thumbnail(_THUMB)
+        small.thumbnail((460, 120))
         small.quantize(16).save(file := io.BytesIO(), 'PNG', optimize=True)
         return html_image(file.getvalue(), alt)
-    except Exception as e: return f'<em>no picture: {esc(e, 200)}</em>' # whatever a decoder raises, the page is still worth having
+    except Exception as e: return f'<em>no picture: {esc(e, 200)}</em>' # whatever a decoder raises, the page is made
 
 # %% ../../nbs/data/08_findings.ipynb #4045a0bc
 class Histogram(NamedTuple):
@@ -87,10 +86,11 @@ def _svg(h:Histogram)->str:
         box  = f'x="{i*wide + 1:.1f}" y="{tall + 14 - high:.1f}" width="{wide - 2:.1f}" height="{high:.1f}"'
         parts.append(f'<g><title>{esc(label, 40)}: {c}</title><rect {box}></rect></g>')
         if i % every == 0:
-            parts.append(f'<text x="{i*wide + wide/2:.1f}" y="{tall + 30}" text-anchor="middle">{esc(label, 12)}</text>')
+            at = f'x="{i*wide + wide/2:.1f}" y="{tall + 30}"'
+            parts.append(f'<text {at} text-anchor="middle">{esc(label, 12)}</text>')
     base = f'<line x1="0" y1="{tall + 14}" x2="600" y2="{tall + 14}"></line>'
     return (f'<svg viewBox="0 0 600 {tall + 36}" role="img" aria-label="{esc(h.title)}: {esc(h.note)}">'
-            f'{"".join(parts)}{base}</svg>')
+        f'{"".join(parts)}{base}</svg>')
 
 # %% ../../nbs/data/08_findings.ipynb #7b384f19
 @dataclass(frozen=True)
@@ -109,6 +109,8 @@ class Report:
     @property
     def kinds(self)->dict: return {f.kind: f for f in self.findings}
 
+    def __repr__(self)->str: return visible(f'{self.name}: {self.summary}')
+
     @property
     def summary(self)->str:
         "One sentence"
@@ -120,7 +122,8 @@ class Report:
 # %% ../../nbs/data/08_findings.ipynb #498e86c9
 def _finding_text(f:Finding, n:int)->list[str]:
     lines = ['', f'{_MARKS[f.verdict]} {f.verdict}: {f.title} ({f.count})']
-    for e in f.examples[:n]: lines.append('    ' + '  '.join(p.replace('\n', ' ')[:100] for p in (e.where, e.note, e.label) if p))
+    for e in f.examples[:n]:
+        lines.append('    ' + '  '.join(p.replace('\n', ' ')[:100] for p in (e.where, e.note, e.label) if p))
     if f.count > len(f.examples[:n]) > 0: lines.append(f'    ... {f.count - len(f.examples[:n])} more')
     return lines + [f'  {f.why}', f'  What to do: {f.do}']
 
@@ -130,7 +133,7 @@ def text(
     n:int=3, # Examples of each finding
 )->str:
     "The report for a terminal"
-    lines = [f'{self.name}: {self.summary}']
+    lines = [repr(self)]
     for title, table in self.tables.items(): lines += ['', title, *('  ' + l for l in text_table(*table).split('\n'))]
     lines += ['', *self.facts] if self.facts else []
     for f in self.findings: lines += _finding_text(f, n)
@@ -145,7 +148,8 @@ _STYLE = '''
 .wl .must .verdict, .wl .verdict.must {color: var(--bad)} .wl .look .verdict, .wl .verdict.look {color: var(--warn)}
 .wl .finding img {display: block; margin: 0 0 3px}
 .wl svg {display: block; width: 100%; max-width: 46rem; height: auto; font-size: 11px}
-.wl svg rect {fill: var(--bar); print-color-adjust: exact} .wl svg line {stroke: var(--soft)} .wl svg text {fill: var(--ink)}
+.wl svg rect {fill: var(--bar); print-color-adjust: exact}
+.wl svg line {stroke: var(--soft)} .wl svg text {fill: var(--ink)}
 .wl .characters {display: flex; flex-wrap: wrap; gap: 4px; list-style: none; padding: 0}
 .wl .characters li {border: 1px solid var(--line); border-radius: 3px; padding: 0 .45em; font-size: .9rem}
 @media print {.wl nav {display: none}}
@@ -169,13 +173,13 @@ def _examples_html(shown:tuple, pictures:bool)->str:
 # %% ../../nbs/data/08_findings.ipynb #906793e3
 def _finding_html(f:Finding, n:int, pictures:bool)->str:
     shown = f.examples[:n]
-    head  = f'<h3>{_verdict(f)} · {esc(f.title)} · {f.count}</h3><p>{esc(f.why)}</p><p><b>What to do:</b> {esc(f.do)}</p>'
+    head  = f'<h3>{_verdict(f)} · {esc(f.title)} · {f.count}</h3><p>{esc(f.why)}</p>'
+    head += f'<p><b>What to do:</b> {esc(f.do)}</p>'
     table = _examples_html(shown, pictures) if shown else ''
     more  = f'<p class="note">and {f.count - len(shown)} more</p>' if f.count > len(shown) and shown else ''
     return f'<section class="finding {_CLASS[f.verdict]}" id="{esc(f.kind)}">{head}{table}{more}</section>'
 
 def _overview_html(self:Report)->str:
-    "The findings in a list of links"
     if not self.findings: return ''
     rows = [[Raw(_verdict(f)), Raw(f'<a href="#{esc(f.kind)}">{esc(f.title)}</a>'), f.count] for f in self.findings]
     return f'<nav aria-label="Findings">{html_table(["Verdict", "Finding", "Count"], rows, "llr")}</nav>'
@@ -186,7 +190,7 @@ def _distributions_html(self:Report)->str:
         name  = lambda c: {' ': 'space', '\n': 'line break'}.get(c) or esc(c)
         shown = ''.join(f'<li><code>{name(c)}</code> {n}</li>' for c, n in self.characters[:300])
         parts.append(f'<h3>Characters in the labels</h3><p class="note">{len(self.characters)} different ones, '
-                     f'the commonest first</p><ul class="characters">{shown}</ul>')
+            f'the commonest first</p><ul class="characters">{shown}</ul>')
     return '<h2>Distributions</h2>' + ''.join(parts) if parts else ''
 
 # %% ../../nbs/data/08_findings.ipynb #11e0f436
@@ -214,4 +218,5 @@ def _repr_html_(self:Report): return html_block(_body(self, 3, True), _STYLE)
 @patch
 def _repr_markdown_(self:Report):
     rows = [[f'{_MARKS[f.verdict]} {f.verdict}', f.title, f.count] for f in self.findings]
-    return f'**{esc_md(self.name)}**: {esc_md(self.summary)}\n\n' + md_table(['verdict', 'finding', 'count'], rows, 'llr')
+    table = md_table(['verdict', 'finding', 'count'], rows, 'llr')
+    return f'**{esc_md(self.name)}**: {esc_md(self.summary)}\n\n{table}'

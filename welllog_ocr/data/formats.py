@@ -13,15 +13,14 @@ from ..core import DataError, did_you_mean, first_few
 
 # %% ../../nbs/data/03_formats.ipynb #c8885e48
 def _utf8(path:Path)->str:
-    "The text of a file. Raises `DataError` when it is not UTF-8"
     data = path.read_bytes()
     if data[:2] in (b'\xff\xfe', b'\xfe\xff') or b'\0' in data[:1000]:
         raise DataError(f'{path}: is written in UTF-16; save it as UTF-8, and nothing is lost')
     try: return data.decode('utf-8-sig')
     except UnicodeDecodeError as e:
         line = data.count(b'\n', 0, e.start) + 1
-        raise DataError(f'{path}, line {line}: byte 0x{data[e.start]:02x} is not UTF-8 (Windows writes cp1252 when it is '
-                        'not asked); save the file as UTF-8') from None
+        raise DataError(f'{path}, line {line}: byte 0x{data[e.start]:02x} is not UTF-8 (Windows writes cp1252 '
+            'when it is not asked); save the file as UTF-8') from None
 
 def _unique(pairs:list)->dict:
     found = dict(pairs)
@@ -85,11 +84,10 @@ def _tables(folder:Path)->list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in _READERS and p.is_file())
 
 def _as_one(folder:Path, found:list)->list[Path]:
-    "`found` if it is one table or the parts of one. Raises `DataError` when there are several"
     parts = {m[1] if (m := _SHARD.fullmatch(p.name)) else p.name for p in found}
     if len(parts) > 1:
         raise DataError(f'{folder}: holds {", ".join(sorted(parts))}, and only one can be the truth; '
-                        'keep one, or name it metadata.jsonl')
+            'keep one, or name it metadata.jsonl')
     return found
 
 def find_table(
@@ -104,13 +102,13 @@ def _check_columns(name, rows:list):
     bad = next((i for i, r in enumerate(rows, 1) if not isinstance(r, dict)), None)
     if bad:
         raise DataError(f'{name}, row {bad}: is no object with names and values; '
-                        'each line looks like {"file_name": "a.png", "text": "KB 912"}')
+            'each line looks like {"file_name": "a.png", "text": "KB 912"}')
     columns = list(dict.fromkeys(k for r in rows for k in r))
     for needs in (IMAGE_COLUMNS, TEXT_COLUMNS):
         if set(needs) & set(columns): continue
         near = next((h for n in needs if 'did you mean' in (h := did_you_mean(n, columns))), '')
         raise DataError(f"{name}: has no column '{needs[0]}' (or {', '.join(needs[1:])}); "
-                        f"found {first_few(columns, 12, ', ')}{near}")
+            f"found {first_few(columns, 12, ', ')}{near}")
 
 def read_table(
     folder:Path, # Folder of the images
@@ -124,7 +122,7 @@ def read_table(
     tables = [folder] if saved else find_table(folder) if tables is None else tables
     if not tables:
         raise DataError(f'{folder}: no metadata.jsonl (or .csv, .parquet) in it, so the images have no text; '
-                        'add one with file_name and text')
+            'add one with file_name and text')
     rows = []
     for path in tables:
         try: rows += (_read_saved if saved else _READERS[path.suffix.lower()])(path)
@@ -152,6 +150,6 @@ def find_splits(
     path = Path(path)
     if not path.is_dir():
         raise DataError(f'{path}: no such folder; data_path names a folder with train/ (and eval/), each with a '
-                        'metadata.jsonl, or a data set of the hub')
+            'metadata.jsonl, or a data set of the hub')
     train, held = _part(path, 'train'), next((p for n in _HELD if (p := _part(path, n))), None)
     return {k: v for k, v in (('train', train), ('eval', held)) if v} or {'all': (path, None)}

@@ -17,7 +17,6 @@ from ..files import read_json, write_json
 _FILES = [f'*.{e}' for e in 'jsonl csv parquet png jpg jpeg webp tif tiff pdf'.split()] # nothing that could be run
 
 def _note(name:str, revision:str)->Path:
-    "File with the commit that was last read under a name"
     from huggingface_hub import constants
     return Path(constants.HF_HOME)/'welllog_ocr'/f'{name.replace("/", "--")}@{revision.replace("/", "--")}.json'
 
@@ -26,7 +25,6 @@ def _snapshot(name:str, sha:str, **kw)->Path:
     return Path(snapshot_download(name, repo_type='dataset', revision=sha, allow_patterns=_FILES, **kw))
 
 def _fetch_commit(name:str, revision:str, timeout:float)->tuple[Path, str]:
-    "Folder and commit. Raises what the hub's client raises"
     from huggingface_hub import HfApi, constants
     hub  = os.environ.get('HF_ENDPOINT', constants.ENDPOINT)
     sha  = HfApi(endpoint=hub).dataset_info(name, revision=revision, timeout=timeout).sha
@@ -37,13 +35,12 @@ def _fetch_commit(name:str, revision:str, timeout:float)->tuple[Path, str]:
     return path, sha
 
 def _from_cache(name:str, revision:str, why:str)->tuple[Path, str]:
-    "The commit that was last read under this name. Raises `DataError` when it is not in the cache"
     try:
         sha  = read_json(_note(name, revision))['commit']
         path = _snapshot(name, sha, local_files_only=True)
     except (OSError, KeyError, DataError): # the client's errors are of type OSError
         raise DataError(f'{name}: {why}, it is not in the cache, and there is no folder of this name here; '
-                        'check the name and the network, or copy the data set to a folder') from None
+            'check the name and the network, or copy the data set to a folder') from None
     warnings.warn(f'{name}: {why}; going on with commit {sha[:12]} from the cache')
     return path, sha
 
@@ -57,7 +54,7 @@ def _refused(e:Exception, name:str)->DataError|None:
     status = getattr(getattr(e, 'response', None), 'status_code', None)
     if status in _NO:
         return DataError(f'{name}: the hub refuses (HTTP {status}): {_NO[status]}; nor is there a folder of this name '
-                         'here')
+            'here')
     if status and 400 <= status < 500 and status not in (408, 429):
         return DataError(f'{name}: the hub refuses (HTTP {status}); {str(e).splitlines()[0]:.200}')
 
@@ -71,7 +68,7 @@ def hub_folder(
     try: from huggingface_hub import constants
     except ModuleNotFoundError:
         raise SetupError(f'{name}: no such folder, and data sets of the hub need huggingface_hub; '
-                         'pip install huggingface_hub') from None
+            'pip install huggingface_hub') from None
     if constants.HF_HUB_OFFLINE: return _from_cache(name, revision, 'the hub was not asked (HF_HUB_OFFLINE is set)')
     for wait in (1, 2, 4, None):
         try: return _fetch_commit(name, revision, timeout)

@@ -85,10 +85,10 @@ def _net():
         try: path = files('rapidocr')/'models'/'ch_ppocr_mobile_v2.0_cls_mobile.onnx'
         except ModuleNotFoundError:
             raise SetupError('the package rapidocr is not installed, and it carries the network that knows up from '
-                             'down; pip install rapidocr') from None
+                'down; pip install rapidocr') from None
         if not path.is_file():
             raise SetupError(f'{path} is missing: this version of rapidocr carries other networks; '
-                             'pip install "rapidocr>=3.10,<4"')
+                'pip install "rapidocr>=3.10,<4"')
         _NETS.lines = cv2.dnn.readNet(str(path))
     return _NETS.lines
 
@@ -238,7 +238,7 @@ def find_header(
     if both.sum() < _FEW:
         name = path if isinstance(path, Path | str) else 'the image'
         raise DataError(f'{name}: hardly any text in its first {grey.shape[0]/s:.0f} rows, so no header was found; '
-                        'cut it out by hand')
+            'cut it out by hand')
     start = _first_band(both)
     end   = _lying_end(beside[start:], above[start:])
     if end: end = _lying_stop(boxes, says, beside, start + end, band, grey.shape[0])

@@ -56,7 +56,6 @@ def _marks(ink:np.ndarray)->np.ndarray:
     return found[~speck & ~rule & ~frame][:, :4]
 
 def _letters(marks:np.ndarray)->tuple[np.ndarray, float]:
-    "The marks that are letters, and how tall those are"
     if not len(marks): return marks, 0.
     marks  = marks[np.argsort(marks[:, 3], kind='stable')]
     weight = np.cumsum(marks[:, 2]*np.minimum(marks[:, 3], 64)) # by area, so that a word outvotes a thousand specks
@@ -87,7 +86,6 @@ class Picture(NamedTuple):
 _LARGE = 8_000_000 # pixels; larger images are measured at half the size or less
 
 def _covered(marks:np.ndarray, gap:float, width:int)->int:
-    "Columns under the marks, each widened by `gap` on both sides"
     steps = np.zeros(width + 1, np.int32)
     np.add.at(steps, np.clip(marks[:, 0] - gap, 0, width).astype(int), 1)
     np.add.at(steps, np.clip(marks[:, 0] + marks[:, 2] + gap, 0, width).astype(int), -1)
@@ -144,7 +142,6 @@ def _worst(a:np.ndarray, b:np.ndarray)->float:
     return float((differs/np.maximum(ink, .1)).max())
 
 def _moved(a:np.ndarray, b:np.ndarray)->np.ndarray:
-    "`a` where it lies best on `b`, within a few pixels"
     padded = cv2.copyMakeBorder(a, *[_SHIFT]*4, cv2.BORDER_CONSTANT, value=0)
     y, x = np.unravel_index(np.argmin(cv2.matchTemplate(padded, b, cv2.TM_SQDIFF)), (2*_SHIFT + 1,)*2)
     return padded[y:y + b.shape[0], x:x + b.shape[1]]

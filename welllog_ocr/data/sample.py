@@ -62,7 +62,7 @@ def split_by_group(
     groups = sorted({s.group for s in samples})
     if len(groups) < 2:
         raise DataError(f"all {len(samples)} samples are of one group ('{groups[0]}'), so none can be held out without "
-                        'a leak; add an eval folder or more wells')
+            'a leak; add an eval folder or more wells')
     order, sizes = rng_for(seed, 'split').permutation(len(groups)), Counter(s.group for s in samples)
     held, n = set(), 0
     for i in order[:-1]: # the last group stays in train, whatever the share

@@ -18,7 +18,7 @@ from ..core import rng_for, stable_hash
 from ..data.sample import Sample
 from .ink import JOINED, Piece, Series, face_for, fonts_fingerprint, width, write
 from .wear import add_dirt, degrade_line, skew
-from .words import VALUES, county, integer, pick
+from .words import VALUES, county_and_state, integer, pick
 
 # %% ../../nbs/draw/07_line.ipynb #a834f2cf
 RULED = '''COMPANY|{company};WELL|{well};FIELD|{field};COUNTY|{county}|STATE|{state};LOCATION|{footage};LOCATION|{survey};STATE|{state};COUNTY|{county};API SERIAL NO.|{api};API Number|{api};API No.|{api}
@@ -49,7 +49,7 @@ def _cased(text:str, style:str, r)->str:
 def _words(form:str, style:str, r)->list[tuple[str, bool]]: # (text, is it a value)
     "The pieces of a form with their values drawn"
     out = []
-    state = county(r)
+    state = county_and_state(r)
     upper = r.random() < .15
     for part in form.split('|'):
         value = '{' in part

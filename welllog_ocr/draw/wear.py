@@ -139,8 +139,8 @@ def augment(
 )->Image.Image: # Mode `L`; an `RGB` image keeps its colours and is left as it is
     "A real line as another copier would have left it: `bend`, then `degrade_line`"
     if strength == 0: return img
-    if img.mode != 'L': return Image.fromarray(np.stack([bend(c, rng_for(7), 0.) for c in np.asarray(img).transpose(2, 0, 1)], -1))
     x = np.asarray(img)
+    if img.mode != 'L': return Image.fromarray(np.stack([bend(c, rng_for(7), 0.) for c in x.transpose(2, 0, 1)], -1))
     grey = bool(((x > 30) & (x < 225)).mean() > .05)
     return Image.fromarray(degrade_line(bend(x, r, strength), r, strength, grey))
 
@@ -236,7 +236,9 @@ def degrade_sheet(
         cut = _threshold(f, mask, .9*d.cut*_darkness(f, mask, k), k)
         f = _blur(np.clip((f - cut)*4 + .5, 0, 1), .6*d.blur*k)
     dark = _darkness(f, mask, k)
-    if d.grain: f += cv2.GaussianBlur(r.standard_normal(f.shape, dtype=np.float32), (0, 0), max(.5, .6*k))*(d.grain*dark)
+    if d.grain:
+        noise = cv2.GaussianBlur(r.standard_normal(f.shape, dtype=np.float32), (0, 0), max(.5, .6*k))
+        f += noise*(d.grain*dark)
     cut = _threshold(f, mask, d.cut*dark, k)
     if invert: f, cut = 1 - f, 1 - cut
     if d.dust: _dust(f, d.dust, k, r)

@@ -4,90 +4,189 @@
 
 # %% auto #0
 __all__ = ['SURNAMES', 'PLACES', 'TAILS', 'COMPANY_ENDS', 'COUNTIES', 'STATES', 'SERVICES', 'TOOLS', 'MUDS', 'BITS', 'CASINGS',
-           'MONTHS', 'VALUES', 'pick', 'integer', 'county']
+           'MONTHS', 'VALUES', 'by_state', 'pick', 'choose', 'integer', 'letter', 'place_name', 'county_and_state']
 
 # %% ../../nbs/draw/00_words.ipynb #d3a61d9a
 import numpy as np
 
 # %% ../../nbs/draw/00_words.ipynb #6c2d87bf
-_W = lambda s: s.split()
-SURNAMES = _W('''Smith Johnson Baker Carter Walker Hughes Elkins Dawson Sloan Burley Patton Whitfield McKee McCormick O'Brien Schneider Kowalski Gutierrez Hernandez Vance
- Thornton Abernathy Quigley Zimmerman Jarvis Yoakum Eubanks Fairchild Ingram Nordby Olson Haugen Lindqvist Vaughn Xavier Klein Ritter Maddox Pruitt Stoddard Blevins
- Underwood Jeffers Keith Gray Hope Drake Ives Upton Wolfe Ewing Fox Nash Ortiz Quinn Reyes Tully Urban Voss Wynne Yates Zeller Beck Cobb Dix Egan Fitch Gill''')
-PLACES = _W('''Liberty Pecan Monument Bishop Sand Cedar Willow Buffalo Eagle Antelope Bayou Caddo Comanche Cherokee Delaware Denver El Fort Grand Hobbs Indian Juniper Keystone
- Lone Midway Nolan Ogden Palo Quail Raccoon Salt Turkey Union Valley Wink Yellow Zephyr Bluff Canyon Mesa Prairie Spring Timber Walnut Black White Red''')
-TAILS = _W('Creek Ridge Bend Fork Hill Lake Springs Branch Draw Flats Run Bluff Point Valley Dome Mountain Grove Island North South East West Deep Shallow')
-COMPANY_ENDS = ['Oil Company', 'Oil Co.', 'Petroleum Corporation', 'Petroleum, Inc.', 'Drilling Company', 'Gas Company', 'Natural Gas Co.', 'Exploration', 'Energy Company, LLC',
-                'Production Co.', 'Oil & Gas Corp.', 'Operating, Inc.', 'Resources Ltd.', 'Refining Co.', 'Producing Company', 'Royalty Corp.', '& Sons', 'U.S.A.', 'Et Al', 'Development Corp.']
-COUNTIES = [(c.replace('_', ' '), state) for state, cs in {
-    'Texas': 'Pecos Reeves Andrews Gaines Yoakum Ector Midland Culberson Nueces Austin Duval Webb Scurry Wise Jack Brazoria', 'New Mexico': 'Lea Eddy Chaves Roosevelt San_Juan Quay McKinley',
-    'West Virginia': 'Kanawha Jackson Mason Marshall Randolph Wirt Ritchie Gilmer Upshur Mingo Logan Wayne Putnam', 'Oklahoma': 'Beckham Garvin Grady Texas Beaver Carter Kingfisher',
-    'North Dakota': 'Divide McKenzie Williams Dunn Billings Bowman', 'Kansas': 'Barton Ellis Stevens Morton Finney Rooks', 'Louisiana': 'Caddo Lafourche Iberia Bossier',
-    'Wyoming': 'Campbell Natrona Sweetwater Park', 'Colorado': 'Weld Moffat Baca', 'Montana': 'Fallon Glacier Richland', 'California': 'Kern Ventura Kings', 'Ohio': 'Meigs Noble Athens',
-    'Pennsylvania': 'Greene Indiana McKean', 'Utah': 'Uintah Duchesne', 'Arizona': 'Navajo Apache', 'Mississippi': 'Jasper Adams', 'Michigan': 'Otsego Manistee'}.items() for c in cs.split()]
-STATES = {'Texas': ('TX', 'Tex.'), 'New Mexico': ('NM', 'N. Mex.', 'N.M.'), 'West Virginia': ('WV', 'W. Va.', 'W.VA.', 'W. VA'), 'Oklahoma': ('OK', 'Okla.'), 'North Dakota': ('ND', 'N. Dak.')}
-SERVICES = ['Well Surveying Corp.', 'Logging Service', 'Electrical Log Co.', 'Wireline Services', 'Perforating Co.', 'Well Services, Inc.', 'Well Logging']
-TOOLS = _W('Induction Electrical Density Neutron Sonic Laterolog Microlog Caliper Gamma Dipmeter Temperature Acoustic Compensated Formation Borehole Dual Cement Bond Spherically Focused Variable Nuclear Perforating')
-MUDS = _W('Gel Chem. Native Lignite Polymer Salt Brine Invert WBM OBM Starch Air Foam CaCl2 KCl Lime Fresh Oil Water') + ['Fresh Gel', 'Salt Mud', 'Chem Gel', 'Nat. Mud', 'Salt Water']
-BITS  = ['4 3/4', '6 1/8', '6 1/4', '6 1/2', '7 7/8', '8 1/2', '8 3/4', '9 7/8', '12 1/4', '17 1/2', '6¼', '7⅞', '8½', '8¾', '12¼', '7.875', '8.750', '12.25']
-CASINGS = ['4 1/2', '5 1/2', '7', '7 5/8', '8 5/8', '9 5/8', '10 3/4', '13 3/8', '16', '20', '8.625', '9.625', '13.375', '5½', '9⅝', '13⅜']
-MONTHS = _W('Jan Feb Mar Apr May June July Aug Sept Oct Nov Dec')
+SURNAMES = '''
+Smith Johnson Baker Carter Walker Hughes Elkins Dawson Sloan Burley Patton Whitfield McKee McCormick O'Brien Schneider
+Kowalski Gutierrez Hernandez Vance Thornton Abernathy Quigley Zimmerman Jarvis Yoakum Eubanks Fairchild Ingram Nordby
+Olson Haugen Lindqvist Vaughn Xavier Klein Ritter Maddox Pruitt Stoddard Blevins Underwood Jeffers Keith Gray Hope Drake
+Ives Upton Wolfe Ewing Fox Nash Ortiz Quinn Reyes Tully Urban Voss Wynne Yates Zeller Beck Cobb Dix Egan Fitch Gill
+'''.split()
+PLACES = '''
+Liberty Pecan Monument Bishop Sand Cedar Willow Buffalo Eagle Antelope Bayou Caddo Comanche Cherokee Delaware Denver El
+Fort Grand Hobbs Indian Juniper Keystone Lone Midway Nolan Ogden Palo Quail Raccoon Salt Turkey Union Valley Wink Yellow
+Zephyr Bluff Canyon Mesa Prairie Spring Timber Walnut Black White Red
+'''.split()
+TAILS = '''
+Creek Ridge Bend Fork Hill Lake Springs Branch Draw Flats Run Bluff Point Valley Dome Mountain Grove Island North South
+East West Deep Shallow
+'''.split()
+COMPANY_ENDS = ('Oil Company|Oil Co.|Petroleum Corporation|Petroleum, Inc.|Drilling Company|Gas Company|'
+                'Natural Gas Co.|'
+                'Exploration|Energy Company, LLC|Production Co.|Oil & Gas Corp.|Operating, Inc.|Resources Ltd.|'
+                'Refining Co.|Producing Company|Royalty Corp.|& Sons|U.S.A.|Et Al|Development Corp.').split('|')
+
+# %% ../../nbs/draw/00_words.ipynb #5a10c001
+_COUNTIES = '''
+Texas: Pecos Reeves Andrews Gaines Yoakum Ector Midland Culberson Nueces Austin Duval Webb Scurry Wise Jack Brazoria
+New Mexico: Lea Eddy Chaves Roosevelt San_Juan Quay McKinley
+West Virginia: Kanawha Jackson Mason Marshall Randolph Wirt Ritchie Gilmer Upshur Mingo Logan Wayne Putnam
+Oklahoma: Beckham Garvin Grady Texas Beaver Carter Kingfisher
+North Dakota: Divide McKenzie Williams Dunn Billings Bowman
+Kansas: Barton Ellis Stevens Morton Finney Rooks
+Louisiana: Caddo Lafourche Iberia Bossier
+Wyoming: Campbell Natrona Sweetwater Park
+Colorado: Weld Moffat Baca
+Montana: Fallon Glacier Richland
+California: Kern Ventura Kings
+Ohio: Meigs Noble Athens
+Pennsylvania: Greene Indiana McKean
+Utah: Uintah Duchesne
+Arizona: Navajo Apache
+Mississippi: Jasper Adams
+Michigan: Otsego Manistee'''
+
+def by_state(
+    table:str, # A line for each state: `State: Name Other_name ...`
+)->dict: # State -> names, `_` read as a blank
+    "A table of names by state"
+    rows = (line.partition(': ') for line in table.strip().splitlines())
+    return {state: [c.replace('_', ' ') for c in names.split()] for state, _, names in rows}
+
+COUNTIES = [(county, state) for state, counties in by_state(_COUNTIES).items() for county in counties]
+STATES = { # State -> abbreviations
+    'Texas': ('TX', 'Tex.'), 'Oklahoma': ('OK', 'Okla.'), 'North Dakota': ('ND', 'N. Dak.'),
+    'New Mexico': ('NM', 'N. Mex.', 'N.M.'), 'West Virginia': ('WV', 'W. Va.', 'W.VA.', 'W. VA')}
+
+# %% ../../nbs/draw/00_words.ipynb #5a10c003
+SERVICES = ('Well Surveying Corp.|Logging Service|Electrical Log Co.|Wireline Services|Perforating Co.|'
+            'Well Services, Inc.|Well Logging').split('|')
+TOOLS = '''
+Induction Electrical Density Neutron Sonic Laterolog Microlog Caliper Gamma Dipmeter Temperature Acoustic Compensated
+Formation Borehole Dual Cement Bond Spherically Focused Variable Nuclear Perforating
+'''.split()
+MUDS = ('Gel|Chem.|Native|Lignite|Polymer|Salt|Brine|Invert|WBM|OBM|Starch|Air|Foam|CaCl2|KCl|Lime|Fresh|Oil|Water|'
+        'Fresh Gel|Salt Mud|Chem Gel|Nat. Mud|Salt Water').split('|')
+BITS = '4 3/4|6 1/8|6 1/4|6 1/2|7 7/8|8 1/2|8 3/4|9 7/8|12 1/4|17 1/2|6¼|7⅞|8½|8¾|12¼|7.875|8.750|12.25'.split('|')
+CASINGS = '4 1/2|5 1/2|7|7 5/8|8 5/8|9 5/8|10 3/4|13 3/8|16|20|8.625|9.625|13.375|5½|9⅝|13⅜'.split('|')
+MONTHS = 'Jan Feb Mar Apr May June July Aug Sept Oct Nov Dec'.split()
 
 # %% ../../nbs/draw/00_words.ipynb #43ad2e22
 def pick(r, items): return items[int(r.integers(len(items)))]
+def choose(r, ways:str)->str: return pick(r, ways.split('|')) # a wording of 'one|another|or this'
 def integer(r, lo, hi): return int(r.integers(lo, hi))
+def letter(r, end:int=91)->str: return chr(integer(r, 65, end)) # a capital before chr(end)
+def place_name(r)->str: return f'{pick(r, PLACES)} {pick(r, TAILS)}'
+def county_and_state(r)->tuple[str, str]:
+    "A county and its state, as written or abbreviated"
+    c, s = pick(r, COUNTIES)
+    return c, pick(r, (s, s, *STATES.get(s, (s,))))
+
+def _name(r): return pick(r, SURNAMES)
 def _commas(n, r): return f'{n:,}' if r.random() < .45 else str(n)
 
+# %% ../../nbs/draw/00_words.ipynb #5a10c006
 def _company(r):
-    who = [lambda: pick(r, SURNAMES), lambda: f'{pick(r, SURNAMES)} & {pick(r, SURNAMES)}', lambda: f'{pick(r, PLACES)} {pick(r, TAILS)}',
-           lambda: f'{chr(integer(r, 65, 91))}. {chr(integer(r, 65, 91))}. {pick(r, SURNAMES)}', lambda: ''.join(chr(integer(r, 65, 91)) for _ in range(integer(r, 2, 4)))]
-    return f'{pick(r, who)()} {pick(r, COMPANY_ENDS)}'
+    ways = [_name, lambda r: f'{_name(r)} & {_name(r)}', place_name, lambda r: f'{letter(r)}. {letter(r)}. {_name(r)}',
+            lambda r: ''.join(letter(r) for _ in range(integer(r, 2, 4)))]
+    return f'{pick(r, ways)(r)} {pick(r, COMPANY_ENDS)}'
 
 def _well(r):
     n = integer(r, 1, 99) if r.random() < .8 else integer(r, 100, 9999)
-    number = pick(r, [f'#{n}', f'# {n}', f'No. {n}', f'NO.{n}', f'{n}', f'#{n}-{chr(integer(r, 65, 72))}', f'{n}-{integer(r, 1, 36)}', f'{n}A', f'NO. {integer(r, 1, 9)}-{n}'])
-    lease = pick(r, [lambda: pick(r, SURNAMES), lambda: f'{pick(r, SURNAMES)} {chr(integer(r, 65, 91))}', lambda: f'State {chr(integer(r, 65, 91))}', lambda: f'{pick(r, PLACES)} {pick(r, TAILS)} Unit',
-                      lambda: f'{chr(integer(r, 65, 91))}.{chr(integer(r, 65, 91))}. {pick(r, SURNAMES)} Et Al', lambda: f'{pick(r, SURNAMES)} Heirs', lambda: f'{pick(r, SURNAMES)} Federal Com'])()
-    return f'{lease} {number}'
+    number = choose(r, f'#{n}|# {n}|No. {n}|NO.{n}|{n}|#{n}-{letter(r, 72)}|{n}-{integer(r, 1, 36)}|{n}A|'
+                       f'NO. {integer(r, 1, 9)}-{n}')
+    ways = [_name, lambda r: f'{_name(r)} {letter(r)}', lambda r: f'State {letter(r)}',
+            lambda r: f'{place_name(r)} Unit', lambda r: f'{letter(r)}.{letter(r)}. {_name(r)} Et Al',
+            lambda r: f'{_name(r)} Heirs', lambda r: f'{_name(r)} Federal Com']
+    return f'{pick(r, ways)(r)} {number}'
 
-def _date(r):
-    d, m, y = integer(r, 1, 29), integer(r, 1, 13), integer(r, 1935, 2016)
-    mon = MONTHS[m - 1]
-    return pick(r, [f'{m}-{d}-{y%100:02}', f'{m}/{d}/{y%100:02}', f'{m}-{d}-{y}', f'{d:02}-{mon[:3].upper()}-{y}', f'{mon}. {d}, {y}', f'{d} {mon}. \'{y%100:02}', f'{mon.upper()} {d}, {y}', f'{m:02}-{d:02}-{y%100:02}'])
+def _person(r):
+    two = lambda sign: lambda r: f'{_name(r)}{sign}{_name(r)}'
+    return pick(r, [_name, lambda r: f'{letter(r)}. {_name(r)}', two(' & '), lambda r: f'MR. {_name(r)}',
+                    two('-'), two('/')])(r)
+
+def _service(r): return f'{pick(r, SURNAMES + PLACES)} {pick(r, SERVICES)}'
+def _title(r):
+    tools = ' '.join(pick(r, TOOLS) for _ in range(integer(r, 1, 4)))
+    return tools + choose(r, ' Log| Log| Survey|-Gamma Ray| - SFL| Log|')
 
 # %% ../../nbs/draw/00_words.ipynb #44b652d2
 def _footage(r):
-    a, b = (f"{integer(r, 50, 2640)}" + pick(r, ["'", "'", ' FT', '']) for _ in '12')
-    return f"{a} {pick(r, ['FSL', 'FNL'])} {pick(r, ['&', '&', 'AND', '-'])} {b} {pick(r, ['FEL', 'FWL'])}" + pick(r, ['', '', ' OF LEASE', ' OF SEC.', f' SEC {integer(r, 1, 37)}'])
+    a, b = (f"{integer(r, 50, 2640)}" + choose(r, "'|'| FT|") for _ in '12')
+    lines = f"{a} {choose(r, 'FSL|FNL')} {choose(r, '&|&|AND|-')} {b} {choose(r, 'FEL|FWL')}"
+    return lines + choose(r, f'|| OF LEASE| OF SEC.| SEC {integer(r, 1, 37)}')
 
 def _survey(r):
     s, t, g, b = integer(r, 1, 37), integer(r, 1, 40), integer(r, 1, 50), integer(r, 1, 200)
-    return pick(r, [f'SEC {s}-{t}S-{g}E', f'SEC. {s}, BLK. {b}', f'SEC {s} TWP {t}N RGE {g}W', f'{s}-{t}N-{g}W', f'Section {s}, Block {b}', f'NW/4 SE/4 SEC. {s}', f'S {s} T {t} R {g}',
-                     f'{pick(r, PLACES)} Dist.', f'{pick(r, SURNAMES)} Survey', f'{pick(r, SURNAMES)} Survey A-{b}', 'H & T C RR Survey', f'T & P RY. CO. BLK {b}'])
+    return choose(r, f'SEC {s}-{t}S-{g}E|SEC. {s}, BLK. {b}|SEC {s} TWP {t}N RGE {g}W|{s}-{t}N-{g}W|'
+                     f'Section {s}, Block {b}|NW/4 SE/4 SEC. {s}|S {s} T {t} R {g}|{pick(r, PLACES)} Dist.|'
+                     f'{_name(r)} Survey|{_name(r)} Survey A-{b}|H & T C RR Survey|T & P RY. CO. BLK {b}')
 
-def _person(r): return pick(r, [lambda: pick(r, SURNAMES), lambda: f'{chr(integer(r, 65, 91))}. {pick(r, SURNAMES)}', lambda: f'{pick(r, SURNAMES)} & {pick(r, SURNAMES)}', lambda: f'MR. {pick(r, SURNAMES)}',
-                                 lambda: f'{pick(r, SURNAMES)}-{pick(r, SURNAMES)}', lambda: f'{pick(r, SURNAMES)}/{pick(r, SURNAMES)}'])()
-def _api(r): return pick(r, [f'{integer(r, 1, 52):02}-{integer(r, 0, 200)*2 + 1:03}-{integer(r, 1, 50000):05}', f'{integer(r, 1, 52):02}-{integer(r, 0, 99)*2 + 1:03}-{integer(r, 1, 9999):04}',
-                              f'{integer(r, 1, 52):02}{integer(r, 0, 200)*2 + 1:03}{integer(r, 1, 50000):05}{"0000" if r.random() < .4 else ""}'])
-def _permit(r): return pick(r, [f'{pick(r, SURNAMES)[:3].upper()}-{integer(r, 10, 9999)}', f'{integer(r, 10, 99)}-{integer(r, 100, 99999)}', f'#{pick(r, SURNAMES)[:3].upper()}-{integer(r, 100, 9999)}', f'{chr(integer(r, 65, 91))}{chr(integer(r, 65, 91))}-{integer(r, 1, 99)}'])
-def _title(r): return ' '.join(pick(r, TOOLS) for _ in range(integer(r, 1, 4))) + pick(r, [' Log', ' Log', ' Survey', '-Gamma Ray', ' - SFL', ' Log', ''])
-def _service(r): return f'{pick(r, SURNAMES + PLACES)} {pick(r, SERVICES)}'
-def _temp(r): return pick(r, [f'{integer(r, 50, 350)}', f'{integer(r, 50, 350)}', f'{integer(r, 50, 350)} °F', f'{integer(r, 50, 350)}°', f'{integer(r, 50, 350)} F', f'{integer(r, 50, 350)} DEGF', f'{integer(r, 50, 350)}.{integer(r, 0, 10)}'])
-def _ohmm(r): x = float(np.exp(r.normal(-.3, 1.1))); return pick(r, [f'{x:.2f}', f'{x:.1f}', f'{x:.3f}', f'{x:.2f}'.lstrip('0')])
-def _depth(r): n = integer(r, 60, 23000); return _commas(n, r) + pick(r, ['', '', '', '', "'", ' FT', ' FT.', '.0', f'.{integer(r, 1, 10)}'])
-def _elev(r): return f'{integer(r, 5, 7200)}' + pick(r, ['', '', '', f'.{integer(r, 0, 10)}', "'", f".{integer(r, 0, 10)}'", ' FT', ' FT.'])
+def _api(r):
+    state = lambda: f'{integer(r, 1, 52):02}'
+    odd = lambda end: f'{integer(r, 0, end)*2 + 1:03}'
+    return choose(r, f'{state()}-{odd(200)}-{integer(r, 1, 50000):05}|{state()}-{odd(99)}-{integer(r, 1, 9999):04}|'
+                     f'{state()}{odd(200)}{integer(r, 1, 50000):05}{"0000" if r.random() < .4 else ""}')
+
+def _permit(r):
+    start = lambda: _name(r)[:3].upper()
+    return choose(r, f'{start()}-{integer(r, 10, 9999)}|{integer(r, 10, 99)}-{integer(r, 100, 99999)}|'
+                     f'#{start()}-{integer(r, 100, 9999)}|{letter(r)}{letter(r)}-{integer(r, 1, 99)}')
+
+# %% ../../nbs/draw/00_words.ipynb #5a10c011
+def _date(r):
+    d, m, y = integer(r, 1, 29), integer(r, 1, 13), integer(r, 1935, 2016)
+    mon, yy = MONTHS[m - 1], f'{y%100:02}'
+    return choose(r, f"{m}-{d}-{yy}|{m}/{d}/{yy}|{m}-{d}-{y}|{d:02}-{mon[:3].upper()}-{y}|{mon}. {d}, {y}|"
+                     f"{d} {mon}. '{yy}|{mon.upper()} {d}, {y}|{m:02}-{d:02}-{yy}")
+
+def _temp(r):
+    t = lambda: integer(r, 50, 350)
+    return choose(r, f'{t()}|{t()}|{t()} °F|{t()}°|{t()} F|{t()} DEGF|{t()}.{integer(r, 0, 10)}')
+
+def _ohmm(r):
+    x = float(np.exp(r.normal(-.3, 1.1)))
+    return pick(r, [f'{x:.2f}', f'{x:.1f}', f'{x:.3f}', f'{x:.2f}'.lstrip('0')])
+
+def _depth(r):
+    n = integer(r, 60, 23000)
+    return _commas(n, r) + choose(r, f"||||'| FT| FT.|.0|.{integer(r, 1, 10)}")
+
+def _elev(r):
+    digit = lambda: integer(r, 0, 10)
+    return f'{integer(r, 5, 7200)}' + choose(r, f"|||.{digit()}|'|.{digit()}'| FT| FT.")
+
+def _datum(r):
+    return choose(r, "Ground Level|G.L.|GL|M.S.L.|Sea Level|Kelly Bushing|K.B.|KB|D.F.|RKB|Same|Derrick Floor|"
+                     f"Rotary Table|Unk.|{choose(r, 'KB|K.B.|DF')} {integer(r, 5, 40)}.{integer(r, 0, 10)}' ABOVE G.L.")
 
 # %% ../../nbs/draw/00_words.ipynb #5eb90844
-def county(r): c, s = pick(r, COUNTIES); return c, pick(r, (s, s, *STATES.get(s, (s,))))
-
-VALUES = dict(
-    company=_company, well=_well, date=_date, footage=_footage, survey=_survey, person=_person, api=_api, permit=_permit, title=_title, service=_service, temp=_temp, ohmm=_ohmm, depth=_depth, elev=_elev,
-    field=lambda r: pick(r, ['Wildcat', 'Wildcat', 'Unnamed', f'{pick(r, PLACES)} {pick(r, TAILS)}', f'{pick(r, PLACES)}', f'{pick(r, SURNAMES)}', f'{pick(r, PLACES)}, {pick(r, TAILS)}', f'{pick(r, SURNAMES)} {pick(r, TAILS)}']),
-    county=lambda r: county(r)[0], state=lambda r: county(r)[1], city=lambda r: f'{pick(r, PLACES)} {pick(r, TAILS)}, {county(r)[1]}',
-    datum=lambda r: pick(r, ['Ground Level', 'G.L.', 'GL', 'M.S.L.', 'Sea Level', 'Kelly Bushing', 'K.B.', 'KB', 'D.F.', 'RKB', 'Same', 'Derrick Floor', 'Rotary Table', 'Unk.', f'{pick(r, ["KB", "K.B.", "DF"])} {integer(r, 5, 40)}.{integer(r, 0, 10)}\' ABOVE G.L.']),
-    small=lambda r: pick(r, [f'{integer(r, 1, 40)}', f'{integer(r, 1, 40)}.{integer(r, 0, 10)}', f"{integer(r, 1, 40)}'", f'{integer(r, 1, 40)} FT']),
-    run=lambda r: pick(r, ['One', 'Two', 'Three', 'Four', '1', '2', '3', '1-A', 'ONE', 'TWO', f'{integer(r, 1, 9)}']), bit=lambda r: pick(r, BITS) + pick(r, ['', '"', ' IN', ' IN.', '']),
-    casing=lambda r: pick(r, CASINGS) + pick(r, ['', '"', ' IN']) + pick(r, [' @ ', '@', ' @ ', ' AT ']) + _commas(integer(r, 30, 12000), r), mud=lambda r: pick(r, MUDS),
-    weight=lambda r: f'{integer(r, 84, 180)/10:.1f}' + pick(r, ['', '', '#', ' LB/GAL']), visc=lambda r: f'{integer(r, 28, 90)}' + pick(r, ['', '', ' SEC', ' S']), ph=lambda r: f'{integer(r, 60, 130)/10:.1f}', loss=lambda r: f'{integer(r, 2, 300)/10:.1f}' + pick(r, ['', ' CC', ' ML']),
-    rmt=lambda r: f'{_ohmm(r)}{pick(r, [" @ ", " @ ", "@", " AT "])}{_temp(r)}', hours=lambda r: f'{integer(r, 1, 48)}' + pick(r, [' HOURS', ' HRS', ' HRS.', '', f':{integer(r, 0, 60):02}', ':00 AM']), truck=lambda r: f'{integer(r, 10, 9999)}' + pick(r, ['', f' {pick(r, PLACES)}', f' | {pick(r, SURNAMES)[:4]}'.replace(' |', '')]),
-    sample=lambda r: pick(r, ['Flowline', 'Pit', 'Circ.', 'Mud Pit', 'Active Tank', 'Meas.', 'Press', 'Chart', 'M', 'C']), number=lambda r: str(integer(r, 0, 10**integer(r, 1, 7))), note=lambda r: pick(r, ['Not Reached', 'Surface', 'Full', 'None', 'N/A', 'Same', '---', 'TD', 'Unknown', 'As Above', 'Not Run', 'Yes', 'See Remarks']))
+VALUES = dict( # kind -> function of a random stream
+    company=_company, well=_well, date=_date, footage=_footage, survey=_survey, person=_person, api=_api,
+    permit=_permit, title=_title, service=_service, temp=_temp, ohmm=_ohmm, depth=_depth, elev=_elev, datum=_datum,
+    field=lambda r: choose(r, f'Wildcat|Wildcat|Unnamed|{place_name(r)}|{pick(r, PLACES)}|{_name(r)}|'
+                              f'{pick(r, PLACES)}, {pick(r, TAILS)}|{_name(r)} {pick(r, TAILS)}'),
+    county=lambda r: county_and_state(r)[0],
+    state=lambda r: county_and_state(r)[1],
+    city=lambda r: f'{place_name(r)}, {county_and_state(r)[1]}',
+    small=lambda r: choose(r, f"{integer(r, 1, 40)}|{integer(r, 1, 40)}.{integer(r, 0, 10)}|{integer(r, 1, 40)}'|"
+                              f"{integer(r, 1, 40)} FT"),
+    run=lambda r: choose(r, f'One|Two|Three|Four|1|2|3|1-A|ONE|TWO|{integer(r, 1, 9)}'),
+    bit=lambda r: pick(r, BITS) + choose(r, '|"| IN| IN.|'),
+    casing=lambda r: pick(r, CASINGS) + choose(r, '|"| IN') + choose(r, ' @ |@| @ | AT ') + \
+                     _commas(integer(r, 30, 12000), r),
+    mud=lambda r: pick(r, MUDS),
+    weight=lambda r: f'{integer(r, 84, 180)/10:.1f}' + choose(r, '||#| LB/GAL'),
+    visc=lambda r: f'{integer(r, 28, 90)}' + choose(r, '|| SEC| S'),
+    ph=lambda r: f'{integer(r, 60, 130)/10:.1f}',
+    loss=lambda r: f'{integer(r, 2, 300)/10:.1f}' + choose(r, '| CC| ML'),
+    rmt=lambda r: _ohmm(r) + choose(r, ' @ | @ |@| AT ') + _temp(r),
+    hours=lambda r: f'{integer(r, 1, 48)}' + choose(r, f' HOURS| HRS| HRS.||:{integer(r, 0, 60):02}|:00 AM'),
+    truck=lambda r: f'{integer(r, 10, 9999)}' + choose(r, f'| {pick(r, PLACES)}| {_name(r)[:4]}'),
+    sample=lambda r: choose(r, 'Flowline|Pit|Circ.|Mud Pit|Active Tank|Meas.|Press|Chart|M|C'),
+    number=lambda r: str(integer(r, 0, 10**integer(r, 1, 7))),
+    note=lambda r: choose(r, 'Not Reached|Surface|Full|None|N/A|Same|---|TD|Unknown|As Above|Not Run|Yes|See Remarks'))

@@ -20,7 +20,9 @@ from ..metrics import normalise
 # %% ../../nbs/eval/04_calibration.ipynb #58c21a61
 RIGHT = ('letters', 'exact')
 
-def _letters(text:str)->str: return ''.join(c for c in re.sub(r'(?<=\d)\.(?=\d)|(?<!\S)\.(?=\d)', 'p', normalise(text)) if c.isalnum())
+_POINT = re.compile(r'(?<=\d)\.(?=\d)|(?<!\S)\.(?=\d)') # a decimal point
+
+def _letters(text:str)->str: return ''.join(c for c in _POINT.sub('p', normalise(text)) if c.isalnum())
 
 def is_right(
     row:dict,            # With `reference` and `prediction`
@@ -69,7 +71,8 @@ def passing(
     for n, r in enumerate(order, 1):
         wrong += not is_right(r, right)
         last = n == len(order) or order[n]['confidence'] < r['confidence'] # lines as sure as each other pass together
-        if last and wrong <= (1 - precision)*n + 1e-9: best = dict(share=n/len(order), threshold=r['confidence'], n=n, wrong=wrong)
+        if last and wrong <= (1 - precision)*n + 1e-9:
+            best = dict(share=n/len(order), threshold=r['confidence'], n=n, wrong=wrong)
     return best
 
 # %% ../../nbs/eval/04_calibration.ipynb #e0d7344b
@@ -83,7 +86,8 @@ class Calibration(NamedTuple):
     b:float=1.
     n:int=0    # Lines it was learned from
 
-    def __call__(self, confidence:float)->float: return float(1/(1 + math.exp(-min(30., max(-30., self.a + self.b*float(_logit(confidence)))))))
+    def __call__(self, confidence:float)->float:
+        return float(1/(1 + math.exp(-min(30., max(-30., self.a + self.b*float(_logit(confidence)))))))
 
 def fit_calibration(
     rows:list,           # As for `reliability`
@@ -91,7 +95,7 @@ def fit_calibration(
     prior:float=1.,      # Weight that holds a near 0 and b near 1
 )->Calibration:
     "The calibration of a model. Raises `DataError` with fewer than 50 lines"
-    if len(rows) < 50: raise DataError(f'{len(rows)} lines are too few to learn a calibration from; evaluate on 50 or more')
+    if (n := len(rows)) < 50: raise DataError(f'{n} lines are too few to learn a calibration from; evaluate on 50 or more')
     x = np.stack([np.ones(len(rows)), _logit([r['confidence'] for r in rows])], 1)
     y, start = np.array([is_right(r, right) for r in rows], float), np.array([0., 1.])
     w = start.copy()
@@ -118,9 +122,10 @@ def load_calibration(
     if not path.is_file(): return Calibration()
     found = read_json(path)
     try:
-        if found['format'] != 1 or not math.isfinite(float(found['a'])) or not 0 < float(found['b']) < 100: raise ValueError
-        return Calibration(float(found['a']), float(found['b']), int(found['n']))
-    except (KeyError, TypeError, ValueError): raise DataError(f'{path}: is no calibration of this version; delete it, or make it again with python -m welllog_ocr.confidence') from None
+        cal = Calibration(float(found['a']), float(found['b']), int(found['n']))
+        if found['format'] == 1 and math.isfinite(cal.a) and 0 < cal.b < 100: return cal
+    except (KeyError, TypeError, ValueError): pass
+    raise DataError(f'{path}: is no calibration of this version; delete it, or make it again with python -m welllog_ocr.confidence')
 
 # %% ../../nbs/eval/04_calibration.ipynb #e6122f76
 def reliability_diagram(
@@ -135,7 +140,8 @@ def reliability_diagram(
     ax.plot([0, 1], [0, 1], ':', color='#888')
     for (name, some), marker in zip(rows.items(), 'os^D'):
         found = reliability(some, bins, right)
-        ax.plot([b.confidence for b in found], [b.right for b in found], f'{marker}-', label=f'{name} ({calibration_error(found):.3f})')
+        label = f'{name} ({calibration_error(found):.3f})'
+        ax.plot([b.confidence for b in found], [b.right for b in found], f'{marker}-', label=label)
     ax.set(xlabel='confidence', ylabel='share that is right', xlim=(0, 1.02), ylim=(0, 1.02))
     ax.legend(title='calibration error')
     return fig

@@ -19,8 +19,8 @@ from ..models.loader import batches
 # %% ../../nbs/eval/02_predictions.ipynb #1410cf06
 def repeated_characters(
     text:str, # A prediction
-)->int: # Characters at the end that only repeat what stands before them; 0 unless a piece stands there four times or more, and 12 characters long at least
-    "How much of the tail is a loop"
+)->int: # 0 unless a piece stands at the end four times or more, and 12 characters long at least
+    "Characters at the end that only repeat what stands before them: how much of the tail is a loop"
     longest = 0
     for size in range(1, len(text)//4 + 1):
         n = size
@@ -29,19 +29,17 @@ def repeated_characters(
     return longest
 
 # %% ../../nbs/eval/02_predictions.ipynb #bf319b8b
-def _info(sample)->dict:
-    "Other columns of a sample, as far as rows can be grouped by them"
-    fits = lambda v: isinstance(v, (bool, int)) or isinstance(v, float) and math.isfinite(v) or isinstance(v, str) and len(v) <= 200
-    return {k: v for k, v in sample.info.items() if fits(v)}
+def _fits(v)->bool: # into `info`: numbers, short texts, yes and no
+    return isinstance(v, int) or isinstance(v, float) and math.isfinite(v) or isinstance(v, str) and len(v) <= 200
 
 def _doubt(loss_sum:float, losses:list, confidence:float)->float:
-    "High where the model is sure of its own text and does not believe the label; an unsure model has a hard image before it"
+    "High where the model is sure of its own text and does not believe the label; an unsure model has a hard image"
     return round((sum(sorted(losses)[-2:]) if losses else loss_sum) + math.log(max(confidence, 1e-9)), 3)
 
 def sample_row(
     sample,           # `Sample`
-    loss:float,       # Of its label, summed over tokens
-    tokens:int,       # Of its label; 0: not read
+    loss:float,       # Loss of its label, summed over tokens
+    tokens:int,       # Tokens of its label; 0: not read
     pred:Prediction,
     unread:str='',    # Why it could not be read; '' when it was
 )->dict: # The columns of `ROW`
@@ -49,18 +47,23 @@ def sample_row(
     ref, known, loop = sample.text, tokens > 0 and math.isfinite(loss), repeated_characters(pred.text)
     losses = [round(l, 3) for l in pred.losses] if known and all(map(math.isfinite, pred.losses)) else []
     error = cer(ref, pred.text)
-    row = dict(id=sample.id, digest=sample.digest[:16], loss=loss/tokens if known else None, loss_sum=loss if known else None,
-               loss_max=max(losses, default=None), n_tokens=tokens, doubt=_doubt(loss, losses, pred.confidence) if known else None,
-               cer=error, wer=wer(ref, pred.text), exact=error == 0, reference=ref, prediction=pred.text, confidence=round(pred.confidence, 6),
+    row = dict(id=sample.id, digest=sample.digest[:16],
+               loss=loss/tokens if known else None, loss_sum=loss if known else None, loss_max=max(losses, default=None),
+               n_tokens=tokens, doubt=_doubt(loss, losses, pred.confidence) if known else None,
+               cer=error, wer=wer(ref, pred.text), exact=error == 0,
+               reference=ref, prediction=pred.text, confidence=round(pred.confidence, 6),
                length_ratio=round(len(normalise(pred.text))/max(1, len(normalise(ref))), 3),
-               repetition=loop if loop > repeated_characters(ref) else 0, scores=[round(p, 3) for p in pred.scores], losses=losses)
+               repetition=loop if loop > repeated_characters(ref) else 0,
+               scores=[round(p, 3) for p in pred.scores], losses=losses)
     if losses and pred.pieces: row['pieces'] = list(pred.pieces)
     if unread: row['unread'] = unread
-    return row | dict(style=sample.style, kind=sample.kind, group=sample.group, info=_info(sample))
+    info = {k: v for k, v in sample.info.items() if _fits(v)}
+    return row | dict(style=sample.style, kind=sample.kind, group=sample.group, info=info)
 
 # %% ../../nbs/eval/02_predictions.ipynb #2bc97f80
 def _halves(todo:list[list[int]])->list[list[int]]:
-    return [part for where in todo for part in (where[:-(-len(where)//2)], where[-(-len(where)//2):]) if part]
+    half = lambda where: -(-len(where)//2)
+    return [part for where in todo for part in (where[:half(where)], where[half(where):]) if part]
 
 def _read_some(
     rec, samples,
@@ -85,12 +88,13 @@ def _smaller(samples, todo:list, why:str, lost:dict, log)->list:
     "Batches to go on with after a lack of memory"
     release_memory()
     if torch.cuda.is_available(): torch.cuda.empty_cache()
+    note = lambda **facts: log('eval_out_of_memory', why=why, **facts)
     if len(todo[0]) > 1:
-        log('eval_out_of_memory', why=why, samples=len(todo[0]), then='what is left is read in batches of half the size')
+        note(samples=len(todo[0]), then='what is left is read in batches of half the size')
         return _halves(todo)
     id = samples[todo[0][0]].id
     lost[id] = f'the memory does not suffice for this sample ({why})'
-    log('eval_out_of_memory', why=why, samples=1, id=id, then='it counts as not read')
+    note(samples=1, id=id, then='it counts as not read')
     return todo[1:]
 
 # %% ../../nbs/eval/02_predictions.ipynb #22a32175
@@ -100,11 +104,11 @@ def evaluate(
     bs:int=16,           # Samples at a time
     bf16:bool=True,      # bfloat16 where the device has it
     workers:int=0,       # Processes that decode images
-    log=lambda what, **facts: None, # Gets `image_lost` and `eval_out_of_memory`; a sample that cannot be read counts as read wrong
-)->list[dict]: # One row a sample, in order; see `ROW`
+    log=lambda what, **facts: None, # Gets `image_lost` and `eval_out_of_memory`
+)->list[dict]: # One row a sample, in order, see `ROW`; a sample that cannot be read counts as read wrong
     "Read every sample once. Raises `DataError` for an empty set"
-    if not len(samples): raise DataError('there are no samples to evaluate; check the data folder, its eval split and eval_subset')
     samples, device, mode, rows, lost = list(samples), next(rec.parameters()).device, rec.training, {}, {}
+    if not samples: raise DataError('there are no samples to evaluate; check the data folder, its eval split and eval_subset')
     def put(i, *found): rows[i] = sample_row(samples[i], *found)
     def note(what, **facts):
         if what == 'image_lost': lost[facts['id']] = facts['why']

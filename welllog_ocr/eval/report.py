@@ -13,7 +13,7 @@ from collections import defaultdict
 import numpy as np
 
 from ..core import ConfigError, did_you_mean
-from ..render import esc_md
+from ..render import esc_md, md_table
 from .rows import same_samples, well_of
 from .stats import VERDICTS, difference, intervals
 from ..metrics import METRICS, confusions, shown_in
@@ -42,7 +42,8 @@ def column(
     "A value of a row, or of its `info`"
     return row[name] if name in row else row.get('info', {}).get(name)
 
-def _columns(rows)->list[str]: return sorted({k for r in rows for k, v in {**r.get('info', {}), **r}.items() if not isinstance(v, (list, dict))})
+def _columns(rows)->list[str]:
+    return sorted({k for r in rows for k, v in {**r.get('info', {}), **r}.items() if not isinstance(v, (list, dict))})
 
 _RANGE = re.compile(r'[-+.e\d]+ to [-+.e\d]+')
 
@@ -76,14 +77,12 @@ def slices(
     return out | ({f'({len(rare)} others)': sorted(i for v in rare for i in found[v])} if rare else {})
 
 # %% ../../nbs/eval/03_report.ipynb #b65dcc09
-def _table(head:list, lines:list)->str:
-    return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in [head, ['---'] + ['---:']*(len(head) - 1), *lines])
-
 def _trust(rows:dict)->str:
     "The intervals in words"
     (first, *_), (last, after), cer = rows, list(rows.items())[-1], METRICS['cer']
     wells, found = len({well_of(r) for r in after}), intervals(rows)
-    if not found: return f'{wells} {"well is" if wells == 1 else "wells are"} too few for an interval: even if all agreed, it could be chance.'
+    few = 'well is' if wells == 1 else 'wells are'
+    if not found: return f'{wells} {few} too few for an interval: even if all agreed, it could be chance.'
     each = ', '.join(f'{esc_md(n)} {cer.text(low)} to {cer.text(high)}' for n, (low, high) in found.items())
     text = f'95 % intervals over {wells} wells{", which are few" if wells < 20 else ""}: CER {each}'
     if len(rows) == 1: return text + '.'
@@ -91,34 +90,34 @@ def _trust(rows:dict)->str:
     return f'{text}; {esc_md(last)} against {esc_md(first)} {d.text("cer")}: {VERDICTS[d.verdict]}.'
 
 def comparison(
-    rows:dict,     # name -> rows on the same samples, the baseline first
+    rows:dict,      # name -> rows on the same samples, the baseline first
     by:str='style', # Column whose parts get a line each
-)->str:
-    "Markdown table of the metrics shown in a report, by part, and the strict ones in the last line. Raises `DataError` when the samples differ"
+)->str: # Markdown
+    "Metrics of the whole and by part, the strict ones in the last line. Raises `DataError` when the samples differ"
     rows, metrics = same_samples(rows), shown_in('report')
     first = next(iter(rows.values()))
-    parts = slices(first, by)
-    cells = lambda found, idx: [m.text(m.value([r[i] for i in idx])) if m else '' for m in found for r in rows.values()]
-    line = lambda part, idx: [part, str(len(idx)), *cells(metrics.values(), idx)]
-    lines = [line('all', range(len(first))), *(line(esc_md(part), idx) for part, idx in parts.items() if len(parts) > 1)]
-    strict = [METRICS.get(f'{name}_strict') for name in metrics]
-    lines.append(['all, strict', str(len(first)), *cells(strict, range(len(first)))])
-    table = _table(['lines', 'n', *(f'{m.label} {esc_md(n)}' for m in metrics.values() for n in rows)], lines)
+    parts, every = slices(first, by), range(len(first))
+    def line(part, idx, found=metrics.values()):
+        value = lambda m, r: m.text(m.value([r[i] for i in idx])) if m else ''
+        return [part, len(idx), *(value(m, r) for m in found for r in rows.values())]
+    lines = [line('all', every), *(line(*part) for part in parts.items() if len(parts) > 1),
+             line('all, strict', every, [METRICS.get(f'{name}_strict') for name in metrics])]
+    table = md_table(['lines', 'n', *(f'{m.label} {n}' for m in metrics.values() for n in rows)], lines, 'lr')
     return f'{table}\n\n{_trust(rows)}'
 
 # %% ../../nbs/eval/03_report.ipynb #dc1c035c
 def changed_lines(
     before:list[dict], # Rows of an evaluation
     after:list[dict],  # Rows on the same samples
-    n:int=8,           # How many
-)->str:
-    "Markdown table of the samples whose CER changed most, better or worse"
+    n:int=8,           # Lines of the table at most
+)->str: # Markdown
+    "The samples whose CER changed most, better or worse"
     before, after = same_samples(dict(before=before, after=after)).values()
     pairs = [(b, a) for b, a in zip(before, after) if b['prediction'] != a['prediction']]
     pairs = sorted(pairs, key=lambda p: (-abs(p[0]['cer'] - p[1]['cer']), p[0]['id']))[:n]
     if not pairs: return 'No line is read differently.'
-    code = lambda text: esc_md(text[:80])
-    return _table(['reference', 'before', 'after'], [[code(b['reference']), code(b['prediction']), code(a['prediction'])] for b, a in pairs])
+    cells = [[t[:80] for t in (b['reference'], b['prediction'], a['prediction'])] for b, a in pairs]
+    return md_table(['reference', 'before', 'after'], cells)
 
 # %% ../../nbs/eval/03_report.ipynb #4a3beaf7
 ALIKE = {'0/O/D': '0OoDQ', '1/I/l': '1Il|!i', '5/S': '5Ss', '8/B': '8B', '2/Z': '2Zz', '6/G': '6Gb',
@@ -137,7 +136,9 @@ def kinds_of_error(
     return dict(sorted(found.items(), key=lambda kn: (-kn[1], kn[0])))
 
 def _kind(a:str, b:str)->str:
-    if ' ' in (a, b): return 'missing space' if a == ' ' and not b else 'added space' if b == ' ' and not a else 'space and character'
+    if (a, b) == (' ', ''): return 'missing space'
+    if (a, b) == ('', ' '): return 'added space'
+    if ' ' in (a, b): return 'space and character'
     if not a or not b: return 'lost character' if a else 'added character'
     if a.lower() == b.lower(): return 'case'
     return next((name for name, group in ALIKE.items() if a in group and b in group), 'other character')
@@ -146,34 +147,35 @@ def _kind(a:str, b:str)->str:
 def confusion_table(
     rows:list[dict], # Of an evaluation
     n:int=10,        # Pairs of characters
-)->str:
-    "Markdown: the kinds of error, and below the pairs of characters that were confused most"
+)->str: # Markdown
+    "Kinds of error, and below the pairs of characters that were confused most"
     kinds = kinds_of_error(rows)
     if not kinds: return 'No character is read wrong.'
     pairs = sorted(_confusions(rows).items(), key=lambda pn: (-pn[1], pn[0]))[:n]
-    name = lambda c: {'': 'nothing', ' ': 'space'}.get(c) or esc_md(c)
-    share = lambda k: f'{k/sum(kinds.values()):.0%}'
-    return '\n\n'.join([_table(['error', 'times', 'share'], [[esc_md(k), str(v), share(v)] for k, v in kinds.items()]),
-                        _table(['label', 'read as', 'times'], [[name(a), name(b), str(k)] for (a, b), k in pairs])])
+    name = lambda c: {'': 'nothing', ' ': 'space'}.get(c, c)
+    shares = [[k, v, f'{v/sum(kinds.values()):.0%}'] for k, v in kinds.items()]
+    return '\n\n'.join([md_table(['error', 'times', 'share'], shares, 'lr'),
+                        md_table(['label', 'read as', 'times'], [[name(a), name(b), k] for (a, b), k in pairs], 'llr')])
 
 # %% ../../nbs/eval/03_report.ipynb #9252a301
 def outcome(
     before:list[dict], # Rows of the untouched model
     after:list[dict],  # Rows of the best model
     last:list[dict],   # Rows at the end of training
-    best_step:int,     # When the best model was saved; 0: it is the untouched one
+    best_step:int,     # Step of the best model; 0: it is the untouched one
 )->str:
     "What a training has changed: a sentence, whether the change is real, and a warning where it is due"
-    cer = METRICS['cer']
-    b, a, l = (cer.value(r) for r in (before, after, last))
+    cer, text = METRICS['cer'].value, METRICS['cer'].text
+    b, a, l = map(cer, (before, after, last))
     if best_step == 0:
-        return (f'TRAINING DID NOT HELP: CER was {cer.text(b)} before and is {cer.text(l)} at the last step. best/ holds the untouched model. '
-                'A lower learning rate, more or cleaner lines, or fewer steps may help.')
-    how = 'fell' if a < b else 'rose' if a > b else 'stayed the same,' # it may rise: what was best by its loss need not be by its CER
-    text = (f'CER {how} from {cer.text(b)} to {cer.text(a)} (best at step {best_step}, chosen on these same {len(after)} lines; '
-            f'{cer.text(l)} at the last step)')
+        return (f'TRAINING DID NOT HELP: CER was {text(b)} before and is {text(l)} at the last step. '
+                'best/ holds the untouched model. A lower learning rate, more or cleaner lines, or fewer steps may help.')
     d = difference(before, after)
-    text += f': {VERDICTS[d.verdict]}.' if d.verdict in ('same', 'too few wells') else f': {VERDICTS[d.verdict]}, {d.text("cer")}.'
-    parts = {s: [cer.value([r for r in rows if r['style'] == s]) for rows in (before, after)] for s in sorted({r['style'] for r in before})}
-    worse = [f'{s} ({cer.text(x)} to {cer.text(y)})' for s, (x, y) in parts.items() if s and y > x]
-    return text + (f' WORSE than before: {", ".join(worse)}.' if worse else '')
+    how = 'fell' if a < b else 'rose' if a > b else 'stayed the same,' # what is best by its loss may have a higher CER
+    real = VERDICTS[d.verdict] + (f', {d.text("cer")}' if d.verdict in ('real', 'not clear') else '')
+    said = (f'CER {how} from {text(b)} to {text(a)} (best at step {best_step}, chosen on these same {len(after)} lines; '
+            f'{text(l)} at the last step): {real}.')
+    of = lambda style: (cer([r for r in rows if r['style'] == style]) for rows in (before, after))
+    styles = {s: of(s) for s in sorted({r['style'] for r in before})}
+    worse = [f'{s} ({text(x)} to {text(y)})' for s, (x, y) in styles.items() if s and y > x]
+    return said + (f' WORSE than before: {", ".join(worse)}.' if worse else '')

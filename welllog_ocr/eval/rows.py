@@ -22,7 +22,7 @@ ROW = dict( # column -> what it holds
     loss_sum     = 'of the label, sum over its tokens; null like the loss',
     loss_max     = 'highest loss of a token; null when the family gives no loss for single tokens',
     n_tokens     = 'of the label',
-    doubt        = 'how much surer the model is of its own text than of the label, in the two places where they differ most; null like the loss',
+    doubt        = 'how much surer the model is of its text than of the label, where they differ most; null like the loss',
     losses       = 'loss of each token of the label, and of its end',
     pieces       = 'what the losses stand for; only where they are not single characters',
     scores       = 'probability of each token of the prediction',
@@ -48,8 +48,8 @@ def read_rows(
     rows, advice = read_jsonl(path), 'name an eval.jsonl, or a file of eval/ in a run folder, or restore this one'
     if not rows: raise DataError(f'{path}: holds no rows of an evaluation; {advice}')
     for i, r in enumerate(rows, 1):
-        lacks = [k for k in needed if k not in r]
-        if lacks: raise DataError(f'{path}, row {i}: lacks {", ".join(lacks)}, so it is no row of an evaluation; {advice}')
+        if lacks := [k for k in needed if k not in r]:
+            raise DataError(f'{path}, row {i}: lacks {", ".join(lacks)}, so it is no row of an evaluation; {advice}')
         made = r.pop('made', '') # the name of `style` in 0.1.0
         r.setdefault('style', made)
     return rows
@@ -70,7 +70,8 @@ def same_samples(
     for other, found in others:
         place = {(r['id'], r['reference']): r for r in found}
         if len(found) != len(first) or any((r['id'], r['reference']) not in place for r in first):
-            raise DataError(f"'{name}' and '{other}' were evaluated on different samples, so their errors cannot be compared; evaluate both on one set")
+            raise DataError(f"'{name}' and '{other}' were evaluated on different samples, so their errors cannot be compared; "
+                            'evaluate both on one set')
         out[other] = [place[r['id'], r['reference']] for r in first]
     return out
 

@@ -24,7 +24,7 @@ def error_parts(
     m = find_metric(metric)
     if m.combine is not micro:
         sums = ', '.join(name for name, m in METRICS.items() if m.combine is micro)
-        raise ConfigError(f'{metric} is no sum over samples, so the bootstrap cannot give it an interval; name one of {sums}')
+        raise ConfigError(f'{metric} is no sum over samples, so it gets no interval; name one of {sums}')
     return np.array([m.parts(r) or (0, 0) for r in rows], dtype=float).reshape(-1, 2)
 
 def rate(
@@ -76,11 +76,13 @@ def intervals(
     groups = [well_of(r) for r in next(iter(rows.values()))]
     if not enough(wells := len(set(groups)), level): return {}
     parts = [error_parts(r, metric) for r in rows.values()]
-    return {name: _around(rate(p), drawn, wells, level) for name, p, drawn in zip(rows, parts, _draws(_sums(parts, groups), n))}
+    drawn = _draws(_sums(parts, groups), n)
+    return {name: _around(rate(p), d, wells, level) for name, p, d in zip(rows, parts, drawn)}
 
 # %% ../../nbs/eval/01_stats.ipynb #ba9594f2
-VERDICTS = {'real': 'the difference is real', 'same': 'there is no difference', 'not clear': 'the difference may be chance',
-            'too few wells': 'the wells are too few to say whether the difference is real'} # verdict -> in words
+VERDICTS = { # verdict -> in words
+    'real': 'the difference is real', 'same': 'there is no difference', 'not clear': 'the difference may be chance',
+    'too few wells': 'the wells are too few to say whether the difference is real'}
 
 @dataclass(frozen=True)
 class Difference:
@@ -101,13 +103,14 @@ class Difference:
     @property
     def verdict(self)->str:
         "A key of `VERDICTS`"
-        return 'real' if self.real else 'same' if not self.value else 'too few wells' if math.isinf(self.low) else 'not clear'
+        if not self.value: return 'same'
+        return 'real' if self.real else 'too few wells' if math.isinf(self.low) else 'not clear'
 
     def text(self, metric:str)->str:
         "The difference and its interval, as the metric prints"
         change, unit = find_metric(metric).change, ' points' if find_metric(metric).unit == '%' else ''
-        if math.isinf(self.low): return f'{change(self.value)}{unit} (too few wells to tell)'
-        return f'{change(self.value)} ({change(self.low)} to {change(self.high)}){unit}'
+        where = 'too few wells' if math.isinf(self.low) else f'{change(self.low)} to {change(self.high)}'
+        return f'{change(self.value)} ({where}){unit}'
 
 # %% ../../nbs/eval/01_stats.ipynb #da5b5303
 def paired(
@@ -117,11 +120,13 @@ def paired(
     level:float=.95,   # How sure
     n:int=DRAWS,       # Draws
 )->Difference:
-    "Difference of two models with its interval, by a paired bootstrap over wells (Efron and Tibshirani 1993, with the small-sample stretch of Hesterberg 2015)"
+    """Difference of two models with its interval, by a paired bootstrap over wells
+
+    Efron and Tibshirani 1993, with the small-sample stretch of Hesterberg 2015."""
     value, changed, wells = rate(b) - rate(a), np.sign(b[:, 0]*a[:, 1] - a[:, 0]*b[:, 1]), len(set(groups))
-    counts = dict(better=int((changed < 0).sum()), worse=int((changed > 0).sum()), n=len(a), groups=wells)
-    if not enough(wells, level): return Difference(value, -math.inf, math.inf, **counts)
-    return Difference(value, *_around(value, np.diff(_draws(_sums([a, b], groups), n), axis=0), wells, level), **counts)
+    ends = (-math.inf, math.inf)
+    if enough(wells, level): ends = _around(value, np.diff(_draws(_sums([a, b], groups), n), axis=0), wells, level)
+    return Difference(value, *ends, int((changed < 0).sum()), int((changed > 0).sum()), len(a), wells)
 
 def difference(
     before:list[dict], # Rows of an evaluation

@@ -28,7 +28,7 @@ class Prediction:
     text:str               # Transcription
     confidence:float = 1.0 # Probability that the whole text is right, by the model's own account: 0..1
     scores:tuple = ()      # Probability of each token of the text, in order
-    losses:tuple = ()      # Loss of each token of the label, in order, and of its end; `read` fills it where a family can
+    losses:tuple = ()      # Loss of each token of the label, in order, and of its end; only `read` gives them
     pieces:tuple = ()      # Text of each token in `losses`; empty: one character of the label each, then the end
 
 # %% ../../nbs/models/00_core.ipynb #d57249eb
@@ -38,36 +38,21 @@ class Recogniser(nn.Module):
     saved_as = 'model' # what is saved of it: the `model`, or an `adapter` beside a base that stays as it is
 
     def collate(self, samples:list[Sample], cost:int=0)->dict:
-        "CPU tensors, filled up to `cost`; runs in loader workers"
-        raise NotImplementedError
+        raise NotImplementedError # CPU tensors, padded to `cost`; runs in loader workers
     def losses(self, batch:dict)->tuple[torch.Tensor, torch.Tensor]:
-        "Summed token losses (B,) and target tokens (B,)"
-        raise NotImplementedError
-    def transcribe(self, batch:dict)->list[Prediction]:
-        "One prediction for each sample, in order"
-        raise NotImplementedError
-    def cost(self, sample:Sample)->int:
-        "Work of a sample: image columns, or image and text tokens"
-        raise NotImplementedError
-    def refuses(self, sample:Sample)->str:
-        "Why the sample cannot be learned; '' when it can"
-        return ''
-    def fit_language(self, texts:list[str], weight:float):
-        "Learn from the training texts: an n-gram language model, or how long answers get"
-    def audit(self)->str:
-        "Markdown table of bits, adapters and trained weights; '' for a family without adapters"
-        return ''
-    def save_pretrained(self, folder:Path):
-        "Write a folder that loads with plain transformers"
-        raise NotImplementedError
+        raise NotImplementedError # summed token losses (B,), target tokens (B,)
+    def transcribe(self, batch:dict)->list[Prediction]: raise NotImplementedError # one for each sample, in order
+    def cost(self, sample:Sample)->int: raise NotImplementedError # image columns, or image and text tokens
+    def refuses(self, sample:Sample)->str: return '' # why it cannot be learned; '' when it can
+    def fit_language(self, texts:list[str], weight:float): pass # n-grams of the texts, or how long answers get
+    def audit(self)->str: return '' # Markdown table of bits, adapters and trained weights; '': no adapters
+    def save_pretrained(self, folder:Path): raise NotImplementedError # a folder that loads with plain transformers
+
     @classmethod
-    def options(cls, cfg)->dict:
-        "What `from_pretrained` takes from a `TrainingConfig`"
-        return {}
+    def options(cls, cfg)->dict: return {} # what `from_pretrained` takes from a `TrainingConfig`
+
     @classmethod
-    def from_pretrained(cls, name:str, **options)->'Recogniser':
-        "Load from a folder or the hub"
-        raise NotImplementedError
+    def from_pretrained(cls, name:str, **options)->'Recogniser': raise NotImplementedError # folder or hub name
 
     def forward(self, batch:dict): return self.losses(batch) # what a wrapper for several GPUs calls
 
@@ -89,8 +74,8 @@ def freeze(
     for part in parts.split():
         found = [p for n, p in names.items() if part in n]
         if not found:
-            raise ConfigError(f"freeze='{parts}': no weight has '{part}' in its name, so nothing would be frozen by it; "
-                              f'the names are such as {first_few(list(names))}')
+            raise ConfigError(f"freeze='{parts}': no weight has '{part}' in its name, "
+                              f'so nothing would be frozen by it; the names are such as {first_few(list(names))}')
         for p in found: p.requires_grad_(False)
 
 # %% ../../nbs/models/00_core.ipynb #a453f101
@@ -157,7 +142,8 @@ def load_pretrained(
         raise SetupError(f"'{name}': its weights cannot be loaded ({type(e).__name__}: {first_line(e)}); "
                          'take a folder that was saved whole') from e
     lost = sorted(k for k in report['missing_keys'] if not optional or optional not in k)
-    if lost: raise SetupError(f"'{name}': lacks {len(lost)} weights, such as {lost[0]}; take a folder that was saved whole")
+    if lost: raise SetupError(f"'{name}': lacks {len(lost)} weights, such as {lost[0]}; "
+                              "take a folder that was saved whole")
     return model
 
 # %% ../../nbs/models/00_core.ipynb #e3afe5a0
@@ -170,7 +156,8 @@ def model_file(
     "One file of a saved model"
     from transformers.utils import cached_file
     quiet = {f'_raise_exceptions_for_{what}': False for what in ('missing_entries', 'connection_errors', 'gated_repo')}
-    found = Path(name)/file if Path(name).exists() else cached_file(name, file, **quiet) if name.count('/') == 1 else None
+    if Path(name).exists(): found = Path(name)/file
+    else: found = cached_file(name, file, **quiet) if name.count('/') == 1 else None
     return Path(found) if found and Path(found).is_file() else None
 
 def adapter_config(
@@ -195,10 +182,12 @@ def adapter_base(
     base = adapter_config(name)['base_model_name_or_path']
     if not Path(base).exists() and (Path(base).is_absolute() or base.count('/') != 1):
         raise SetupError(f"'{name}' is an adapter that stands on the model {base}, which is not there; "
-                         f'put that folder back, or write its new place into {ADAPTER_CONFIG} as base_model_name_or_path')
+                         'put that folder back, '
+                         f'or write its new place into {ADAPTER_CONFIG} as base_model_name_or_path')
     if adapter_config(base):
-        raise SetupError(f"'{name}' is an adapter on '{base}', which is an adapter itself, and one on another cannot be "
-                         'taken apart; merge the lower one first (python -m welllog_ocr.merge)')
+        raise SetupError(f"'{name}' is an adapter on '{base}', which is an adapter itself, "
+                         'and one on another cannot be taken apart; '
+                         'merge the lower one first (python -m welllog_ocr.merge)')
     return base
 
 # %% ../../nbs/models/00_core.ipynb #b0b28f8a
@@ -252,5 +241,6 @@ def load_model(
     rec = load_recogniser(cfg.model_name, **family(cfg.model_name).options(cfg))
     freeze(rec, cfg.freeze)
     if not rec.trainable():
-        raise SetupError(f"freeze='{cfg.freeze}' leaves no weight of {cfg.model_name} that training may change; freeze less")
+        raise SetupError(f"freeze='{cfg.freeze}' leaves no weight of {cfg.model_name} that training may change; "
+                         "freeze less")
     return rec

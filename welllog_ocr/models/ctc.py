@@ -8,7 +8,6 @@ __all__ = ['HEADER_CHARACTERS', 'STEP', 'SURE', 'embedded_model', 'cut_head', 'F
 
 # %% ../../nbs/models/04_ctc.ipynb #7d55eba8
 from dataclasses import replace
-from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 
@@ -19,31 +18,31 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..core import SetupError
-from ..files import read_json, write_json
 from ..data.sample import Sample
-from .ngram import ngram_from_json, ngram_json, count_ngrams, beam_search
-from .core import EMBEDDED, Prediction, Recogniser
+from ..files import read_json, write_json
+from .core import EMBEDDED, Prediction, Recogniser, load_pretrained, model_file
+from .ngram import beam_search, count_ngrams, ngram_from_json, ngram_json
+from .onnx import packaged_onnx
+from .preprocess import HEIGHT, MAX_WIDTH, columns, filled, to_pixels
 
 # %% ../../nbs/models/04_ctc.ipynb #4488cdc9
-def _onnx_weights(
-    path:Path, # An ONNX file
-)->tuple[list, list]: # (operation, array) in the order of computation; the characters in class order, the blank left out
-    "The weights of an ONNX recogniser, and its characters"
+# (operation, array) in the order of computation; characters in class order
+def _onnx_weights(path:Path)->tuple[list, list]:
+    "The weights of an ONNX recogniser, and its characters without the blank"
     import onnx
     model = onnx.load(str(path))
     arrays = {i.name: i for i in model.graph.initializer}
-    found = [(node.op_type, onnx.numpy_helper.to_array(arrays[name])) for node in model.graph.node for name in node.input if name in arrays]
+    used = [(node.op_type, arrays[name]) for node in model.graph.node for name in node.input if name in arrays]
+    found = [(op, onnx.numpy_helper.to_array(a)) for op, a in used]
     characters = {p.key: p.value for p in model.metadata_props}['character'].split('\n')
     return [(op, torch.from_numpy(a.copy())) for op, a in found if a.dtype == np.float32 and a.size > 1], characters
 
 # %% ../../nbs/models/04_ctc.ipynb #b60a12d4
-def _called_modules(
-    model:nn.Module,
-    x:torch.Tensor, # An input
-)->list[nn.Module]:
+def _called_modules(model:nn.Module, x:torch.Tensor)->list[nn.Module]:
     "Modules that hold weights, in the order in which a forward pass calls them"
     called, kinds = [], (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.LayerNorm)
-    hooks = [m.register_forward_hook(lambda m, args, out: called.append(m)) for m in model.modules() if isinstance(m, kinds)]
+    note = lambda m, args, out: called.append(m)
+    hooks = [m.register_forward_hook(note) for m in model.modules() if isinstance(m, kinds)]
     try:
         with torch.no_grad(): model(x)
     finally:
@@ -56,41 +55,45 @@ def _take(module:nn.Module, weights:list):
     "Fill one module from the front of `weights`"
     def put(name): getattr(module, name).copy_(weights.pop(0)[1].reshape(getattr(module, name).shape))
     if isinstance(module, nn.BatchNorm2d):
-        if weights[0][0] == 'BatchNormalization': return [put(n) for n in ('weight', 'bias', 'running_mean', 'running_var')]
+        if weights[0][0] == 'BatchNormalization':
+            for n in ('weight', 'bias', 'running_mean', 'running_var'): put(n)
+            return
         module.running_mean.zero_(), module.running_var.fill_(1 - module.eps), module.weight.fill_(1)
-        return put('bias')
+        put('bias')
+        return
     if isinstance(module, nn.Linear): module.weight.copy_(weights.pop(0)[1].T)
     else: put('weight')
     if module.bias is not None: put('bias')
 
 # %% ../../nbs/models/04_ctc.ipynb #39deecc1
 def embedded_model()->tuple[nn.Module, list[str]]:
-    "PP-OCRv6 small with all its 18,709 characters, from rapidocr's wheel. Raises `SetupError` when the package is missing or holds another model"
+    "PP-OCRv6 small with all its 18,709 characters, from rapidocr's wheel. Raises `SetupError` for another model in it"
     from transformers import PPOCRV6SmallRecConfig, PPOCRV6SmallRecForTextRecognition
-    try: path = files('rapidocr')/'models'/'PP-OCRv6_rec_small.onnx'
-    except ModuleNotFoundError: raise SetupError(f'the package rapidocr is not installed, and it carries the weights of {EMBEDDED}; pip install rapidocr') from None
-    if not path.is_file(): raise SetupError(f'{path} is missing: this version of rapidocr carries another model than {EMBEDDED}; pip install "rapidocr>=3.10"')
+    path = packaged_onnx('PP-OCRv6_rec_small.onnx', f'the weights of {EMBEDDED}')
     weights, characters = _onnx_weights(path)
     n_classes = len(weights[-1][1])
-    characters = characters[:n_classes - 2] + [' '] # class 0 is the blank, the last one the space, which the list leaves out
+    # class 0 is the blank, the last one the space, which the list leaves out
+    characters = characters[:n_classes - 2] + [' ']
     model = PPOCRV6SmallRecForTextRecognition(PPOCRV6SmallRecConfig(head_out_channels=n_classes)).eval()
     for module in _called_modules(model, torch.zeros(1, 3, 48, 320)): _take(module, weights)
-    if weights: raise SetupError(f'{path}: {len(weights)} weights are left over, so it is another architecture than {EMBEDDED}; pip install "rapidocr>=3.10,<4"')
+    if weights:
+        raise SetupError(f'{path}: {len(weights)} weights are left over, '
+                         f'so it is another architecture than {EMBEDDED}; pip install "rapidocr>=3.10,<4"')
     return model, characters
 
 # %% ../../nbs/models/04_ctc.ipynb #df6ba981
-HEADER_CHARACTERS = ''.join(map(chr, range(33, 127))) + '°½¼¾⅛⅜⅝⅞⅓⅔±×·²³µΩØ£§®©–—‘’“”•…ÀÁÂÄÅÆÇÈÉÊËÍÎÑÓÔÖÚÜßàáâäåæçèéêëíîïñóôöøùúûü '
+HEADER_CHARACTERS = ''.join(map(chr, range(33, 127))) + (
+    '°½¼¾⅛⅜⅝⅞⅓⅔±×·²³µΩØ£§®©–—‘’“”•…ÀÁÂÄÅÆÇÈÉÊËÍÎÑÓÔÖÚÜßàáâäåæçèéêëíîïñóôöøùúûü ')
 
 # %% ../../nbs/models/04_ctc.ipynb #2cfc6847
-def _output_layer(
-    model:nn.Module, # A text recognition model of transformers
-)->nn.Linear:
+def _output_layer(model:nn.Module)->nn.Linear:
     "The linear layer whose outputs are the classes, before the softmax"
-    return [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == model.config.head_out_channels][-1]
+    return [m for m in model.modules() if isinstance(m, nn.Linear)
+            and m.out_features == model.config.head_out_channels][-1]
 
 @torch.no_grad()
 def cut_head(
-    model:nn.Module,       # Changed in place
+    model:nn.Module,       # Text recognition model of transformers; changed in place
     characters:list[str],  # What its classes 1.. mean now
     wanted:list[str],      # What they shall mean
 )->nn.Module:
@@ -108,9 +111,6 @@ def cut_head(
     model.config.head_out_channels = len(rows)
     return model
 
-# %% ../../nbs/models/04_ctc.ipynb #521a85ab
-from .preprocess import HEIGHT, MAX_WIDTH, columns, filled, to_pixels
-
 # %% ../../nbs/models/04_ctc.ipynb #06876515
 class Folding(nn.Conv2d):
     "A convolution that does the work of the batch norm behind it"
@@ -124,13 +124,14 @@ class Folded(nn.BatchNorm2d):
     def forward(self, x): return x
 
 def fold(
-    model:nn.Module, # Of transformers; changed in place
+    model:nn.Module, # Model of transformers; changed in place
 )->nn.Module:
-    "Let convolutions do the work of the batch norms in evaluation mode that directly follow them in the same layer"
+    "Let convolutions do the work of the frozen batch norms that directly follow them in the same layer"
     for m in model.modules():
         conv, norm = getattr(m, 'convolution', None), getattr(m, 'normalization', None)
         if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and conv.bias is None:
-            conv.__class__, norm.__class__, conv.behind = Folding, Folded, (norm,) # in a tuple: a module of the other, not of this one
+            conv.__class__, norm.__class__ = Folding, Folded
+            conv.behind = norm, # in a tuple, so that it is no submodule of the convolution
     return model
 
 # %% ../../nbs/models/04_ctc.ipynb #752a44db
@@ -140,14 +141,14 @@ class CTCRecogniser(Recogniser):
 
     def __init__(
         self,
-        model:nn.Module,      # A text recognition model of transformers
+        model:nn.Module,      # Text recognition model of transformers
         characters:list[str], # What its classes 1.. mean; 0 is the blank
     ):
         super().__init__()
         self.model, self.characters = fold(model).to(memory_format=torch.channels_last), list(characters)
         self.model.set_attn_implementation('eager')
         self.index = {c: i for i, c in enumerate(self.characters, 1)}
-        self.language, self.language_weight = None, 0. # of `fit_language`
+        self.language, self.language_weight = None, 0. # set by `fit_language`
         self.eval()
 
     def train(self, mode:bool=True):
@@ -173,9 +174,11 @@ def refuses(self:CTCRecogniser, sample:Sample)->str:
     unknown = sorted({c for c in sample.text if c not in self.index})
     if unknown: return f"has characters the model cannot write: {''.join(unknown)!r}; add them with extra_characters"
     steps, width = _steps_needed(sample.text), columns(sample.size)
-    if width > MAX_WIDTH: return f'is {width} columns wide at height {HEIGHT}, and the model takes {MAX_WIDTH}; cut the line in two'
-    if steps > filled(width)//STEP: return f'needs {steps} steps, and its image gives {filled(width)//STEP}; check the label, or scan at a higher resolution'
-    return ''
+    there = filled(width)//STEP
+    if width > MAX_WIDTH:
+        return f'is {width} columns wide at height {HEIGHT}, and the model takes {MAX_WIDTH}; cut the line in two'
+    if steps <= there: return ''
+    return f'needs {steps} steps, and its image gives {there}; check the label, or scan at a higher resolution'
 
 # %% ../../nbs/models/04_ctc.ipynb #62f881fa
 @patch
@@ -187,8 +190,8 @@ def collate(
     "Lines as CPU tensors, grouped by width"
     pixels = [torch.from_numpy(to_pixels(s.image, cost)) for s in samples]
     width = lambda i: pixels[i].shape[-1]
-    groups = [(torch.tensor(g), torch.stack([pixels[i] for i in g]))
-              for g in (list(g) for _, g in groupby(sorted(range(len(samples)), key=width), key=width))]
+    same = [list(g) for _, g in groupby(sorted(range(len(samples)), key=width), key=width)]
+    groups = [(torch.tensor(g), torch.stack([pixels[i] for i in g])) for g in same]
     targets = [torch.tensor([self.index.get(c, 0) for c in s.text], dtype=torch.long) for s in samples]
     return dict(groups=groups, targets=targets, refused=torch.tensor([bool(self.refuses(s)) for s in samples]))
 
@@ -198,7 +201,7 @@ def logits(
     self:CTCRecogniser,
     pixels:torch.Tensor, # (G, 3, 48, W)
 )->torch.Tensor: # float32 (G, W/8, classes)
-    "Scores of all classes at each step, before the softmax"
+    "Logits of all classes at each step"
     caught = []
     hook = _output_layer(self.model).register_forward_hook(lambda m, args, out: caught.append(out))
     try: self.model(pixels.contiguous(memory_format=torch.channels_last))
@@ -217,23 +220,25 @@ def _ctc_losses(
 
 @patch
 def _by_group(self:CTCRecogniser, batch:dict, use)->list:
-    "`use(log_probs, positions)` for each group of one width; its results, one a sample, in the order of the batch"
+    "`use(log_probs, targets)` for each group of one width; its results, one a sample, in the order of the batch"
     out = [None]*len(batch['targets'])
     for positions, pixels in batch['groups']:
-        for i, r in zip(positions.tolist(), use(self.logits(pixels).log_softmax(-1), positions.tolist())): out[i] = r
+        where = positions.tolist()
+        found = use(self.logits(pixels).log_softmax(-1), [batch['targets'][i] for i in where])
+        for i, r in zip(where, found): out[i] = r
     return out
 
 # %% ../../nbs/models/04_ctc.ipynb #3c54235c
-def _finish(batch:dict, losses:list)->tuple[torch.Tensor, torch.Tensor]:
-    "Losses and token counts as the seam promises them"
+def _sums(batch:dict, losses:list)->tuple[torch.Tensor, torch.Tensor]:
+    "Losses and token counts as the interface promises them"
     sums = torch.stack(losses)
     tokens = torch.tensor([len(t) for t in batch['targets']], device=sums.device)
     return torch.where(batch['refused'], torch.inf, sums), tokens
 
 @patch
 def losses(self:CTCRecogniser, batch:dict)->tuple[torch.Tensor, torch.Tensor]:
-    "CTC loss (B,) and length (B,) of each text; infinite for a text that is refused"
-    return _finish(batch, self._by_group(batch, lambda lp, where: _ctc_losses(lp, [batch['targets'][i] for i in where])))
+    "CTC loss (B,) and length (B,) of each text; infinite for a refused text"
+    return _sums(batch, self._by_group(batch, _ctc_losses))
 
 # %% ../../nbs/models/04_ctc.ipynb #577cda44
 def decode(
@@ -242,28 +247,30 @@ def decode(
 )->Prediction:
     "The text on the best path, with the probability of the path and of each character"
     best, classes = (t.tolist() for t in log_probs.max(-1))
-    runs = [(c, max(p for _, p in run)) for c, run in ((c, list(run)) for c, run in groupby(zip(classes, best), key=lambda cp: cp[0])) if c]
-    return Prediction(''.join(characters[c - 1] for c, _ in runs), float(np.exp(sum(best))), tuple(round(float(np.exp(p)), 4) for _, p in runs))
+    runs = [(c, max(p for _, p in run)) for c, run in groupby(zip(classes, best), key=lambda cp: cp[0]) if c]
+    scores = tuple(round(float(np.exp(p)), 4) for _, p in runs)
+    return Prediction(''.join(characters[c - 1] for c, _ in runs), float(np.exp(sum(best))), scores)
 
 # %% ../../nbs/models/04_ctc.ipynb #17b42b1b
-SURE = .9 # A best path more probable than this is taken as it is
+SURE = .9 # probability from which on the best path is taken without the language model
 
 @patch
 def fit_language(self:CTCRecogniser, texts:list[str], weight:float):
-    "Take in how header texts go on, and let it count with `weight` when lines are read; 0: the picture alone"
+    "Fit the n-gram language model, which then counts with `weight` in beam search; 0: no language model"
     self.language, self.language_weight = (count_ngrams(texts), weight) if weight else (None, 0.)
 
 def _scores(
     log_probs:np.ndarray, # (T, classes)
-    classes:list[int],    # Of the text
+    classes:list[int],    # Class numbers of the text
 )->tuple: # Probability of each character at its best step
-    "Along the likeliest path that gives the text"
+    "Scores along the likeliest path that gives the text"
     states = np.array([0] + [c for k in classes for c in (k, 0)]) # blanks between, before and behind
     skip = np.array([i > 1 and s != 0 and s != states[i - 2] for i, s in enumerate(states)])
     best, came = np.full(len(states), -np.inf), []
     best[:2] = log_probs[0, states[:2]]
     for row in log_probs[1:]:
-        ways = np.stack([best, np.r_[-np.inf, best[:-1]], np.where(skip, np.r_[[-np.inf]*2, best[:-2]][:len(best)], -np.inf)])
+        two = np.where(skip, np.r_[[-np.inf]*2, best[:-2]][:len(best)], -np.inf)
+        ways = np.stack([best, np.r_[-np.inf, best[:-1]], two])
         came.append(ways.argmax(0))
         best = ways.max(0) + row[states]
     at, found = len(states) - 1 - int(len(states) > 1 and best[-2] > best[-1]), {}
@@ -273,8 +280,8 @@ def _scores(
     return tuple(round(float(np.exp(found[i])), 4) for i in sorted(found))
 
 @patch
-def _say(self:CTCRecogniser, log_probs:torch.Tensor)->Prediction:
-    "What one line says, by the best path or by the search"
+def _predict(self:CTCRecogniser, log_probs:torch.Tensor)->Prediction:
+    "Read one line, by the best path or by beam search"
     plain = decode(log_probs, self.characters)
     if self.language is None or plain.confidence > SURE: return plain
     rows = log_probs.numpy()
@@ -284,14 +291,14 @@ def _say(self:CTCRecogniser, log_probs:torch.Tensor)->Prediction:
 @patch
 @torch.no_grad()
 def transcribe(self:CTCRecogniser, batch:dict)->list[Prediction]:
-    "What each line says"
-    return self._by_group(batch, lambda lp, where: [self._say(l) for l in lp.cpu()])
+    "The text of each line"
+    return self._by_group(batch, lambda lp, targets: [self._predict(l) for l in lp.cpu()])
 
 # %% ../../nbs/models/04_ctc.ipynb #b3a07f85
 def _ways(emit:torch.Tensor, skip:torch.Tensor)->tuple[torch.Tensor, torch.Tensor]:
-    "log of the probability to be in each state after the last step (G, S), and that a state was ever entered from before it (G, S)"
+    "log of the probability to be in each state after the last step (G, S), and of ever entering it from before (G, S)"
     none = emit.new_full((emit.shape[0], 1), -torch.inf)
-    now = F.pad(none.expand(-1, emit.shape[2] - 1), (1, 0)) # before the first step: nothing is written, for sure
+    now = F.pad(none.expand(-1, emit.shape[2] - 1), (1, 0)) # before the first step nothing is written
     ever = []
     for step in emit.unbind(1):
         one, two = torch.cat([none, now[:, :-1]], 1), torch.cat([none, none, now], 1)[:, :emit.shape[2]]
@@ -304,8 +311,8 @@ def _ways(emit:torch.Tensor, skip:torch.Tensor)->tuple[torch.Tensor, torch.Tenso
 def _label_losses(
     log_probs:torch.Tensor, # (G, T, classes)
     targets:list,           # Class numbers of each text
-)->list[tuple]: # For each text a loss for each character and one for the end, together its CTC loss; empty when there is no room for it
-    "CTC losses taken apart"
+)->list[tuple]: # For each text a loss per character and one for the end; empty for a text without room
+    "CTC losses taken apart; together they are the CTC loss"
     labels = nn.utils.rnn.pad_sequence(targets, batch_first=True).to(log_probs.device)
     states = torch.stack([torch.zeros_like(labels), labels], 2).flatten(1)
     states = F.pad(states, (0, 1)) # blanks between, before and behind
@@ -323,55 +330,43 @@ def _label_losses(
 @torch.no_grad()
 def read(self:CTCRecogniser, batch:dict)->tuple[torch.Tensor, torch.Tensor, list[Prediction]]:
     "Losses, lengths and predictions from one forward pass"
-    def all_of_it(lp, where):
-        targets = [batch['targets'][i] for i in where]
-        return [(l, replace(self._say(p), losses=each)) for l, each, p in zip(_ctc_losses(lp, targets), _label_losses(lp, targets), lp.cpu())]
-    found = self._by_group(batch, all_of_it)
-    return *_finish(batch, [l for l, _ in found]), [p for _, p in found]
+    def both(lp, targets):
+        preds = [replace(self._predict(p), losses=each) for p, each in zip(lp.cpu(), _label_losses(lp, targets))]
+        return zip(_ctc_losses(lp, targets), preds)
+    losses, preds = zip(*self._by_group(batch, both))
+    return *_sums(batch, losses), list(preds)
 
 # %% ../../nbs/models/04_ctc.ipynb #da46fbdb
-def _processor(characters:list[str]):
-    from transformers import PPOCRV6SmallRecImageProcessor
-    return PPOCRV6SmallRecImageProcessor(character_list=['blank', *characters], size=dict(height=HEIGHT, width=320), max_image_width=MAX_WIDTH)
-
 @patch
 def save_pretrained(
     self:CTCRecogniser,
     folder:Path, # Made when absent
 ):
     "Write a folder that plain transformers loads with `AutoModelForTextRecognition` and `AutoImageProcessor`"
+    from transformers import PPOCRV6SmallRecImageProcessor
     from transformers.utils import logging
     logging.disable_progress_bar() # a bar for 12 MB is noise in a log
     self.model.save_pretrained(folder)
-    _processor(self.characters).save_pretrained(folder)
+    PPOCRV6SmallRecImageProcessor(character_list=['blank', *self.characters], size=dict(height=HEIGHT, width=320),
+                                  max_image_width=MAX_WIDTH).save_pretrained(folder)
     if self.language: write_json(Path(folder)/'language.json', ngram_json(self.language, self.language_weight))
 
 # %% ../../nbs/models/04_ctc.ipynb #c0844040
-def _characters_of(name:str)->list[str]:
-    "The characters of a saved model, blank left out"
-    from transformers import AutoImageProcessor
-    try: classes = list(AutoImageProcessor.from_pretrained(name, trust_remote_code=False).character_list)
-    except Exception as e: raise SetupError(f"'{name}': its image processor cannot be loaded ({type(e).__name__}: {e}); "
-                                            'save the model with save_pretrained, which writes preprocessor_config.json') from e
-    return classes[1:]
-
-def _load(name:str)->tuple[nn.Module, list[str]]:
+def _load(name:str)->tuple[nn.Module, list[str]]: # Model, its characters without the blank
     "A folder or a hub model. Raises `SetupError` when weights or characters are missing"
-    from transformers import AutoModelForTextRecognition
-    try: model, report = AutoModelForTextRecognition.from_pretrained(name, trust_remote_code=False, use_safetensors=True, output_loading_info=True)
-    except Exception as e: raise SetupError(f"'{name}': its weights cannot be loaded ({type(e).__name__}: {str(e).splitlines()[0]}); take a folder that was saved whole") from e
-    if report['missing_keys']: raise SetupError(f"'{name}': lacks {len(report['missing_keys'])} weights, such as {sorted(report['missing_keys'])[0]}; take a folder that was saved whole")
-    characters = _characters_of(name)
-    if len(characters) + 1 != model.config.head_out_channels:
-        raise SetupError(f"'{name}': names {len(characters)} characters for {model.config.head_out_channels - 1} classes, so every text would be wrong; restore its preprocessor_config.json")
+    from transformers import AutoImageProcessor, AutoModelForTextRecognition
+    model = load_pretrained(AutoModelForTextRecognition, name)
+    try: characters = list(AutoImageProcessor.from_pretrained(name, trust_remote_code=False).character_list)[1:]
+    except Exception as e:
+        raise SetupError(f"'{name}': its image processor cannot be loaded ({type(e).__name__}: {e}); "
+                         'save the model with save_pretrained, which writes preprocessor_config.json') from e
+    classes = model.config.head_out_channels - 1
+    if len(characters) != classes:
+        raise SetupError(f"'{name}': names {len(characters)} characters for {classes} classes, "
+                         'so every text would be wrong; restore its preprocessor_config.json')
     return model, characters
 
 # %% ../../nbs/models/04_ctc.ipynb #02de4e4e
-def _language_file(name:str)->str|None:
-    "Where the language of a folder or a hub model lies; `None` when it has none"
-    from transformers.utils import cached_file
-    return cached_file(name, 'language.json', _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False)
-
 @patch(cls_method=True)
 def options(cls:CTCRecogniser, cfg)->dict: return dict(extra_characters=cfg.extra_characters)
 
@@ -379,27 +374,30 @@ def options(cls:CTCRecogniser, cfg)->dict: return dict(extra_characters=cfg.extr
 def from_pretrained(
     cls:CTCRecogniser,
     name:str=EMBEDDED,        # `PP-OCRv6-small`, a folder, or a hub name
-    extra_characters:str='',  # To read beyond those it has
+    extra_characters:str='',  # Characters to add to those it has
 )->CTCRecogniser:
-    "A recogniser ready to train or to read. A model with thousands of characters is cut to those of headers; a smaller one keeps what it has"
+    "A recogniser ready to train or to read. A model with thousands of characters is cut to those of headers"
     model, characters = embedded_model() if name == EMBEDDED else _load(name)
     wanted = [c for c in characters if c in HEADER_CHARACTERS] if len(characters) > 1000 else list(characters)
     wanted += [c for c in dict.fromkeys(extra_characters) if c not in wanted]
     rec = cls(model if wanted == characters else cut_head(model, characters, wanted), wanted)
-    found = None if name == EMBEDDED else _language_file(name)
+    found = None if name == EMBEDDED else model_file(name, 'language.json')
     if found: rec.language, rec.language_weight = ngram_from_json(read_json(found))
     return rec
 
 # %% ../../nbs/models/04_ctc.ipynb #4f7ca8da
 def tiny_ctc(
     characters:str='0123456789', # What it can write
-    seed:int=0,                  # Of its random weights
+    seed:int=0,                  # Seed of its random weights
 )->CTCRecogniser:
     "A random line recogniser of the PP-OCRv6 architecture, small enough to train in a test"
     from transformers import PPOCRV6SmallRecConfig, PPOCRV6SmallRecForTextRecognition
-    backbone = dict(model_type='pp_lcnet_v4', stem_channels=[3, 8, 16], stem_strides=[2, 1, 1, 2, 1], out_features=['stage4'],
-                    block_configs=[[[3, 16, 16, 1, True]], [[3, 16, 16, 1, False]], [[3, 16, 32, [2, 1], False]], [[3, 32, 64, [2, 1], False]]])
+    blocks = [[[3, 16, 16, 1, True]], [[3, 16, 16, 1, False]], [[3, 16, 32, [2, 1], False]],
+              [[3, 32, 64, [2, 1], False]]]
+    backbone = dict(model_type='pp_lcnet_v4', stem_channels=[3, 8, 16], stem_strides=[2, 1, 1, 2, 1],
+                    out_features=['stage4'], block_configs=blocks)
+    config = PPOCRV6SmallRecConfig(backbone_config=backbone, hidden_size=32, depth=1, num_attention_heads=2,
+                                   head_out_channels=len(characters) + 1)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = PPOCRV6SmallRecForTextRecognition(PPOCRV6SmallRecConfig(backbone_config=backbone, hidden_size=32, depth=1, num_attention_heads=2, head_out_channels=len(characters) + 1))
-    return CTCRecogniser(model, list(characters))
+        return CTCRecogniser(PPOCRV6SmallRecForTextRecognition(config), list(characters))

@@ -29,8 +29,8 @@ def _with_image(sample, tries:int=3, pause:float=.1):
 def gather(
     rec:Recogniser,
     items:list, # (sample, cost)
-)->tuple[dict|None, list[int], list[tuple]]: # Batch (`None` when nothing is left), places in `items` that it holds, and (id, why) of the others
-    "Collate the samples whose images can be read"
+)->tuple: # Batch (`None`: empty), its places in `items`, (id, why) of the samples left out
+    "Collate the samples with readable images"
     kept, lost = [], []
     for i, (sample, _) in enumerate(items):
         try: kept.append((i, _with_image(sample)))
@@ -39,40 +39,43 @@ def gather(
 
 # %% ../../nbs/models/11_loader.ipynb #a0cc4c23
 class _Asked:
-    "Samples, asked for by (position, cost)"
+    "Samples by (position, cost)"
     def __init__(self, samples): self.samples = samples
     def __getitem__(self, key): return self.samples[key[0]], key[1]
 
 def _loader(rec, samples, todo, workers, silence):
     handler = signal.getsignal(signal.SIGCHLD)
-    loader = iter(DataLoader(_Asked(samples), batch_sampler=[[(i, cost) for i in where] for where, cost in todo], collate_fn=partial(gather, rec), num_workers=workers,
+    plan = [[(i, cost) for i in where] for where, cost in todo]
+    loader = iter(DataLoader(_Asked(samples), batch_sampler=plan, collate_fn=partial(gather, rec), num_workers=workers,
                              timeout=min(5, silence) if workers else 0, generator=torch.Generator()))
     if workers and threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGCHLD, handler)
     return loader
 
 def _next(loader, silence):
-    "The next batch; a worker that only is slow is waited for"
+    "The next batch; a slow worker is waited for"
     end = time.monotonic() + silence
     while True:
         try: return next(loader)
         except RuntimeError as e:
             if 'timed out' not in str(e) or time.monotonic() >= end: raise # a dead worker gives another message
 
+# %% ../../nbs/models/11_loader.ipynb #8fb47e6d
 def batches(
     rec:Recogniser,
     samples:list,
     todo:list,             # (positions in `samples`, cost to fill up to; 0: each sample to its own)
-    workers:int=0,         # Processes
+    workers:int=0,         # Worker processes; 0: none
     silence:float=300,     # Seconds without a batch after which workers count as hung
-    log=lambda what, **facts: None, # Told `loader_restarted`, and `image_lost` for each sample left out
+    log=lambda what, **facts: None, # Called with `loader_restarted`, and with `image_lost` for each sample left out
 ):
-    "Yields (positions that are in it, batch) for each of `todo`, in order; the batch is `None` when no image could be read"
+    "Yields (positions that are in it, batch) for each of `todo`, in order; the batch is `None` without readable images"
     done, failures = 0, 0
     while done < len(todo):
         loader = _loader(rec, samples, todo[done:], workers, silence)
         while done < len(todo):
             try: batch, kept, lost = _next(loader, silence)
-            except (RuntimeError, OSError, EOFError) as e: # a worker that dies while it hands over a batch breaks the pipe
+            # a worker that dies while it hands over a batch breaks the pipe
+            except (RuntimeError, OSError, EOFError) as e:
                 if not workers or (isinstance(e, RuntimeError) and 'DataLoader' not in str(e)): raise
                 failures += 1
                 workers = workers if failures < 2 else 0

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from ..core import ConfigError, SetupError, did_you_mean
-from .core import ADAPTER_CONFIG, adapter_config, default_device, first_line, load_pretrained, model_file
+from .core import (ADAPTER_CONFIG, adapter_config, default_device, first_line, load_pretrained,
+                                     model_file)
 from ..render import Raw, md_table
 
 # %% ../../nbs/models/05_lora.ipynb #a1f268b5
@@ -36,12 +37,14 @@ def check_keep(
     for k in keep:
         if k in names: continue
         near = sorted((n for n in names if n.endswith(f'.{k}')), key=len)
-        hint = f'; it is called {near[0]!r} there' if near else did_you_mean(k, [n for n in names if n.count('.') < 2 and n])
+        short = [n for n in names if n and n.count('.') < 2]
+        hint = f'; it is called {near[0]!r} there' if near else did_you_mean(k, short)
         raise SetupError(f"'{k}' is to stay as it is, and {type(model).__name__} has no module of that name, "
                          f'so nothing would be kept by it{hint}')
 
 # %% ../../nbs/models/05_lora.ipynb #3e59a1dc
-logging.getLogger('bitsandbytes.backends.cpu.ops').setLevel(logging.ERROR) # a kernel that is not used here would be reported
+# a kernel that is not used here would be reported
+logging.getLogger('bitsandbytes.backends.cpu.ops').setLevel(logging.ERROR)
 
 def bitsandbytes():
     "The package. Raises `SetupError` when it is not installed"
@@ -49,13 +52,16 @@ def bitsandbytes():
     except ImportError as e:
         raise SetupError(f'4-bit weights and adamw_8bit need the package bitsandbytes, which is not there ({e}); '
                          'pip install "welllog_ocr[qlora]", or set load_in_4bit=False and optim=adamw; '
-                         'to read with an adapter that was trained with it, merge it (python -m welllog_ocr.merge)') from None
+                         'to read with an adapter that was trained with it, '
+                         'merge it (python -m welllog_ocr.merge)') from None
     return bitsandbytes
 
-_REFUSALS = RuntimeError, NotImplementedError, AttributeError, ValueError # raised by bitsandbytes on a device it cannot use
+# raised by bitsandbytes on a device it cannot use
+_REFUSALS = RuntimeError, NotImplementedError, AttributeError, ValueError
 
 def _refused(device, what:str, e:Exception)->SetupError:
-    return SetupError(f'bitsandbytes cannot {what} on the device {device} ({type(e).__name__}: {first_line(e) or "no reason given"}), '
+    return SetupError(f'bitsandbytes cannot {what} on the device {device} ({type(e).__name__}: '
+                      f'{first_line(e) or "no reason given"}), '
                       'so QLoRA does not work here; set load_in_4bit=False and optim=adamw, or take an NVIDIA card')
 
 @lru_cache
@@ -79,7 +85,8 @@ def count_4bit(
     "How many layers are in 4 bits, and where"
     found = {k: 0 for k in keep}
     for name, m in model.named_modules():
-        if type(m).__name__ != 'Linear4bit' or not isinstance(m, nn.Linear): continue # peft's wrapper of that name is no `nn.Linear`
+        # peft's wrapper of that name is no `nn.Linear`
+        if type(m).__name__ != 'Linear4bit' or not isinstance(m, nn.Linear): continue
         place = inside(name, keep) or _REST
         found[place] = found.get(place, 0) + 1
     return found
@@ -92,8 +99,8 @@ def check_4bit_places(
     found = count_4bit(model, keep)
     wrong = {k: n for k, n in found.items() if k != _REST and n}
     if wrong:
-        raise SetupError(f'{", ".join(f"{n} linear layers of {k}" for k, n in wrong.items())} are in 4 bits and must stay as they '
-                         'are, since reading small print suffers from it; '
+        raise SetupError(f'{", ".join(f"{n} linear layers of {k}" for k, n in wrong.items())} are in 4 bits and must '
+                         'stay as they are, since reading small print suffers from it; '
                          f'name {", ".join(wrong)} in the list of what is kept')
     if not found.get(_REST):
         raise SetupError(f'{type(model).__name__}: no linear layer is in 4 bits, so load_in_4bit would save nothing; '
@@ -117,7 +124,8 @@ def load_4bit(
     with torch.device('meta'): check_keep(AutoModelForImageTextToText.from_config(config), keep)
     nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True,
                              bnb_4bit_compute_dtype=torch.bfloat16, llm_int8_skip_modules=list(keep))
-    model = load_pretrained(AutoModelForImageTextToText, name, quantization_config=nf4, device_map={'': device}, dtype=torch.bfloat16)
+    model = load_pretrained(AutoModelForImageTextToText, name, quantization_config=nf4, device_map={'': device},
+                            dtype=torch.bfloat16)
     _no_repacking(model)
     check_4bit_places(model, keep)
     return model
@@ -148,15 +156,17 @@ def has_adapter(model:nn.Module)->bool: return any('.lora_' in n for n, _ in mod
 
 def _refuse_a_second(model:nn.Module):
     if has_adapter(model):
-        raise SetupError(f'{type(model).__name__} has a LoRA adapter already, and a second one around it would give all weights '
-                         'new names; load the base anew, or merge the first (python -m welllog_ocr.merge)')
+        raise SetupError(f'{type(model).__name__} has a LoRA adapter already, '
+                         'and a second one around it would give all weights new names; '
+                         ' load the base anew, or merge the first (python -m welllog_ocr.merge)')
 
 def _inject(model:nn.Module, config, keep):
     model.add_adapter(config)
     for p in model.parameters():
         if p.requires_grad: p.data = p.data.float()
     wrong = sorted({k for n, p in model.named_parameters() if p.requires_grad and (k := inside(n, keep))})
-    if wrong: raise SetupError(f'{", ".join(wrong)} would be trained, and must stay as it is; take it out of target_modules')
+    if wrong: raise SetupError(f'{", ".join(wrong)} would be trained, and must stay as it is; '
+                               'take it out of target_modules')
 
 def add_lora(
     model:nn.Module,         # Model of transformers, full or in 4 bits; changed in place
@@ -203,7 +213,8 @@ def audit(
 )->list[dict]: # `place`, `name`, `modules`, `weights`, `bits`, `lora` (rank, 0: none), `trained` (weights)
     "One row for each kind of module that has weights"
     rows, seen = {}, set()
-    for name, p in model.named_parameters(remove_duplicate=False): # an output layer may share the weights of the embeddings
+    # an output layer may share the weights of the embeddings
+    for name, p in model.named_parameters(remove_duplicate=False):
         place, owner = _audited(name, keep)
         key = place, owner.rpartition('.')[2]
         row = rows.setdefault(key, dict(modules=set(), weights=0, bits=set(), lora=0, trained=0))
@@ -254,7 +265,8 @@ def _compare(name:str, mine:dict, theirs:dict):
         twice = any('base_model.model.base_model' in n for n in theirs)
         why = ('was wrapped twice; save the inner adapter' if twice else
                'does not belong to this model or to its adapter_config.json; restore both from one save')
-        raise SetupError(f"'{name}': {ADAPTER_WEIGHTS} {what} {len(found)} weights, such as {sorted(found)[0]}, so it {why}")
+        raise SetupError(f"'{name}': {ADAPTER_WEIGHTS} {what} {len(found)} weights, such as {sorted(found)[0]}, "
+                         f'so it {why}')
     for n in mine:
         if mine[n].shape == theirs[n].shape: continue
         raise SetupError(f"'{name}': {n} is {tuple(theirs[n].shape)} in the file and {tuple(mine[n].shape)} by its "
@@ -279,8 +291,8 @@ def check_adapter(
     _compare(name, mine, theirs)
     wrong = [n for n, p in mine.items() if not torch.equal(p.detach().cpu(), theirs[n].to(p.dtype))]
     if wrong:
-        raise SetupError(f"'{name}': {len(wrong)} of its weights are not in the model as the file has them, such as {wrong[0]}; "
-                         'load it anew into its base')
+        raise SetupError(f"'{name}': {len(wrong)} of its weights are not in the model as the file has them, "
+                         f'such as {wrong[0]}; load it anew into its base')
 
 # %% ../../nbs/models/05_lora.ipynb #c6507ca1
 def _refuse_other(name:str, found:dict, r:int, lora_alpha:int, target_modules:str):
@@ -321,7 +333,7 @@ def load_adapter(
 def adamw_8bit(
     device:torch.device, # Where the weights are
 )->type:
-    "The optimizer class of bitsandbytes, after one trial step. Raises `SetupError` when the package or the device cannot do it"
+    "The optimizer class of bitsandbytes, after a trial step. Raises `SetupError` when package or device cannot do it"
     cls, p = bitsandbytes().optim.AdamW8bit, nn.Parameter(torch.ones(4096, device=device))
     p.grad = torch.ones_like(p)
     try:

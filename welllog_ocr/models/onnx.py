@@ -23,9 +23,11 @@ def packaged_onnx(
     "An ONNX file out of the wheel of rapidocr. Raises `SetupError` when the package, or the file in it, is missing"
     try: path = files('rapidocr')/'models'/file
     except ModuleNotFoundError:
-        raise SetupError(f'the package rapidocr is not installed, and it carries {what}; pip install rapidocr') from None
+        raise SetupError(f'the package rapidocr is not installed, and it carries {what}; '
+                         'pip install rapidocr') from None
     if not path.is_file():
-        raise SetupError(f'{path} is missing: this version of rapidocr does not carry {what}; pip install "rapidocr>=3.10,<4"')
+        raise SetupError(f'{path} is missing: this version of rapidocr does not carry {what}; '
+                         'pip install "rapidocr>=3.10,<4"')
     return path
 
 # %% ../../nbs/models/03_onnx.ipynb #0f2282d7
@@ -36,14 +38,17 @@ def open_session(
     "An `onnxruntime.InferenceSession` on the processor. Raises `SetupError` when the file cannot be run"
     try: import onnxruntime as ort # here: line recognisers under torch do without
     except ModuleNotFoundError:
-        raise SetupError('the package onnxruntime is not installed, and it runs ONNX files; pip install onnxruntime') from None
+        raise SetupError('the package onnxruntime is not installed, and it runs ONNX files; '
+                         'pip install onnxruntime') from None
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 4
     options.enable_cpu_mem_arena = False # the arena would keep what the largest page took
-    options.add_session_config_entry('session.intra_op.allow_spinning', '0') # waiting threads leave the processor to others
+    # waiting threads leave the processor to others
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     try: return ort.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
     except Exception as e: # onnxruntime raises a dozen kinds
-        raise SetupError(f'{path}: cannot be run ({type(e).__name__}: {str(e).splitlines()[0]:.200}); restore the file') from None
+        raise SetupError(f'{path}: cannot be run ({type(e).__name__}: {str(e).splitlines()[0]:.200}); '
+                         'restore the file') from None
 
 # %% ../../nbs/models/03_onnx.ipynb #2b502121
 class LineFacts(NamedTuple):

@@ -19,8 +19,10 @@ from torch.nn import functional as F
 from ..core import ConfigError, SetupError
 from ..data.sample import Sample
 from ..metrics import normalise
-from .decoding import EVERY, IGNORE, LOOP, repetition, each_loss, explained, finished, longest_repetition, totals
-from .core import Prediction, Recogniser
+from .core import Prediction, Recogniser, first_line, load_pretrained
+from .decoding import (EVERY, IGNORE, LOOP, each_loss, explained, finished, longest_repetition,
+                                         repetition, totals)
+from .lora import save_memory
 
 # %% ../../nbs/models/09_seq2seq.ipynb #d60a7cc8
 _WORDS = ('<s>', '<pad>', '</s>', '<unk>')
@@ -28,65 +30,81 @@ _WORDS = ('<s>', '<pad>', '</s>', '<unk>')
 def _byte_tokenizer():
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import RobertaTokenizer
-    return RobertaTokenizer(vocab={t: i for i, t in enumerate([*_WORDS, *sorted(ByteLevel.alphabet()), '<mask>'])}, merges=[])
+    words = [*_WORDS, *sorted(ByteLevel.alphabet()), '<mask>']
+    return RobertaTokenizer(vocab={t: i for i, t in enumerate(words)}, merges=[])
 
 def _character_tokenizer():
     from transformers import XLMRobertaTokenizer
-    return XLMRobertaTokenizer(vocab=[(w, 0.) for w in _WORDS] + [(c, -1.) for c in '▁' + ''.join(map(chr, range(33, 127)))])
+    characters = ['▁', *map(chr, range(33, 127))]
+    return XLMRobertaTokenizer(vocab=[(w, 0.) for w in _WORDS] + [(c, -1.) for c in characters])
 
 def _tiny_parts(kind:str)->tuple: # Configs of encoder and decoder, and the processor
-    from transformers import DeiTConfig, DonutImageProcessor, DonutProcessor, DonutSwinConfig, MBartConfig, TrOCRConfig, TrOCRProcessor, ViTImageProcessor
-    writer = dict(d_model=64, decoder_layers=2, decoder_attention_heads=4, decoder_ffn_dim=128, dropout=0.)
-    if kind == 'trocr':
-        tok, size = _byte_tokenizer(), (64, 64)
-        encoder = DeiTConfig(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128, image_size=size, patch_size=8)
-        return encoder, TrOCRConfig(vocab_size=len(tok), max_position_embeddings=128, **writer), TrOCRProcessor(ViTImageProcessor(size=dict(height=size[0], width=size[1])), tok)
-    tok, size = _character_tokenizer(), (64, 128)
-    encoder = DonutSwinConfig(image_size=size, patch_size=4, embed_dim=32, depths=[1, 1], num_heads=[2, 4], window_size=4, drop_path_rate=0.)
-    decoder = MBartConfig(vocab_size=len(tok), max_position_embeddings=128, is_encoder_decoder=False, add_final_layer_norm=True, scale_embedding=True, **writer)
-    return encoder, decoder, DonutProcessor(DonutImageProcessor(size=dict(height=size[0], width=size[1])), tok)
+    from transformers import (DeiTConfig, DonutImageProcessor, DonutProcessor, DonutSwinConfig, MBartConfig,
+                              TrOCRConfig, TrOCRProcessor, ViTImageProcessor)
+    trocr = kind == 'trocr'
+    tok, size = (_byte_tokenizer(), (64, 64)) if trocr else (_character_tokenizer(), (64, 128))
+    pixels = dict(size=dict(height=size[0], width=size[1]))
+    writer = dict(d_model=64, decoder_layers=2, decoder_attention_heads=4, decoder_ffn_dim=128, dropout=0.,
+                  vocab_size=len(tok), max_position_embeddings=128)
+    if trocr:
+        encoder = DeiTConfig(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128,
+                             image_size=size, patch_size=8)
+        return encoder, TrOCRConfig(**writer), TrOCRProcessor(ViTImageProcessor(**pixels), tok)
+    encoder = DonutSwinConfig(image_size=size, patch_size=4, embed_dim=32, depths=[1, 1], num_heads=[2, 4],
+                              window_size=4, drop_path_rate=0.)
+    decoder = MBartConfig(is_encoder_decoder=False, add_final_layer_norm=True, scale_embedding=True, **writer)
+    return encoder, decoder, DonutProcessor(DonutImageProcessor(**pixels), tok)
 
 def _tiny(kind:str, seed:int)->tuple: # Model and processor
     from transformers import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
     encoder, decoder, processor = _tiny_parts(kind)
-    start = dict(trocr=2, donut=0)[kind]
+    ids = dict(decoder_start_token_id=dict(trocr=2, donut=0)[kind], pad_token_id=1, eos_token_id=2)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        cfg = VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder, decoder_start_token_id=start, pad_token_id=1, eos_token_id=2)
+        cfg = VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder, **ids)
         return VisionEncoderDecoderModel(cfg), processor
 
 # %% ../../nbs/models/09_seq2seq.ipynb #fe41f6b3
+_ROLES = dict(decoder_start_token_id='beginning', eos_token_id='end', pad_token_id='filling')
+
 def special_tokens(
     model:nn.Module, # A `VisionEncoderDecoderModel`
     tokenizer,       # Its tokenizer
-)->tuple[int, int, int]: # Start, end, filling
-    "Where a text begins, ends, and what it is filled up with. Raises `SetupError` for a token that is not set, or that the decoder has no row for"
-    places, n = (model.generation_config, model.config, model.config.decoder), model.decoder.get_input_embeddings().num_embeddings
+)->tuple[int, int, int]: # Start, end, padding
+    "Start, end and padding. Raises `SetupError` for a token that is not set, or that the decoder has no row for"
+    places = model.generation_config, model.config, model.config.decoder
     def look(*names):
         found = [getattr(p, name, None) for name in names for p in places]
         return next((v[0] if isinstance(v, list) else v for v in found if v is not None), None)
-    tokens = dict(decoder_start_token_id=look('decoder_start_token_id', 'bos_token_id'), eos_token_id=look('eos_token_id'), pad_token_id=look('pad_token_id'))
+    tokens = {name: look(name) for name in _ROLES}
+    tokens['decoder_start_token_id'] = look('decoder_start_token_id', 'bos_token_id')
+    n, words = model.decoder.get_input_embeddings().num_embeddings, tokenizer.special_tokens_map.items()
+    known = ', '.join(f'{k} {tokenizer.convert_tokens_to_ids(v)}' for k, v in words if isinstance(v, str))
+    advice = f'set it in config.json, as its tokenizer has it ({known})'
     for name, token in tokens.items():
-        if token is None: raise SetupError(f'the model says no {name}, so its texts would have no {_ROLES[name]}; set it in config.json, as its tokenizer has it ({_known(tokenizer)})')
-        if not 0 <= token < n: raise SetupError(f'{name}={token}, and the decoder knows {n} tokens, so it could never write it; set it in config.json, as its tokenizer has it ({_known(tokenizer)})')
-    if tokens['eos_token_id'] == tokens['pad_token_id']: raise SetupError(f'eos_token_id and pad_token_id are both {token}, so the end could not be told from filling; set pad_token_id in config.json to another token')
+        if token is None:
+            raise SetupError(f'the model says no {name}, so its texts would have no {_ROLES[name]}; {advice}')
+        if not 0 <= token < n:
+            raise SetupError(f'{name}={token}, and the decoder knows {n} tokens, so it could never write it; {advice}')
+    if tokens['eos_token_id'] == tokens['pad_token_id']:
+        raise SetupError(f'eos_token_id and pad_token_id are both {token}, so the end would look like filling; '
+                         'set pad_token_id in config.json to another token')
     return tuple(tokens.values())
-
-_ROLES = dict(decoder_start_token_id='beginning', eos_token_id='end', pad_token_id='filling')
-
-def _known(tokenizer)->str: return ', '.join(f'{k} {tokenizer.convert_tokens_to_ids(v)}' for k, v in tokenizer.special_tokens_map.items() if isinstance(v, str))
 
 # %% ../../nbs/models/09_seq2seq.ipynb #a2c4bc33
 def image_places(
-    encoder,   # Config of the encoder
+    encoder,    # Config of the encoder
     size:tuple, # (height, width) as the image processor makes it
 )->int:
     "Vectors that the encoder gives for one image. Raises `SetupError` when it does not take that size"
     from transformers import AutoModel
     with torch.device('meta'):
-        try: return AutoModel.from_config(encoder)(torch.empty(1, encoder.num_channels, *size)).last_hidden_state.shape[1]
+        images = torch.empty(1, encoder.num_channels, *size)
+        try: return AutoModel.from_config(encoder)(images).last_hidden_state.shape[1]
         except (ValueError, RuntimeError) as e:
-            raise SetupError(f'its image processor makes images of {size[0]} x {size[1]} pixels, which its encoder ({encoder.model_type}) does not take ({str(e).splitlines()[0]}); restore its preprocessor_config.json') from e
+            raise SetupError(f'its image processor makes images of {size[0]} x {size[1]} pixels, which its encoder '
+                             f'({encoder.model_type}) does not take ({first_line(e)}); '
+                             'restore its preprocessor_config.json') from e
 
 # %% ../../nbs/models/09_seq2seq.ipynb #56d20c4e
 class Seq2SeqRecogniser(Recogniser):
@@ -95,15 +113,16 @@ class Seq2SeqRecogniser(Recogniser):
         self,
         model:nn.Module,          # A `VisionEncoderDecoderModel`
         processor,                # Its `image_processor` and `tokenizer`
-        max_seq_length:int=2048,  # Tokens of a text at most, if the decoder takes as many
-        max_new_tokens:int=0,     # Tokens that are written at most; 0: as `fit_language` finds, and until then as many as a text may have
+        max_seq_length:int=2048,  # Most tokens of a text; the decoder may take fewer
+        max_new_tokens:int=0,     # Most tokens that are written; 0: as `fit_language` finds, before that as in a text
     ):
         super().__init__()
         self.model, self.processor, self.asked, self.loop = model, processor, max_new_tokens, LOOP
         self.kinds = ('line', 'block', 'page') if model.config.encoder.model_type == 'donut-swin' else ('line',)
         self.begin, self.end, self.fill = special_tokens(model, processor.tokenizer)
         self.longest = min(model.config.decoder.max_position_embeddings, max_seq_length)
-        self.limit = min(self.longest, max_new_tokens or getattr(model.generation_config, 'max_new_tokens', 0) or self.longest)
+        saved = getattr(model.generation_config, 'max_new_tokens', 0)
+        self.limit = min(self.longest, max_new_tokens or saved or self.longest)
         self.places = image_places(model.config.encoder, tuple(self._pixels([Image.new('RGB', (64, 32))]).shape[2:]))
         self.eval()
 
@@ -113,21 +132,23 @@ class Seq2SeqRecogniser(Recogniser):
     def _pixels(self, images:list)->torch.Tensor: # (B, 3, H, W)
         return self.processor.image_processor([img.convert('RGB') for img in images], return_tensors='pt').pixel_values
 
-    def _tokens(self, text:str)->list[int]: return self.processor.tokenizer(text, add_special_tokens=False).input_ids + [self.end]
+    def _tokens(self, text:str)->list[int]:
+        return self.processor.tokenizer(text, add_special_tokens=False).input_ids + [self.end]
 
-    def _decode(self, tokens:list[int])->str: return self.processor.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    def _decode(self, tokens:list[int])->str:
+        return self.processor.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def _text(self, tokens:list[int])->str: return self._decode(tokens).strip()
 
 # %% ../../nbs/models/09_seq2seq.ipynb #703cfffd
-MAX_ASPECT = 200 # of an image; in a longer one no letter is left when it is stretched or reduced
+MAX_ASPECT = 200 # largest ratio of the sides of an image; beyond it letters vanish when the image is resized
 
 def _lost(text:str, back:str)->str:
     "What is wrong when a tokenizer gives back `back` for `text`; '' when both compare as equal"
     if normalise(text) == normalise(back): return ''
-    unknown = sorted({c for c in text if c not in back and not c.isspace()})
-    return (f'has characters the model cannot write: {"".join(unknown)!r}; add them with extra_characters' if unknown
-            else f'comes back from the tokenizer of the model as {back[:60]!r}; write it in another way, or take another model')
+    unknown = ''.join(sorted({c for c in text if c not in back and not c.isspace()}))
+    if unknown: return f'has characters the model cannot write: {unknown!r}; add them with extra_characters'
+    return f'comes back from the tokenizer of the model as {back[:60]!r}; write it in another way, or take another'
 
 @patch
 def cost(self:Seq2SeqRecogniser, sample:Sample)->int: return self.places + len(self._tokens(sample.text))
@@ -136,8 +157,13 @@ def cost(self:Seq2SeqRecogniser, sample:Sample)->int: return self.places + len(s
 def refuses(self:Seq2SeqRecogniser, sample:Sample)->str:
     "Why the sample cannot be learned; '' when it can"
     tokens, (w, h) = self._tokens(sample.text), sample.size
-    if min(w, h) < 4 or max(w, h) > MAX_ASPECT*min(w, h): return f'is {w} x {h} pixels, so nothing can be read on it once the model has resized it; cut it in parts, or drop it'
-    if len(tokens) > self.longest: return f'is {len(tokens)} tokens with its end, and {self.longest} fit (of max_seq_length and what the decoder takes), so its end would be cut off; cut the image in parts, or raise max_seq_length'
+    if min(w, h) < 4 or max(w, h) > MAX_ASPECT*min(w, h):
+        return (f'is {w} x {h} pixels, so nothing can be read on it once the model has resized it; '
+                'cut it in parts, or drop it')
+    if len(tokens) > self.longest:
+        return (f'is {len(tokens)} tokens with its end, '
+                f'and {self.longest} fit (of max_seq_length and what the decoder takes), '
+                'so its end would be cut off; cut the image in parts, or raise max_seq_length')
     return _lost(sample.text, self._text(tokens))
 
 # %% ../../nbs/models/09_seq2seq.ipynb #c4ac368a
@@ -145,43 +171,43 @@ def refuses(self:Seq2SeqRecogniser, sample:Sample)->str:
 def collate(
     self:Seq2SeqRecogniser,
     samples:list[Sample],
-    cost:int=0, # Of no account: texts are filled up to the longest, which changes no loss
-)->dict: # `pixels` (B, 3, H, W), `inputs` (B, T), `targets` (B, T + 1) with the start before them, `tokens` and `refused` (B,)
+    cost:int=0, # Unused: texts are padded to the longest, which changes no loss
+)->dict: # `pixels` (B, 3, H, W), `inputs` (B, T), `targets` (B, T + 1) after the start, `tokens` and `refused` (B,)
     "Images and texts as CPU tensors"
     refused, texts = [bool(self.refuses(s)) for s in samples], [self._tokens(s.text) for s in samples]
     shown = [[self.end] if no else t for t, no in zip(texts, refused)]
-    rows = lambda value, rows: nn.utils.rnn.pad_sequence([torch.tensor(r) for r in rows], batch_first=True, padding_value=value)
-    return dict(pixels=self._pixels([s.image for s in samples]), inputs=rows(self.fill, [[self.begin, *t[:-1]] for t in shown]), targets=rows(IGNORE, [[IGNORE, *t] for t in shown]),
-                tokens=torch.tensor([len(t) for t in texts]), refused=torch.tensor(refused))
+    def rows(value, lists): return nn.utils.rnn.pad_sequence([torch.tensor(r) for r in lists], True, value)
+    return dict(pixels=self._pixels([s.image for s in samples]),
+                inputs=rows(self.fill, [[self.begin, *t[:-1]] for t in shown]),
+                targets=rows(IGNORE, [[IGNORE, *t] for t in shown]), tokens=torch.tensor([len(t) for t in texts]),
+                refused=torch.tensor(refused))
 
 # %% ../../nbs/models/09_seq2seq.ipynb #85dd81fc
 @patch
-def _look(self:Seq2SeqRecogniser, pixels:torch.Tensor)->torch.Tensor: # (B, places, width of the decoder)
-    "What the decoder looks at"
+def _encode(self:Seq2SeqRecogniser, pixels:torch.Tensor)->torch.Tensor: # (B, places, width of the decoder)
+    "What the decoder attends to"
     seen, m = self.model.encoder(pixel_values=pixels).last_hidden_state, self.model
     return m.enc_to_dec_proj(seen) if hasattr(m, 'enc_to_dec_proj') else seen
 
 @patch
 def _each(self:Seq2SeqRecogniser, seen:torch.Tensor, batch:dict)->tuple:
-    "For each text the losses of its tokens; of one that is refused, that of the end alone"
-    hidden = self.model.decoder.base_model(input_ids=batch['inputs'], encoder_hidden_states=seen, use_cache=False).last_hidden_state
-    return each_loss(self.model.decoder.get_output_embeddings(), F.pad(hidden, (0, 0, 0, 1)), batch['targets']) # it compares each place with the target behind it
+    "For each text the losses of its tokens; for a refused one that of the end alone"
+    hidden = self.model.decoder.base_model(input_ids=batch['inputs'], encoder_hidden_states=seen, use_cache=False)[0]
+    padded = F.pad(hidden, (0, 0, 0, 1)) # `each_loss` compares each position with the target behind it
+    return each_loss(self.model.decoder.get_output_embeddings(), padded, batch['targets'])
 
-def _sums(batch:dict, each:tuple)->tuple[torch.Tensor, torch.Tensor]: return torch.where(batch['refused'], torch.inf, totals(each)[0]), batch['tokens']
+def _sums(batch:dict, each:tuple)->tuple[torch.Tensor, torch.Tensor]:
+    return torch.where(batch['refused'], torch.inf, totals(each)[0]), batch['tokens']
 
 @patch
 def losses(self:Seq2SeqRecogniser, batch:dict)->tuple[torch.Tensor, torch.Tensor]:
-    "Loss (B,) and tokens (B,) of each text; infinite for a text that is refused"
-    return _sums(batch, self._each(self._look(batch['pixels']), batch))
+    "Loss (B,) and tokens (B,) of each text; infinite for a refused text"
+    return _sums(batch, self._each(self._encode(batch['pixels']), batch))
 
 # %% ../../nbs/models/09_seq2seq.ipynb #58e4be5a
-def _first(cache, n:int, keep:list[int], device):
-    "Of a batch of `n`, only the rows in `keep`"
-    if len(keep) < n: cache.batch_select_indices(torch.tensor(keep, device=device))
-    return cache
-
 @patch
-def _write(self:Seq2SeqRecogniser, seen:torch.Tensor)->list[tuple]: # For each image: tokens with the end, their probabilities, was it caught in a circle?
+# For each image: tokens, their probabilities, was it stopped?
+def _write(self:Seq2SeqRecogniser, seen:torch.Tensor)->list[tuple]:
     "Write what is seen, token by token"
     ids, shares, caught = ([[] for _ in seen] for _ in range(3))
     rows, cache, last = list(range(len(seen))), None, torch.full((len(seen), 1), self.begin, device=seen.device)
@@ -193,8 +219,11 @@ def _write(self:Seq2SeqRecogniser, seen:torch.Tensor)->list[tuple]: # For each i
             if n % EVERY == 0 and repetition(ids[i])[1] > self.loop: caught[i] = True
         keep = [k for k, i in enumerate(rows) if ids[i][-1] != self.end and not caught[i]]
         if not keep: break
-        cache = _first(found.past_key_values, len(rows), keep, seen.device)
-        last, seen, rows = best[keep, None], seen[keep] if len(keep) < len(rows) else seen, [rows[k] for k in keep]
+        cache = found.past_key_values
+        if len(keep) < len(rows):
+            cache.batch_select_indices(torch.tensor(keep, device=seen.device))
+            seen = seen[keep]
+        last, rows = best[keep, None], [rows[k] for k in keep]
     return list(zip(ids, shares, map(bool, caught)))
 
 @patch
@@ -205,22 +234,23 @@ def _predictions(self:Seq2SeqRecogniser, seen:torch.Tensor)->list[Prediction]:
 @patch
 @torch.no_grad()
 def transcribe(self:Seq2SeqRecogniser, batch:dict)->list[Prediction]:
-    "What each image says"
-    return self._predictions(self._look(batch['pixels']))
+    "The text of each image; confidence 0 for a text that was stopped"
+    return self._predictions(self._encode(batch['pixels']))
 
 @patch
 @torch.no_grad()
 def read(self:Seq2SeqRecogniser, batch:dict)->tuple[torch.Tensor, torch.Tensor, list[Prediction]]:
-    "Losses, token counts and predictions; the image is looked at once"
-    seen = self._look(batch['pixels'])
+    "Losses, token counts and predictions; the image is encoded once"
+    seen = self._encode(batch['pixels'])
     each = self._each(seen, batch)
-    labels = [{} if no else told for no, told in zip(batch['refused'].tolist(), explained(batch['targets'], each, self._decode))]
-    return *_sums(batch, each), [replace(p, **told) for p, told in zip(self._predictions(seen), labels)]
+    labels = explained(batch['targets'], each, self._decode)
+    preds = zip(self._predictions(seen), labels, batch['refused'].tolist())
+    return *_sums(batch, each), [p if no else replace(p, **label) for p, label, no in preds]
 
 # %% ../../nbs/models/09_seq2seq.ipynb #339b8ca6
 @patch
 def fit_language(self:Seq2SeqRecogniser, texts:list[str], weight:float=0):
-    "Learn from the training texts how long an answer gets, unless `max_new_tokens` says so, and how much of it may be repetition"
+    "Learn from the training texts how long an answer gets, if `max_new_tokens` is 0, and how much it may repeat itself"
     tokens = [t for t in map(self._tokens, texts) if len(t) <= self.longest]
     if not tokens: return
     self.limit = min(self.longest, self.asked or math.ceil(1.25*max(map(len, tokens))))
@@ -236,69 +266,81 @@ def save_pretrained(
     from transformers import GenerationConfig
     from transformers.utils import logging
     logging.disable_progress_bar()
-    self.model.generation_config = GenerationConfig(decoder_start_token_id=self.begin, eos_token_id=self.end, pad_token_id=self.fill, max_new_tokens=self.limit)
+    self.model.generation_config = GenerationConfig(decoder_start_token_id=self.begin, eos_token_id=self.end,
+                                                    pad_token_id=self.fill, max_new_tokens=self.limit)
     self.model.save_pretrained(folder)
     self.processor.save_pretrained(folder)
 
 # %% ../../nbs/models/09_seq2seq.ipynb #624989a6
-def _say(name:str, what:str, e:Exception, advice:str): return SetupError(f"'{name}': its {what} cannot be loaded ({type(e).__name__}: {(str(e) or '-').splitlines()[0]}); {advice}")
+_DECODERS = 'trocr', 'mbart' # their output layer is one linear layer
 
 def _load(name:str)->tuple: # Model and processor
     "A folder or a hub model. Raises `SetupError` when a part is missing"
     from transformers import AutoProcessor, VisionEncoderDecoderModel
-    from transformers.utils import logging
-    logging.disable_progress_bar()
-    try: model, report = VisionEncoderDecoderModel.from_pretrained(name, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, output_loading_info=True)
-    except Exception as e: raise _say(name, 'weights', e, 'take a folder that was saved whole') from e
-    lost = {k for k in report['missing_keys'] if '.pooler.' not in k} # published TrOCR models have none, and it is not used
-    if lost: raise SetupError(f"'{name}': lacks {len(lost)} weights, such as {sorted(lost)[0]}; take a folder that was saved whole")
+    # published TrOCR models lack the pooler, which is not used
+    model = load_pretrained(VisionEncoderDecoderModel, name, '.pooler.', dtype=torch.float32)
     try: processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
-    except Exception as e: raise _say(name, 'processor', e, 'save the model with save_pretrained, which writes processor_config.json and the tokenizer') from e
-    if not hasattr(processor, 'image_processor') or not hasattr(processor, 'tokenizer'): raise SetupError(f"'{name}': comes with {type(processor).__name__} alone, and a reader needs an image processor and a tokenizer; put both into its folder")
-    if model.config.decoder.model_type not in _WRITERS: raise SetupError(f"'{name}': its decoder is a '{model.config.decoder.model_type}', and known are {', '.join(_WRITERS)}; take another model")
+    except Exception as e:
+        raise SetupError(f"'{name}': its processor cannot be loaded ({type(e).__name__}: {first_line(e) or '-'}); "
+                         'save the model with save_pretrained, '
+                         'which writes processor_config.json and the tokenizer') from e
+    if not hasattr(processor, 'image_processor') or not hasattr(processor, 'tokenizer'):
+        raise SetupError(f"'{name}': comes with {type(processor).__name__} alone, "
+                         'and a reader needs an image processor and a tokenizer; put both into its folder')
+    kind = model.config.decoder.model_type
+    if kind not in _DECODERS:
+        raise SetupError(f"'{name}': its decoder is a '{kind}', and known are {', '.join(_DECODERS)}; "
+                         "take another model")
     return model, processor
-
-_WRITERS = ('trocr', 'mbart') # decoders whose output layer is one linear layer
 
 @torch.no_grad()
 def _extend(model:nn.Module, tokenizer, characters:str):
-    "Teach the tokenizer characters that it cannot write, and give the decoder a row for each: the mean of all, likely for nothing"
+    "Teach the tokenizer further characters, and give the decoder a row for each: the mean of all, an unlikely one"
     from tokenizers import AddedToken
-    tokenizer.add_tokens([AddedToken(before + c, normalized=False) for c in characters for before in ('', ' ')]) # with its space: such a tokenizer drops one that stands alone
+    # each also with its space: such a tokenizer drops one that stands alone
+    tokenizer.add_tokens([AddedToken(before + c, normalized=False) for c in characters for before in ('', ' ')])
     old = model.decoder.get_input_embeddings().num_embeddings
     if len(tokenizer) <= old: return
     model.decoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    for layer in (model.decoder.get_input_embeddings(), model.decoder.get_output_embeddings()): layer.weight[old:] = layer.weight[:old].mean(0)
+    for layer in (model.decoder.get_input_embeddings(), model.decoder.get_output_embeddings()):
+        layer.weight[old:] = layer.weight[:old].mean(0)
 
 # %% ../../nbs/models/09_seq2seq.ipynb #3f32f792
 @patch(cls_method=True)
 def options(cls:Seq2SeqRecogniser, cfg)->dict:
     "What `from_pretrained` takes. Raises `ConfigError` for an adapter"
-    if cfg.r or cfg.load_in_4bit: raise ConfigError(f'r={cfg.r}, load_in_4bit={cfg.load_in_4bit}: TrOCR and Donut are trained whole, and have no adapter; set r=0 and load_in_4bit=False')
-    return {name: getattr(cfg, name) for name in ('extra_characters', 'max_seq_length', 'max_new_tokens', 'gradient_checkpointing')}
+    if cfg.r or cfg.load_in_4bit:
+        raise ConfigError(f'r={cfg.r}, load_in_4bit={cfg.load_in_4bit}: TrOCR and Donut are trained whole, '
+                          'and have no adapter; '
+                          'set r=0 and load_in_4bit=False')
+    names = 'extra_characters', 'max_seq_length', 'max_new_tokens', 'gradient_checkpointing'
+    return {name: getattr(cfg, name) for name in names}
 
 @patch(cls_method=True)
 def from_pretrained(
     cls:Seq2SeqRecogniser,
     name:str,                          # A folder or a hub name
-    extra_characters:str='',           # To write beyond those it can
-    max_seq_length:int=2048,           # Tokens of a text at most
-    max_new_tokens:int=0,              # Tokens that are written at most; 0: as was saved with it, until `fit_language` finds more
+    extra_characters:str='',           # Characters to add to those it can write
+    max_seq_length:int=2048,           # Most tokens of a text
+    max_new_tokens:int=0,              # Most tokens that are written; 0: as saved, until `fit_language` finds more
     gradient_checkpointing:bool=False, # Compute activations twice instead of keeping them
 )->Seq2SeqRecogniser:
     "A recogniser ready to train or to read. Raises `SetupError` when a part is missing or does not fit"
     model, processor = _load(name)
     tok, known = processor.tokenizer, model.decoder.get_input_embeddings().num_embeddings
-    if max(tok.get_vocab().values()) >= known: raise SetupError(f"'{name}': its tokenizer has {len(tok)} tokens and its decoder {known}, so texts would be wrong; restore its tokenizer")
-    cannot = [c for c in dict.fromkeys(extra_characters) if c not in tok.decode(tok(c, add_special_tokens=False).input_ids)]
-    if cannot: _extend(model, tok, ''.join(cannot))
-    if gradient_checkpointing: getattr(model, 'activation_checkpointing_enable', model.gradient_checkpointing_enable)(dict(use_reentrant=False)) # the second is the old name
+    if max(tok.get_vocab().values()) >= known:
+        raise SetupError(f"'{name}': its tokenizer has {len(tok)} tokens and its decoder {known}, "
+                         'so texts would be wrong; restore its tokenizer')
+    back = lambda c: tok.decode(tok(c, add_special_tokens=False).input_ids)
+    missing = ''.join(c for c in dict.fromkeys(extra_characters) if c not in back(c))
+    if missing: _extend(model, tok, missing)
+    if gradient_checkpointing: save_memory(model)
     return cls(model, processor, max_seq_length, max_new_tokens)
 
 # %% ../../nbs/models/09_seq2seq.ipynb #f15a8b96
 def tiny_seq2seq(
-    kind:str='trocr', # Or `donut`
-    seed:int=0,       # Of its random weights
+    kind:str='trocr', # `trocr` or `donut`
+    seed:int=0,       # Seed of its random weights
 )->Seq2SeqRecogniser:
     "A random TrOCR or Donut, small enough to train in a test"
     if kind not in ('trocr', 'donut'): raise ConfigError(f"kind='{kind}': known are trocr and donut")

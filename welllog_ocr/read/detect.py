@@ -16,7 +16,7 @@ from PIL import Image
 from ..models.onnx import open_session, packaged_onnx
 
 # %% ../../nbs/read/00_detect.ipynb #e205e27d
-DETECTOR = 'PP-OCRv6_det_small.onnx', 'the network that finds the lines of a page' # file in the wheel of rapidocr, what it is
+DETECTOR = 'PP-OCRv6_det_small.onnx', 'the network that finds the lines of a page' # in the wheel of rapidocr
 LONG = 2000 # Pixels of the longer side that the network sees: letters of 7 points are still 12 pixels tall then
 
 def text_map(

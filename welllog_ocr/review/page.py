@@ -104,7 +104,7 @@ def small_picture(
         kind = 'PNG' if two and part.size == grey.size else 'WEBP' if features.check('webp') else 'JPEG'
         if kind == 'PNG': part.convert('1', dither=Image.Dither.NONE).save(file, kind, optimize=True)
         else: part.save(file, kind, quality=60)
-        if file.tell() <= most: break
+        if len(file.getvalue()) <= most: break
     return f'image/{kind.lower()}', file.getvalue()
 
 def picture_html(

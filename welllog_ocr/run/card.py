@@ -8,25 +8,17 @@ __all__ = ['RunFiles', 'run_card', 'model_card', 'write_cards']
 # %% ../../nbs/run/18_card.ipynb #9fcf9d24
 from pathlib import Path
 
-from ..files import read_json, read_jsonl, write_atomic
-from ..render import esc_md
-from .cost import sessions
 from ..eval.report import comparison, confusion_table, high_loss, outcome
 from ..eval.rows import evaluations, read_rows
+from ..files import read_json, read_jsonl, write_atomic
+from ..render import esc_md, md_table
+from .cost import sessions
 
 # %% ../../nbs/run/18_card.ipynb #28b3d58d
-def _cell(text)->str:
-    "Text of a table cell, on one line and not too long"
+def _short(text)->str:
+    "Text on one line of 80 characters at most"
     text = ' '.join(str(text).split())
-    return esc_md(text if len(text) <= 80 else text[:80] + '…')
-
-def _facts(rows)->str: return '\n'.join(['| | |', '| --- | --- |', *(f'| {esc_md(k)} | {v} |' for k, v in rows)])
-
-def _worst(rows:list[dict], n:int=5)->str:
-    lines = [f'| {_cell(r["id"])} | {"none" if r["loss"] is None else format(r["loss"], ".2f")} | {_cell(r["reference"])} | {_cell(r["prediction"])} |' for r in high_loss(rows, float('inf'), n)[:n]]
-    return '\n'.join(['| sample | loss | reference | prediction |', '| --- | ---: | --- | --- |', *lines])
-
-def _last(events:list[dict], what:str)->dict: return next((e for e in reversed(events) if e['event'] == what), {})
+    return text if len(text) <= 80 else text[:80] + '…'
 
 def _count(n:int, what:str)->str: return f'{n} {what}' + ('' if n == 1 else 's')
 
@@ -34,72 +26,107 @@ class RunFiles:
     "What a run left in its folder"
     def __init__(
         self,
-        folder:Path, # Of a run that has evaluated at least once
+        folder:Path, # Folder of a run that has evaluated at least once
     ):
-        self.folder, read = Path(folder), lambda name: read_jsonl(Path(folder)/name)
-        self.config, self.manifest, self.events = read_json(self.folder/'config.json'), read_json(self.folder/'run.json'), read('events.jsonl')
+        self.folder = Path(folder)
+        self.config, self.manifest = (read_json(self.folder/name) for name in ('config.json', 'run.json'))
+        self.events = read_jsonl(self.folder/'events.jsonl')
         self.evals, self.sessions = evaluations(self.folder), sessions(self.folder)
-        self.last = max(self.evals)
-        self.best = _last(self.events, 'best').get('step', self.last)
+        self.first, self.last = min(self.evals), max(self.evals)
+        self.best = self.event('best').get('step', self.last)
+
+    def event(self, what:str)->dict:
+        "The last event of that name; empty when there is none"
+        return next((e for e in reversed(self.events) if e['event'] == what), {})
 
     def rows(self, step:int)->list[dict]: return read_rows(self.evals[step])
 
     @property
     def cost(self)->str:
         usd, seconds = (sum(max(0., r[k]) for r in self.sessions) for k in ('usd', 'seconds'))
-        return f'{seconds/3600:.2f} h in {_count(len(self.sessions), "leg")}' + (f', ${usd:.2f} at ${self.sessions[-1]["rate"]:g} an hour' if usd else '; no price was given')
+        price = f', ${usd:.2f} at ${self.sessions[-1]["rate"]:g} an hour' if usd else '; no price was given'
+        return f'{seconds/3600:.2f} h in {_count(len(self.sessions), "session")}{price}'
 
-    def metrics(self)->str:
+    def metrics(self, step:int)->str:
         "Before and after, with intervals"
-        first = min(self.evals)
-        return comparison(dict(before=self.rows(first), after=self.rows(self.best)))
+        return comparison(dict(before=self.rows(self.first), after=self.rows(step)))
 
-    def outcome(self)->str: return esc_md(outcome(self.rows(min(self.evals)), self.rows(self.best), self.rows(self.last), self.best))
+    def outcome(self)->str: return esc_md(outcome(*map(self.rows, (self.first, self.best, self.last)), self.best))
 
 # %% ../../nbs/run/18_card.ipynb #f8cb3e9c
+def _facts(r:RunFiles, hardware:str)->list:
+    start, c, m = r.event('start'), r.config, r.manifest
+    data = (f'{start.get("train", 0)} real samples, {start.get("synth_per_epoch", 0)} drawn an epoch; '
+            f'evaluated on {start.get("eval", len(r.rows(r.last)))}')
+    if m.get('data_origin'): data += f', from {_short(m["data_origin"])}'
+    versions = ', '.join(f'{k} {v}' for k, v in m.get('versions', {}).items() if v)
+    batch = f'{c["per_device_train_batch_size"]} x {c["gradient_accumulation_steps"]}'
+    return [['run', _short(m['run_id'])], ['model', _short(c['model_name'])], ['data', data],
+            ['left out', _count(len(start.get('skipped', [])), 'sample')],
+            ['data fingerprint', _short(m['data_fingerprint'])],
+            ['steps', f'{r.last} of {start.get("total_steps", r.last)}; the best is step {r.best}'],
+            ['learning rate', f'{c["learning_rate"]:g}'], ['batch', batch], ['seed', c['seed']], ['cost', r.cost],
+            ['hardware', _short(hardware) or 'not recorded'], ['versions', versions]]
+
+def _worst(rows:list[dict], n:int=5)->str:
+    loss = lambda r: 'none' if r['loss'] is None else f'{r["loss"]:.2f}'
+    worst = high_loss(rows, float('inf'), n)[:n]
+    cells = [[_short(r['id']), loss(r), _short(r['reference']), _short(r['prediction'])] for r in worst]
+    return md_table(['sample', 'loss', 'reference', 'prediction'], cells, 'lrll')
+
 def run_card(
     folder:Path,      # Run folder
-    hardware:str='',  # What it ran on
+    hardware:str='',  # Machine that it ran on; '': not recorded
 )->str: # Markdown
     "The story of a run, from its files"
-    r, start = RunFiles(folder), _last(read_jsonl(Path(folder)/'events.jsonl'), 'start')
-    c, manifest = r.config, r.manifest
-    data = f'{start.get("train", 0)} real samples, {start.get("synth_per_epoch", 0)} drawn an epoch; judged by {start.get("eval", len(r.rows(r.last)))}'
-    versions = ', '.join(f'{k} {v}' for k, v in manifest.get('versions', {}).items() if v)
-    rows = [('run', _cell(manifest['run_id'])), ('model', _cell(c['model_name'])), ('data', data + (f', from {_cell(manifest["data_origin"])}' if manifest.get('data_origin') else '')), ('left out', _count(len(start.get('skipped', [])), 'sample')),
-            ('data fingerprint', _cell(manifest['data_fingerprint'])), ('steps', f'{r.last} of {start.get("total_steps", r.last)}; the best is step {r.best}'), ('learning rate', f'{c["learning_rate"]:g}'),
-            ('batch', f'{c["per_device_train_batch_size"]} x {c["gradient_accumulation_steps"]}'), ('seed', c['seed']), ('cost', r.cost), ('hardware', _cell(hardware) if hardware else 'not recorded'), ('versions', esc_md(versions))]
-    return '\n\n'.join([f'# {esc_md(c["experiment_name"])}', r.outcome(), _facts(rows), '## Before and after', r.metrics(), '## Known failures', 'Samples with the highest loss:', _worst(r.rows(r.best)),
-                        confusion_table(r.rows(r.best)), *_notes(start)]) + '\n'
-
-def _notes(start:dict)->list[str]:
-    notes = start.get('notes', [])
-    return ['## Notes', '\n'.join(f'- {esc_md(n)}' for n in notes)] if notes else []
+    r = RunFiles(folder)
+    notes = [f'- {esc_md(n)}' for n in r.event('start').get('notes', [])]
+    parts = [f'# {esc_md(r.config["experiment_name"])}', r.outcome(), md_table(['', ''], _facts(r, hardware)),
+             '## Before and after', r.metrics(r.best),
+             '## Known failures', 'Samples with the highest loss:', _worst(r.rows(r.best)),
+             confusion_table(r.rows(r.best))]
+    return '\n\n'.join(parts + (['## Notes', '\n'.join(notes)] if notes else [])) + '\n'
 
 # %% ../../nbs/run/18_card.ipynb #9646280b
+_FRONT = '''---
+library_name: transformers
+pipeline_tag: image-to-text
+language: en
+tags: [ocr, well-log]
+base_model: "{}"
+---'''
+_LOADING = """```python
+from welllog_ocr.models.core import load_recogniser
+rec = load_recogniser('{0}')        # or the path of this folder
+```
+
+It reads scans with `python -m welllog_ocr.predict --model {0} SCAN`."""
+
 def model_card(
     folder:Path, # Run folder
     name:str,    # `best` or `final`
 )->str: # Markdown
     "README.md of a saved model"
     r = RunFiles(folder)
-    c, step = r.config, r.best if name == 'best' else r.last
-    base = ' '.join(str(c['model_name']).split())
-    front = '\n'.join(['---', 'library_name: transformers', 'pipeline_tag: image-to-text', 'language: en', 'tags: [ocr, well-log]', f'base_model: {_yaml(base)}', '---'])
-    load = f"```python\nfrom welllog_ocr.models.core import load_recogniser\nrec = load_recogniser('{name}')        # or the path of this folder\n```\n\nIt reads scans with `python -m welllog_ocr.predict --model {name} SCAN`."
-    licence = f'This model comes from {esc_md(base)} and keeps its licence. The scans it was trained on may have terms of their own: look at both before you pass it on.'
-    return '\n\n'.join([front, f'# {esc_md(c["experiment_name"])}, {name}', f'Reads the headers of scanned well logs. Fine-tuned from {esc_md(base)}; this is step {step}.', r.outcome() if name == 'best' else f'The weights at the last step; `best` holds those of step {r.best}.',
-                        '## Figures', comparison(dict(before=r.rows(min(r.evals)), after=r.rows(step))), '## Known failures', confusion_table(r.rows(step)), '## Loading', load,
-                        '## Data and licence', f'Data fingerprint `{r.manifest["data_fingerprint"]}`, run `{r.manifest["run_id"]}`.', licence]) + '\n'
-
-def _yaml(text:str)->str: return '"' + text.replace('\\', '\\\\').replace('"', '\\"') + '"'
+    step, base = r.best if name == 'best' else r.last, ' '.join(str(r.config['model_name']).split())
+    quoted = base.replace('\\', '\\\\').replace('"', '\\"') # as YAML has it
+    parts = [_FRONT.format(quoted), f'# {esc_md(r.config["experiment_name"])}, {name}',
+             f'Reads the headers of scanned well logs. Fine-tuned from {esc_md(base)}; this is step {step}.',
+             r.outcome() if name == 'best' else f'The weights at the last step; `best` holds those of step {r.best}.',
+             '## Metrics', r.metrics(step), '## Known failures', confusion_table(r.rows(step)),
+             '## Loading', _LOADING.format(name), '## Data and licence',
+             f'Data fingerprint `{r.manifest["data_fingerprint"]}`, run `{r.manifest["run_id"]}`.',
+             f'This model comes from {esc_md(base)} and keeps its licence. '
+             'The scans it was trained on may have terms of their own: look at both before you pass it on.']
+    return '\n\n'.join(parts) + '\n'
 
 def write_cards(
     folder:Path,      # Run folder
-    hardware:str='',
-)->list[Path]: # What was written
+    hardware:str='',  # Machine that it ran on; '': not recorded
+)->list[Path]: # Files that were written
     "run_card.md, and README.md in best/ and final/ where they are"
     folder = Path(folder)
-    found = {folder/'run_card.md': run_card(folder, hardware), **{folder/name/'README.md': model_card(folder, name) for name in ('best', 'final') if (folder/name).is_dir()}}
+    found = {folder/'run_card.md': run_card(folder, hardware)}
+    found |= {folder/name/'README.md': model_card(folder, name) for name in ('best', 'final') if (folder/name).is_dir()}
     for path, text in found.items(): write_atomic(path, text)
     return list(found)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OK', 'WARNING', 'FAILURE', 'TAKES_A_CHECKPOINT', 'PASS_ON', 'CAN_GO_ON', 'Check', 'ask', 'check_device',
-           'write_error', 'write_probe', 'present', 'refuse_links', 'check_output', 'state_sizes', 'moment_bytes',
+           'write_error', 'write_probe', 'present', 'refuse_links', 'check_output', 'moment_bytes', 'state_sizes',
            'check_room', 'mounted', 'check_volume', 'check_workers', 'check_sigterm', 'data_checks', 'doctor_checks',
            'look_at_data', 'check_run', 'check_wandb', 'is_here', 'check_estimate']
 
@@ -18,15 +18,15 @@ from pathlib import Path
 
 from ..config import TrainingConfig
 from ..core import SetupError, WelllogError, first_few
+from ..data.checks import quick
 from ..data.load import locate
 from ..data.sample import skip_report
-from ..data.checks import quick
-from .memory import corrected, estimate, verdict_of
 from ..models.core import EMBEDDED, Recogniser
 from .checkpoint import steps_done
 from .folder import same_run
 from .lock import is_taken
 from .machine import Machine, free_bytes, size_text
+from .memory import corrected, estimate, verdict_of
 from .samples import RunData, run_data
 from .trackers import wandb_mode
 
@@ -35,66 +35,87 @@ OK, WARNING, FAILURE = 'ok', 'warning', 'failure'
 
 @dataclass(frozen=True)
 class Check:
-    "One question asked before a run"
-    name:str                   # What it is about, in a word
+    "One question asked before a run, and its answer"
+    name:str                   # Topic, in a word
     asked:str                  # The question
     seen:str                   # What was found
     verdict:str = OK           # `ok`, `warning` or `failure`
     advice:str = ''            # What to do; '' when all is well
-    error:Exception|None = field(default=None, repr=False, compare=False) # What was raised, where something was
+    error:Exception|None = field(default=None, repr=False, compare=False) # The error behind a failure, if any
 
     def __str__(self): return f'{self.name}: {self.seen}' + (f'; {self.advice}' if self.advice else '')
 
 def ask(
-    checks:list, # Grows by a failure, if it comes to that
-    name:str,
-    asked:str,
+    checks:list, # A failure is appended here
+    name:str,    # Topic, in a word
+    asked:str,   # The question
     act,         # Called without arguments
 ):
-    "What `act` gives. An error that speaks to the user becomes a failure, and gives `None`: the other questions are asked all the same"
+    "What `act` returns. A `WelllogError` or `OSError` becomes a failure and `None`, so that the other questions are asked"
     try: return act()
     except (WelllogError, OSError) as e: checks.append(Check(name, asked, str(e), FAILURE, error=e))
 
 # %% ../../nbs/run/15_checks.ipynb #764d0845
 def check_device(
     machine:Machine,
-    bf16:bool=True,  # Wanted
+    bf16:bool=True,  # Is bfloat16 wanted?
     env=os.environ,
-    card:str='',     # That is expected, or a part of its name
+    card:str='',     # Expected card, or a part of its name; '': any
 )->Check:
     "What will the run compute on?"
-    asked, m = 'what does the run compute on?', machine
+    m, say = machine, partial(Check, 'device', 'what does the run compute on?')
+    dtype = 'bfloat16' if m.bf16 and bf16 else 'float32'
     if m.device == 'cuda':
-        seen = f'{m.name}, {size_text(m.total)}, {"bfloat16" if m.bf16 and bf16 else "float32"}'
-        if _plain(card) not in _plain(m.name): return Check('device', asked, f'{seen}; expected is {card}', WARNING, 'memory, time and price are those of another card: rent the one that was meant, or change gpu_type')
-        return Check('device', asked, seen, WARNING, 'the card has no bfloat16, so float32 is used, which is slower and takes twice the memory') if bf16 and not m.bf16 else Check('device', asked, seen)
-    seen = f'{m.device}, {"bfloat16" if m.bf16 and bf16 else "float32"}, {m.threads} thread{"s" if m.threads > 1 else ""} on {m.cores:g} processor{"s" if m.cores > 1 else ""}'
-    if m.promised: return Check('device', asked, f'{seen}; yet the machine has {m.promised} graphics card{"s" if m.promised > 1 else ""} that torch does not see', FAILURE,
-        'look at nvidia-smi; install the torch that fits the driver, or set CUDA_VISIBLE_DEVICES= to train on the processor on purpose')
-    if card: return Check('device', asked, f'{seen}; expected is {card}', FAILURE, 'start on a machine that has it, or leave gpu_type empty to train on what is there')
-    if 'RUNPOD_POD_ID' in env: return Check('device', asked, f'{seen}; this pod has no graphics card', WARNING, 'a pod that is started again may come without one: start another')
-    if m.threads > math.ceil(m.cores): return Check('device', asked, seen, WARNING, f'more threads than processors slow each other down; set OMP_NUM_THREADS={math.ceil(m.cores)}')
-    if bf16 and not m.bf16: return Check('device', asked, seen, WARNING, 'this processor has no bfloat16, so float32 is used, which is slower')
-    return Check('device', asked, seen)
+        seen = f'{m.name}, {size_text(m.total)}, {dtype}'
+        if _plain(card) not in _plain(m.name):
+            return say(f'{seen}; expected is {card}', WARNING, 'memory, time and price are those of another card: '
+                       'rent the one that was meant, or change gpu_type')
+        slow = 'the card has no bfloat16, so float32 is used, which is slower and takes twice the memory'
+        return say(seen, WARNING, slow) if bf16 and not m.bf16 else say(seen)
+    seen = f'{m.device}, {dtype}, {m.threads} thread{"s"*(m.threads > 1)} on {m.cores:g} processor{"s"*(m.cores > 1)}'
+    if m.promised:
+        seen += f'; yet the machine has {m.promised} graphics card{"s"*(m.promised > 1)} that torch does not see'
+        return say(seen, FAILURE, 'look at nvidia-smi; install the torch that fits the driver, '
+                   'or set CUDA_VISIBLE_DEVICES= to train on the processor on purpose')
+    if card:
+        return say(f'{seen}; expected is {card}', FAILURE,
+                   'start on a machine that has it, or leave gpu_type empty to train on what is there')
+    if 'RUNPOD_POD_ID' in env:
+        return say(f'{seen}; this pod has no graphics card', WARNING,
+                   'a pod that is started again may come without one: start another')
+    if m.threads > (enough := math.ceil(m.cores)):
+        return say(seen, WARNING, f'more threads than processors slow each other down; set OMP_NUM_THREADS={enough}')
+    slow = 'this processor has no bfloat16, so float32 is used, which is slower'
+    return say(seen, WARNING, slow) if bf16 and not m.bf16 else say(seen)
 
 def _plain(name:str)->str: return re.sub(r'[\W_]', '', name.lower())
 
 # %% ../../nbs/run/15_checks.ipynb #547a1975
-_WHY = {errno.ENOSPC: ('the disk is full', 'make room there, or name another output_dir'), errno.EDQUOT: ('the quota is used up', 'delete what is not needed, or ask for a larger quota or volume'),
-        errno.EFBIG: ('a file may not grow that large', 'raise the limit with ulimit -f unlimited, or name an output_dir on another file system'),
-        errno.EROFS: ('it is mounted read-only', 'mount it for writing, or name another output_dir'), errno.EACCES: ('this user has no right to write there', 'give the right, or name another output_dir'),
-        errno.EPERM: ('this user has no right to write there', 'give the right, or name another output_dir')}
+_RIGHTS = 'this user has no right to write there', 'give the right, or name another output_dir'
+_WHY = {errno.ENOSPC: ('the disk is full', 'make room there, or name another output_dir'),
+        errno.EDQUOT: ('the quota is used up', 'delete what is not needed, or ask for a larger quota or volume'),
+        errno.EFBIG: ('a file may not grow that large',
+                      'raise the limit with ulimit -f unlimited, or name an output_dir on another file system'),
+        errno.EROFS: ('it is mounted read-only', 'mount it for writing, or name another output_dir'),
+        errno.EACCES: _RIGHTS, errno.EPERM: _RIGHTS}
 
-def write_error(folder:Path, e:OSError, done:int=0, want:int=0)->SetupError:
+def write_error(
+    folder:Path,
+    e:OSError,
+    done:int=0,  # Bytes that were written
+    want:int=0,  # Bytes that were to be written
+)->SetupError:
+    "An error of the system in the words of the user"
     why, advice = _WHY.get(e.errno, (e.strerror or str(e), 'name another output_dir'))
     part = f' after {size_text(done)} of {size_text(want)}' if done else ''
-    return SetupError(f'{folder}: cannot be written to{part}: {why} ({errno.errorcode.get(e.errno, "OSError")}), so no checkpoint could be kept; {advice}')
+    return SetupError(f'{folder}: cannot be written to{part}: {why} ({errno.errorcode.get(e.errno, "OSError")}), '
+                      f'so no checkpoint could be kept; {advice}')
 
 def write_probe(
     folder:Path, # Must exist
     sizes,       # Bytes of each file
 )->float: # Bytes a second
-    "Write files of these sizes, force them to disk, and let them vanish. Raises `SetupError` saying what the disk said"
+    "Write files of these sizes to disk, and let them vanish. Raises `SetupError` with the reason of the system"
     block, done, start = os.urandom(2**20), 0, time.perf_counter() # random: some file systems compress
     try:
         with ExitStack() as files:
@@ -110,7 +131,7 @@ def write_probe(
 def present(
     folder:Path,
 ):
-    "Within the context the folder exists; what had to be made for that is removed again, if nothing was put there"
+    "Within the context the folder exists; folders that were made for it are removed again when they are still empty"
     made = [p for p in (folder, *folder.parents) if not p.exists()]
     try:
         try: folder.mkdir(parents=True, exist_ok=True)
@@ -124,54 +145,65 @@ def present(
 def refuse_links(
     cfg:TrainingConfig,
 ):
-    "Raises `SetupError` when the run folder, or what a run writes in it, is a link"
-    for p in (cfg.run_dir, *(cfg.run_dir/name for name in (cfg.checkpoint_dir, 'eval', 'best', 'final', 'metrics.jsonl', 'events.jsonl'))):
-        if p.is_symlink(): raise SetupError(f'{p} is a link, so the run would write somewhere else; name the folder itself in output_dir, and take the link away')
+    "Raises `SetupError` when the run folder, or a file or folder that a run writes in it, is a link"
+    for name in ('.', cfg.checkpoint_dir, 'eval', 'best', 'final', 'metrics.jsonl', 'events.jsonl'):
+        if (p := cfg.run_dir/name).is_symlink():
+            raise SetupError(f'{p} is a link, so the run would write somewhere else; name the folder itself in '
+                             'output_dir, and take the link away')
+
+TAKES_A_CHECKPOINT = 'does the output folder take a checkpoint and a fifth more?'
 
 def check_output(
     cfg:TrainingConfig,
     sizes,              # Bytes of the files of a checkpoint
-)->tuple[Check, float]: # and bytes a second
+)->tuple[Check, float]: # The answer, and bytes a second
     "Does the output folder take a checkpoint? Raises `SetupError` when it does not"
     refuse_links(cfg)
     there = [p for p in (cfg.run_dir/cfg.checkpoint_dir, cfg.run_dir) if p.is_dir()]
     for p in there:
-        if not os.access(p, os.W_OK): raise write_error(p, OSError(errno.EROFS if os.statvfs(p).f_flag & os.ST_RDONLY else errno.EACCES, ''))
+        if os.access(p, os.W_OK): continue
+        raise write_error(p, OSError(errno.EROFS if os.statvfs(p).f_flag & os.ST_RDONLY else errno.EACCES, ''))
     with present(Path(cfg.output_dir)) as folder:
         if there and there[0].stat().st_dev != folder.stat().st_dev: folder = there[0] # mounted inside the run folder
         speed = write_probe(folder, sizes)
-    return Check('output', TAKES_A_CHECKPOINT, f'{size_text(sum(sizes))} were written to {folder} and removed again, at {size_text(speed)} a second'), speed
-
-TAKES_A_CHECKPOINT = 'does the output folder take a checkpoint and a fifth more?'
+    seen = f'{size_text(sum(sizes))} were written to {folder} and removed again, at {size_text(speed)} a second'
+    return Check('output', TAKES_A_CHECKPOINT, seen), speed
 
 # %% ../../nbs/run/15_checks.ipynb #7521cfa6
+def moment_bytes(
+    cfg:TrainingConfig,
+    rec:Recogniser,
+)->int:
+    "Bytes of the two moments of all weights. In 8 bits, a block of 256 has a scale, and tensors below 4096 stay whole"
+    small = lambda p: cfg.optim == 'adamw_8bit' and p.numel() >= 4096
+    one = lambda p: p.numel() + p.numel()//64 if small(p) else p.numel()*p.element_size()
+    return sum(2*one(p) for p in rec.trainable().values())
+
 def state_sizes(
     cfg:TrainingConfig,
     rec:Recogniser,
 )->dict: # file -> bytes
-    "How large the files of a checkpoint are: what is trained; and two moments and perhaps an average of it"
+    "The sizes of the files of a checkpoint: the trained weights, then their moments and the EMA if there is one"
     trained = sum(p.numel()*p.element_size() for p in rec.trainable().values())
     return {rec.saved_as: trained, 'optimizer': moment_bytes(cfg, rec) + (trained if cfg.ema_decay else 0)}
-
-def moment_bytes(cfg, rec)->int:
-    "Bytes of the two moments of each weight; in 8 bits a block of 256 has a scale beside it, and tensors below 4096 stay as they are"
-    small = lambda p: cfg.optim == 'adamw_8bit' and p.numel() >= 4096
-    return sum(2*(p.numel() + p.numel()//64 if small(p) else p.numel()*p.element_size()) for p in rec.trainable().values())
 
 def check_room(
     cfg:TrainingConfig,
     one:float,        # Bytes of a checkpoint
     model:float,      # Bytes of a saved model
-    free=free_bytes,       # Folder -> free bytes, as the system says
+    free=free_bytes,  # Folder -> free bytes
 )->Check:
-    "Is there room for the checkpoints that a run keeps, and its models?"
-    asked = 'is there room for all that the run keeps?'
+    "Is there room for the checkpoints and models that a run keeps?"
+    say = partial(Check, 'room', 'is there room for all that the run keeps?')
     here = next(p for p in (cfg.run_dir, *cfg.run_dir.parents) if p.exists())
     kept = cfg.max_checkpoints + 3 # the best, the first, and one in the making
-    need, there = kept*one + 3*model, sum(p.stat().st_size for p in cfg.run_dir.rglob('*') if p.is_file() and not p.is_symlink())
-    seen = f'up to {kept} checkpoints of {size_text(one)} and 3 models of {size_text(model)} need {size_text(need)}' + (f', of which {size_text(there)} are there already' if there else '')
-    if free(here) >= need - there: return Check('room', asked, f'{seen}; {size_text(free(here))} are free, says the system')
-    return Check('room', asked, f'{seen}; only {size_text(free(here))} are free in {here}', FAILURE, f'make room, lower max_checkpoints={cfg.max_checkpoints}, or name another output_dir')
+    files = [p for p in cfg.run_dir.rglob('*') if p.is_file() and not p.is_symlink()]
+    need, there = kept*one + 3*model, sum(p.stat().st_size for p in files)
+    seen = f'up to {kept} checkpoints of {size_text(one)} and 3 models of {size_text(model)} need {size_text(need)}'
+    if there: seen += f', of which {size_text(there)} are there already'
+    if free(here) >= need - there: return say(f'{seen}; {size_text(free(here))} are free, says the system')
+    return say(f'{seen}; only {size_text(free(here))} are free in {here}', FAILURE,
+               f'make room, lower max_checkpoints={cfg.max_checkpoints}, or name another output_dir')
 
 # %% ../../nbs/run/15_checks.ipynb #6da94bfa
 def mounted(
@@ -181,95 +213,118 @@ def mounted(
     rows = [line.split() for line in table.read_text().splitlines()] if table.exists() else []
     return {re.sub(r'\\(\d{3})', lambda m: chr(int(m[1], 8)), r[4]): r[r.index('-') + 1] for r in rows}
 
-def _mount_of(path:Path, mounts:dict)->str: return next((str(p) for p in (path, *path.parents) if str(p) in mounts), '/')
+_MOUNT = 'attach the volume (at RunPod: when the pod is created), or name the right mount point'
 
 def check_volume(
     cfg:TrainingConfig,
     env=os.environ,
-    mounts:dict|None=None, # Of `mounted`; `None`: of this machine
+    mounts:dict|None=None, # As `mounted` gives it; `None`: those of this machine
 )->Check:
     "Does the output lie where it outlives the machine?"
-    asked, mounts = 'does the output outlive this machine?', mounted() if mounts is None else mounts
+    say = partial(Check, 'volume', 'does the output outlive this machine?')
+    if mounts is None: mounts = mounted()
     output, volume = Path(os.path.realpath(cfg.output_dir)), os.path.realpath(cfg.volume or '/')
-    say = partial(Check, 'volume', asked)
-    if cfg.volume and not os.path.isdir(volume): return say(f'volume={cfg.volume} does not exist, so nothing is mounted there', FAILURE, _MOUNT)
+    on = next((str(p) for p in (output, *output.parents) if str(p) in mounts), '/')
+    kind, pod = mounts.get(on, ''), 'RUNPOD_POD_ID' in env
+    if cfg.volume and not os.path.isdir(volume):
+        return say(f'volume={cfg.volume} does not exist, so nothing is mounted there', FAILURE, _MOUNT)
     if cfg.volume and volume not in mounts and not os.path.ismount(volume):
-        return say(f'volume={cfg.volume} is a plain folder on the disk of this machine: nothing is mounted there, and what is written is gone with the machine', FAILURE, _MOUNT)
-    if not output.is_relative_to(volume): return say(f'{output} does not lie on volume={cfg.volume}', FAILURE, f'name an output_dir below {cfg.volume}')
-    kind = mounts.get(_mount_of(output, mounts), '')
-    if kind in ('tmpfs', 'ramfs'): return say(f'{output} lies in memory ({kind}), which a restart empties', WARNING, 'name an output_dir on a disk')
-    if 'RUNPOD_POD_ID' in env and _mount_of(output, mounts) == '/': return say(f"{output} lies on the pod's own disk, which is emptied whenever the pod is stopped", WARNING, 'name an output_dir below /workspace')
-    if 'RUNPOD_POD_ID' in env and not env.get('RUNPOD_VOLUME_ID'):
-        return say('this pod has no network volume: when the balance is used up the pod is deleted, and all of its data with it', WARNING, 'attach a network volume when the pod is created, or copy results away')
-    return say(f'{output} lies on {_mount_of(output, mounts)}' + (f' ({kind})' if kind else '') + ('' if cfg.volume else '; no volume is asked for'))
-
-_MOUNT = 'attach the volume (at RunPod: when the pod is created), or name the right mount point'
+        return say(f'volume={cfg.volume} is a plain folder on the disk of this machine: nothing is mounted there, '
+                   'and what is written is gone with the machine', FAILURE, _MOUNT)
+    if not output.is_relative_to(volume):
+        return say(f'{output} does not lie on volume={cfg.volume}', FAILURE, f'name an output_dir below {cfg.volume}')
+    if kind in ('tmpfs', 'ramfs'):
+        return say(f'{output} lies in memory ({kind}), which a restart empties', WARNING,
+                   'name an output_dir on a disk')
+    if pod and on == '/':
+        return say(f"{output} lies on the pod's own disk, which is emptied whenever the pod is stopped", WARNING,
+                   'name an output_dir below /workspace')
+    if pod and not env.get('RUNPOD_VOLUME_ID'):
+        return say('this pod has no network volume: when the balance is used up the pod is deleted, and all of its '
+                   'data with it', WARNING, 'attach a network volume when the pod is created, or copy results away')
+    more = (f' ({kind})' if kind else '') + ('' if cfg.volume else '; no volume is asked for')
+    return say(f'{output} lies on {on}{more}')
 
 # %% ../../nbs/run/15_checks.ipynb #3f5ef939
 def check_workers(
     machine:Machine,
-    workers:int,
-    batch:float,    # Bytes of the largest batch
+    workers:int,     # Loader workers; 0: the training process makes the images
+    batch:float,     # Bytes of the largest batch
 )->Check:
     "Is /dev/shm large enough for the loader workers?"
-    asked, held = 'do the batches of the loader workers fit into /dev/shm?', 2*workers + 1 # two ahead for each worker, and the one in use
-    if not workers: return Check('workers', asked, 'no workers: the images are made in the training process')
-    seen = f'dataloader_num_workers={workers} may hold {held} batches of {size_text(batch)} = {size_text(held*batch)} in /dev/shm'
-    if machine.shm is not None and held*batch > machine.shm:
-        fit = max(0, int((machine.shm/batch - 1)//2))
-        return Check('workers', asked, f'{seen}, and only {size_text(machine.shm)} are free there: workers would die of a bus error', FAILURE,
-                     f'set dataloader_num_workers={fit}, or start the container with --shm-size={math.ceil(held*batch/1e9)}g')
-    if workers > machine.cores: return Check('workers', asked, f'{seen}; there are {machine.cores:g} processors', WARNING, f'set dataloader_num_workers={max(1, int(machine.cores))} or less')
-    return Check('workers', asked, seen + (f', of {size_text(machine.shm)} free' if machine.shm is not None else ''))
+    say, shm = partial(Check, 'workers', 'do the batches of the loader workers fit into /dev/shm?'), machine.shm
+    if not workers: return say('no workers: the images are made in the training process')
+    held = 2*workers + 1 # two ahead for each worker, and the one in use
+    seen = (f'dataloader_num_workers={workers} may hold {held} batches of {size_text(batch)} = '
+            f'{size_text(held*batch)} in /dev/shm')
+    if shm is not None and held*batch > shm:
+        fit = max(0, int((shm/batch - 1)//2))
+        return say(f'{seen}, and only {size_text(shm)} are free there: workers would die of a bus error', FAILURE,
+                   f'set dataloader_num_workers={fit}, '
+                   f'or start the container with --shm-size={math.ceil(held*batch/1e9)}g')
+    if workers > machine.cores:
+        return say(f'{seen}; there are {machine.cores:g} processors', WARNING,
+                   f'set dataloader_num_workers={max(1, int(machine.cores))} or less')
+    return say(seen + (f', of {size_text(shm)} free' if shm is not None else ''))
 
 # %% ../../nbs/run/15_checks.ipynb #66082d8a
 PASS_ON = '''bash -c 'trap "pkill -TERM -f welllog_ocr" TERM; /start.sh & wait $!; sleep 4\''''
-_INITS, _FORWARD = ('systemd', 'init', 'launchd'), ('tini', 'docker-init', 'dumb-init', 'catatonit')
+_INITS   = 'systemd', 'init', 'launchd'       # signal every process
+_FORWARD = 'tini', 'docker-init', 'catatonit' # signal only their child
 
 def _process(proc:Path, pid:int)->dict:
-    "Name, parent, masks and command line of a process"
+    "Parent, name, handling of SIGTERM and command line of a process"
     lines = (proc/str(pid)/'status').read_text().splitlines()
     found = dict(line.split(':', 1) for line in lines if ':' in line)
     has = lambda key: bool(int(found.get(key, '0').strip() or '0', 16) >> (signal.SIGTERM - 1) & 1)
     words = (proc/str(pid)/'cmdline').read_bytes().decode(errors='replace').split('\0')
     command = ' '.join(takewhile(lambda w: w and not w.startswith('-'), words)) # options may hold a token
-    return dict(name=found['Name'].strip(), parent=int(found['PPid']), blocked=has('SigBlk'), ignored=has('SigIgn'), caught=has('SigCgt'), command=command[:80])
+    return dict(pid=pid, name=found['Name'].strip(), parent=int(found['PPid']), command=command[:80],
+                blocked=has('SigBlk'), ignored=has('SigIgn'), caught=has('SigCgt'))
 
-def _below_first(proc:Path, pid:int)->dict|None:
-    "The process on the way from the first one to `pid` that stands right below the first; `None` when there is no such way"
+def _below_first(proc:Path, pid:int)->dict|None: # on the way from process 1 to `pid`, the process right below the first
     while pid > 1:
         here = _process(proc, pid)
-        if here['parent'] == 1: return dict(here, pid=pid)
+        if here['parent'] == 1: return here
         pid = here['parent']
 
+# %% ../../nbs/run/15_checks.ipynb #5c1e77a0
 def check_sigterm(
     proc:Path=Path('/proc'),
     pid:int|None=None,       # `None`: this process
 )->Check:
     "Does SIGTERM reach the training when its machine is stopped?"
-    asked, pid = 'will SIGTERM reach the training when the machine is stopped?', pid or os.getpid()
-    warn = lambda seen, advice=f'start the container with {PASS_ON}': Check('sigterm', asked, f'SIGTERM will not reach you: {seen}; the steps since the last save would be lost', WARNING, advice)
+    say = partial(Check, 'sigterm', 'will SIGTERM reach the training when the machine is stopped?')
+    lost = lambda seen, advice=f'start the container with {PASS_ON}': say(
+        f'SIGTERM will not reach you: {seen}; the steps since the last save would be lost', WARNING, advice)
+    pid = pid or os.getpid()
     try: me, first, below = _process(proc, pid), _process(proc, 1), _below_first(proc, pid)
-    except (OSError, KeyError, ValueError): return Check('sigterm', asked, 'this system does not say how processes hear signals, so it was not looked at')
+    except (OSError, KeyError, ValueError): return say('unknown: this system does not say how processes handle signals')
     for how in ('blocked', 'ignored'):
-        if me[how]: return warn(f'this process was started with SIGTERM {how}', "look for a trap '' TERM in the script that starts it, and take it out")
-    if pid == 1 or first['name'] in _INITS: return Check('sigterm', asked, 'yes: ' + ('this is the first process' if pid == 1 else f'{first["name"]} tells every process'))
-    if not first['caught']: return warn(f'process 1 ({first["command"]}) has no handler for it, so it is thrown away')
-    if first['name'] in _FORWARD[:2] + _FORWARD[3:] and not (below and (below['pid'] == pid or below['caught'])):
-        return warn(f'{first["name"]} tells only its child ({below["command"] if below else "not an ancestor of this process"}), which ends without passing it on')
-    return Check('sigterm', asked, f'process 1 ({first["command"]}) hears it')
+        if me[how]:
+            return lost(f'this process was started with SIGTERM {how}',
+                        "look for a trap '' TERM in the script that starts it, and take it out")
+    if pid == 1: return say('yes: this is the first process')
+    if first['name'] in _INITS: return say(f'yes: {first["name"]} signals every process')
+    if not first['caught']: return lost(f'process 1 ({first["command"]}) has no handler for it, so it is thrown away')
+    if first['name'] in _FORWARD and not (below and (below['pid'] == pid or below['caught'])):
+        child = below['command'] if below else 'not an ancestor of this process'
+        return lost(f'{first["name"]} signals only its child ({child}), which ends without passing it on')
+    return say(f'process 1 ({first["command"]}) hears it')
 
 # %% ../../nbs/run/15_checks.ipynb #0c470744
 def data_checks(
     data:RunData,
-    drawn:bool=False, # Are the lines it is judged on drawn?
+    drawn:bool=False, # Are the evaluation lines drawn ones?
 )->list[Check]:
     "What a user should know about data that could be read"
-    asked = 'can the data be read, and is train apart from eval?'
-    seen = f'{len(data.train)} real and {data.synth} drawn lines to train on, {len(data.eval)} {"drawn " if drawn else ""}lines to judge by'
-    out = [Check('data', asked, seen)]
-    if data.skips: out.append(Check('data', asked, skip_report(data.skips), WARNING, 'mend them, or see that they may be missing'))
-    if data.leaks: out.append(Check('data', asked, f'{len(data.leaks)} groups are in train and in eval, so the figures will be too good: {first_few(data.leaks, sep=", ")}', WARNING, 'keep each group in one split'))
+    say = partial(Check, 'data', 'can the data be read, and is train apart from eval?')
+    out = [say(f'{len(data.train)} real and {data.synth} drawn lines to train on, '
+               f'{len(data.eval)} {"drawn " if drawn else ""}lines to evaluate on')]
+    if data.skips: out.append(say(skip_report(data.skips), WARNING, 'fix them, or see that they may be missing'))
+    if data.leaks:
+        out.append(say(f'{len(data.leaks)} groups are in train and in eval, so the metrics will be too good: '
+                       f'{first_few(data.leaks, sep=", ")}', WARNING, 'keep each group in one split'))
     if data.reviewed: out.append(Check('data', 'which labels were corrected?', data.reviewed))
     return out
 
@@ -277,16 +332,20 @@ def doctor_checks(
     cfg:TrainingConfig,
     data:RunData,
 )->list[Check]:
-    "What the doctor's quick look says must be fixed; skips and leaks are told already"
-    found = [f for f in quick(dict(train=data.train, eval=data.eval)).must_fix if f.kind not in ("well_across", "left_out")]
-    return [Check('doctor', 'does the data look as it should?', f'{f.title.lower()}, {f.count} of them: {"; ".join(f"{e.where}: {e.note}" for e in f.examples[:2])}', WARNING,
-                  f'{f.do[:1].lower()}{f.do[1:].rstrip(".")}; `python -m welllog_ocr.doctor {cfg.data_path}` shows all of it') for f in found]
+    "What the doctor's quick look says must be fixed, besides the skips and leaks that `data_checks` reports"
+    def check(f):
+        seen = f'{f.title.lower()}, {f.count} of them: ' + '; '.join(f'{e.where}: {e.note}' for e in f.examples[:2])
+        do = f.do[:1].lower() + f.do[1:].rstrip('.')
+        advice = f'{do}; `python -m welllog_ocr.doctor {cfg.data_path}` shows all of it'
+        return Check('doctor', 'does the data look as it should?', seen, WARNING, advice)
+    found = quick(dict(train=data.train, eval=data.eval)).must_fix
+    return [check(f) for f in found if f.kind not in ('well_across', 'left_out')]
 
 def look_at_data(
     cfg:TrainingConfig,
     rec:Recogniser|None, # `None`: it could not be loaded
 )->tuple[RunData|None, list[Check]]:
-    "The data of a run, and what is to be said of it. Raises `DataError` when it cannot be used"
+    "The data of a run, and the checks on it. Raises `DataError` when it cannot be used"
     if rec is None:
         if cfg.data_path is not None: locate(cfg.data_path, cfg.data_revision)
         return None, []
@@ -294,29 +353,34 @@ def look_at_data(
     return data, data_checks(data, cfg.data_path is None) + (doctor_checks(cfg, data) if data.train else [])
 
 # %% ../../nbs/run/15_checks.ipynb #76e61a6f
+CAN_GO_ON = 'is the run new, or the same as the one that is there?'
+
 def check_run(
     cfg:TrainingConfig,
     data:RunData,
 )->Check:
     "Can the run begin, or go on? Raises `ConfigError`, `DataError` or `SetupError`"
-    if is_taken(cfg.run_dir): raise SetupError(f'{cfg.run_dir}: another process is training there, and two would overwrite each other; wait for it, stop it, or choose another experiment_name')
+    if is_taken(cfg.run_dir):
+        raise SetupError(f'{cfg.run_dir}: another process is training there, and two would overwrite each other; '
+                         'wait for it, stop it, or choose another experiment_name')
     if not (cfg.run_dir/'run.json').exists(): return Check('run', CAN_GO_ON, f'{cfg.run_dir} is new')
     notes, step = same_run(cfg, data)[1], steps_done(cfg.run_dir/cfg.checkpoint_dir)
-    return Check('run', CAN_GO_ON, '; '.join([f'{cfg.run_dir} goes on from step {step}' if step else f'{cfg.run_dir} was begun and has no checkpoint yet', *notes]), WARNING if notes else OK)
-
-CAN_GO_ON = 'is the run new, or the same as the one that is there?'
+    seen = f'{cfg.run_dir} goes on from step {step}' if step else f'{cfg.run_dir} was begun and has no checkpoint yet'
+    return Check('run', CAN_GO_ON, '; '.join([seen, *notes]), WARNING if notes else OK)
 
 # %% ../../nbs/run/15_checks.ipynb #9269f66f
 def check_wandb(
     env=os.environ,
 )->Check:
-    "Where will the run be seen?"
-    asked, (mode, why) = 'will the run be mirrored to W&B?', wandb_mode(env)
-    if mode == 'disabled': return Check('wandb', asked, f'no: {why}', WARNING, 'leave use_wandb out, or take WANDB_MODE away')
-    if mode == 'offline': return Check('wandb', asked, f'offline: {why}; the run writes files for `wandb sync`')
+    "Will the rows of the run reach W&B?"
+    say, (mode, why) = partial(Check, 'wandb', 'will the rows of the run reach W&B?'), wandb_mode(env)
+    if mode == 'disabled': return say(f'no: {why}', WARNING, 'leave use_wandb out, or take WANDB_MODE away')
+    if mode == 'offline': return say(f'offline: {why}; the run writes files for `wandb sync`')
     key = env.get('WANDB_API_KEY', '')
-    if key and len(key.split('-')[-1]) < 40: return Check('wandb', asked, f'online: {why}, and it is shorter than keys are ({len(key)} characters)', WARNING, 'copy it again; with a wrong key nothing is lost, and it can be sent later')
-    return Check('wandb', asked, f'online: {why}')
+    if key and len(key.split('-')[-1]) < 40:
+        return say(f'online: {why}, and it is shorter than keys are ({len(key)} characters)', WARNING,
+                   'copy it again; with a wrong key the rows stay in the run folder, and can be sent later')
+    return say(f'online: {why}')
 
 # %% ../../nbs/run/15_checks.ipynb #172d7143
 def is_here(
@@ -324,18 +388,21 @@ def is_here(
 )->bool:
     "Does a model lie on this machine: in a folder, in a package, or downloaded?"
     from huggingface_hub import try_to_load_from_cache
-    if name == EMBEDDED or Path(name).exists() or name.count('/') != 1: return True # what is no name of the hub, is not downloaded either
+    if name == EMBEDDED or Path(name).exists() or name.count('/') != 1: return True # only hub names are downloaded
     return any(isinstance(try_to_load_from_cache(name, file), str) for file in ('config.json', 'adapter_config.json'))
+
+_SMALLER = ('take a smaller max_batch_cost, max_seq_length or per_device_eval_batch_size, gradient_checkpointing=True, '
+            'or load_in_4bit=True with an r; or start it on a larger card')
 
 def check_estimate(
     cfg:TrainingConfig,
     machine:Machine,
 )->Check:
     "Will the training fit, by an estimate?"
-    asked, say = 'will it fit, by an estimate from the config alone?', size_text
+    text, say = size_text, partial(Check, 'estimate', 'will it fit, by an estimate from the config alone?')
     try: m = corrected(cfg, estimate(cfg, machine.device != 'cpu'), machine.name or machine.device)
-    except WelllogError as e: return Check('estimate', asked, f'nothing can be said before the download: {e}', WARNING)
-    seen = (f'about {say(m.total)} at most: {say(m.fixed)} of weights, moments and average, {say(m.batch + m.step)} in a step of {m.samples} x {m.cost} tokens and patches, {say(m.reading)} in an evaluation; '
-            f'{say(machine.free)} are free, and a training on a card of 24 GB {verdict_of(m)}')
-    if m.total > machine.free: return Check('estimate', asked, seen, FAILURE, 'take a smaller max_batch_cost, max_seq_length or per_device_eval_batch_size, gradient_checkpointing=True, or load_in_4bit=True with an r; or start it on a larger card')
-    return Check('estimate', asked, seen)
+    except WelllogError as e: return say(f'nothing can be said before the download: {e}', WARNING)
+    seen = (f'about {text(m.total)} at most: {text(m.fixed)} of weights, moments and EMA, {text(m.batch + m.step)} '
+            f'in a step of {m.samples} x {m.cost} tokens and patches, {text(m.reading)} in an evaluation; '
+            f'{text(machine.free)} are free, and a training on a card of 24 GB {verdict_of(m)}')
+    return say(seen, FAILURE, _SMALLER) if m.total > machine.free else say(seen)

@@ -55,7 +55,7 @@ def _apply(self, fn, recurse=True):
 
 # %% ../../nbs/run/11_memory.ipynb #d8bf4f54
 class FakeMemory(TorchDispatchMode):
-    "Within the context floating-point tensors are fake; `now`: bytes of all living tensors, `peak`: the most there were"
+    "Within the context floating-point tensors are fake; `now`: bytes of all living tensors, `peak`: the most so far"
     def __init__(self):
         super().__init__()
         self.now, self.peak, self.known = 0, 0, {}
@@ -118,14 +118,16 @@ def fake_4bit(
     check_keep(model, keep)
     for name, m in list(model.named_modules()):
         for k, child in list(m.named_children()):
-            if type(child) is nn.Linear and not inside(f'{name}.{k}'.lstrip('.'), keep): setattr(m, k, _Linear4bit(child))
+            if type(child) is not nn.Linear or inside(f'{name}.{k}'.lstrip('.'), keep): continue
+            setattr(m, k, _Linear4bit(child))
 
 # %% ../../nbs/run/11_memory.ipynb #30f0a3ee
 def _trocr(width:int, layers:int, heads:int, d:int, writer:int, vocab:int, kind:str='vit', **more)->dict:
     encoder = dict(model_type=kind, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads,
                    intermediate_size=4*width, image_size=384, patch_size=16)
-    decoder = dict(model_type='trocr', d_model=d, decoder_layers=writer, decoder_attention_heads=d//64 if d > 256 else 8,
-                   decoder_ffn_dim=4*d, vocab_size=vocab, max_position_embeddings=512, cross_attention_hidden_size=width)
+    decoder = dict(model_type='trocr', d_model=d, decoder_layers=writer, decoder_ffn_dim=4*d,
+                   decoder_attention_heads=d//64 if d > 256 else 8, vocab_size=vocab, max_position_embeddings=512,
+                   cross_attention_hidden_size=width)
     return dict(encoder=encoder, decoder=decoder | more)
 
 def _rope(theta:float, section:list, **more)->dict:
@@ -160,7 +162,8 @@ def _published_vlm(kind:str, sizes:dict)->tuple: # Config, processor
     from transformers import AutoConfig
     from welllog_ocr.models.tiny import tiny_parts
     tiny, processor = tiny_parts(kind)
-    ids, text = {k: v for k, v in tiny.config.to_dict().items() if k.endswith('_token_id')}, tiny.config.text_config.to_dict()
+    ids = {k: v for k, v in tiny.config.to_dict().items() if k.endswith('_token_id')}
+    text = tiny.config.text_config.to_dict()
     text = {k: text.get(k) for k in ('pad_token_id', 'eos_token_id', 'bos_token_id', 'model_type')}
     return AutoConfig.for_model(kind, **ids | sizes | dict(text_config=text | sizes['text_config'])), processor
 
@@ -182,8 +185,9 @@ def parts_of(
     try: config, processor = AutoConfig.from_pretrained(name, **here), AutoProcessor.from_pretrained(name, **here)
     except Exception as e: # transformers and the hub raise a dozen kinds; all mean: not here
         if name not in SIZES:
-            raise SetupError(f"'{name}' is neither a folder nor downloaded ({type(e).__name__}), and its sizes are not in the "
-                             'table of the memory chapter, so nothing can be said of its memory before the download; '
+            raise SetupError(f"'{name}' is neither a folder nor downloaded ({type(e).__name__}), "
+                             'and its sizes are not in the table of the memory chapter, '
+                             'so nothing can be said of its memory before the download; '
                              f"known are {', '.join(SIZES)}") from e
         kind, sizes = SIZES[name]
         published = _published_seq2seq(sizes) if kind == 'vision-encoder-decoder' else _published_vlm(kind, sizes)
@@ -216,14 +220,15 @@ def fake_recogniser(
     cfg:TrainingConfig,
     memory:FakeMemory,  # Counts its weights
 )->Recogniser:
-    "The recogniser of a config, of fake tensors. Raises `SetupError` for unknown sizes, or a family without an estimate"
+    "The recogniser of a config, of fake tensors. Raises `SetupError` for unknown sizes, or for a line recogniser"
     import transformers
     from transformers.initialization import no_init_weights
     config, processor, dtype = parts_of(cfg.model_name)
     chapter, _ = FAMILIES.get(config.model_type, ('', ''))
     if chapter not in ('vlm', 'seq2seq'):
-        raise SetupError(f"'{cfg.model_name}' is a '{config.model_type}' model, and memory is estimated for vision-language "
-                         'models, TrOCR and Donut; a line recogniser is small, and preflight measures it')
+        raise SetupError(f"'{cfg.model_name}' is a '{config.model_type}' model, "
+                         'and memory is estimated for vision-language models, TrOCR and Donut; '
+                         'a line recogniser is small, and preflight measures it')
     whole = chapter == 'seq2seq'
     auto = transformers.VisionEncoderDecoderModel if whole else transformers.AutoModelForImageTextToText
     make = auto._from_config if whole else auto.from_config
@@ -243,9 +248,9 @@ def longest_sample(
     made = lambda n: Sample('longest', 'x'*n, partial(Image.new, 'L', size, 255), size, '', kind=rec.kinds[-1])
     room = cfg.max_seq_length - sum(rec.lengths(made(1))) + 1 if vlm else rec.longest - 1
     if room < 1:
-        raise ConfigError(f'max_seq_length={cfg.max_seq_length}: an image of max_pixels={cfg.max_pixels} and the question are '
-                          f'{cfg.max_seq_length - room + 1} tokens, so there is no room for an answer; raise max_seq_length, or '
-                          'lower max_pixels')
+        raise ConfigError(f'max_seq_length={cfg.max_seq_length}: an image of max_pixels={cfg.max_pixels} and the '
+                          f'question are {cfg.max_seq_length - room + 1} tokens, so there is no room for an answer; '
+                          'raise max_seq_length, or lower max_pixels')
     return made(room)
 
 def largest_batch(
@@ -358,7 +363,7 @@ def estimate(
     sample:Sample|None=None, # Largest sample; `None`: `longest_sample`
     samples:int=0,           # How many of it at a time; 0: as many as the config allows
 )->Memory:
-    "Memory that the training of a config needs. Raises `SetupError` for unknown sizes, `ConfigError` for a contradiction"
+    "Memory that a training needs. Raises `SetupError` for unknown sizes, `ConfigError` for a contradiction"
     memory = FakeMemory()
     rec = fake_recogniser(cfg, memory)
     sample = sample or longest_sample(cfg, rec)
@@ -380,7 +385,8 @@ def estimate(
         reading = _peak(memory, partial(_evaluate, cfg, rec, held, card)) + _size(*_tensors(held))
         reading += len(held['targets'])*cache_bytes(cfg, rec, sample) + (_size(*params) if cfg.ema_decay else 0)
     architecture = f'{rec.model.config.model_type} {sum(weights.values())/1e6:.0f} MB'
-    return Memory(weights, moments, _size(*ema), _size(*_tensors(batch)), gradients, step, update, reading, n, cost, architecture)
+    return Memory(weights, moments, _size(*ema), _size(*_tensors(batch)), gradients, step, update, reading, n, cost,
+                  architecture)
 
 # %% ../../nbs/run/11_memory.ipynb #ee84ba08
 LEDGER = 'memory.jsonl' # in output_dir
@@ -403,9 +409,11 @@ def record_peak(
     "Write a measured peak into the ledger"
     folder = Path(cfg.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    row = dict(_key(cfg, m, device), samples=m.samples, cost=m.cost, estimate=round(m.training), measured=round(measured))
+    row = dict(_key(cfg, m, device), samples=m.samples, cost=m.cost, estimate=round(m.training),
+               measured=round(measured))
     append_jsonl(folder/LEDGER, row)
 
+# %% ../../nbs/run/11_memory.ipynb #22037274
 def corrected(
     cfg:TrainingConfig,
     m:Memory,   # Result of `estimate`

@@ -10,6 +10,7 @@ __all__ = ['counting_kept', 'memory_need', 'check_memory', 'Rehearsal', 'put_bac
 import math, re, tempfile, time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,12 +19,12 @@ from .checkpoint import cpu_copy, rng_state, save, set_rng_state
 from ..config import TrainingConfig
 from ..core import SetupError, WelllogError
 from ..data.sample import sorted_batches
-from .memory import learn_peak
 from ..models.core import Recogniser, autocast, is_out_of_memory, release_memory, to_device
 from ..models.loader import batches
 from .checks import FAILURE, WARNING, Check, moment_bytes, present, state_sizes, write_error
 from .cost import refuse_spent, sessions
 from .machine import Machine, size_text, span_text
+from .memory import learn_peak
 from .samples import RunData, fit_language
 from .state import capture
 from .step import Run, cuts, train_step
@@ -33,7 +34,7 @@ from .step import Run, cuts, train_step
 def counting_kept(
     rec:Recogniser,
 ):
-    "Within the context, autograd's kept tensors are counted; gives a function that says their bytes"
+    "Within the context, the tensors that autograd keeps are counted; yields a function that returns their bytes"
     seen, own = {}, {t.untyped_storage().data_ptr() for t in rec.parameters()}
     def pack(t):
         s = t.untyped_storage()
@@ -44,78 +45,86 @@ def counting_kept(
 def memory_need(
     cfg:TrainingConfig,
     rec:Recogniser,
-    device:str,         # On a graphics card the weights have to get there first
+    device:str,         # `cpu`: the weights are in its memory already
 )->dict: # part -> bytes
     "What a step needs beside what the forward pass keeps"
-    sizes = state_sizes(cfg, rec)
+    sizes, moments = state_sizes(cfg, rec), moment_bytes(cfg, rec)
     weights = sum(t.numel()*t.element_size() for t in rec.state_dict().values()) if device != 'cpu' else 0
-    return dict(weights=weights, gradients=sizes[rec.saved_as], moments=moment_bytes(cfg, rec), ema=sizes['optimizer'] - moment_bytes(cfg, rec))
+    return dict(weights=weights, gradients=sizes[rec.saved_as], moments=moments, ema=sizes['optimizer'] - moments)
+
+# %% ../../nbs/run/16_rehearsal.ipynb #5c1e77a1
+_FEWER = ('take a smaller per_device_train_batch_size (with more gradient_accumulation_steps it stays the same '
+          'training) or max_batch_cost')
 
 def check_memory(
     machine:Machine,
-    need:dict,        # Of `memory_need`
+    need:dict,        # As `memory_need` gives it
     kept:float,       # Bytes that the forward pass of the largest part keeps
-    samples:int,      # In that part
-    peak:float=0.,    # Bytes that were used when it was done for real; 0: it was not
+    samples:int,      # Samples in that part
+    peak:float=0.,    # Bytes that a real step used; 0: there was none
 )->Check:
     "Is there memory for the largest batch?"
-    asked, fixed = 'is there memory for the largest batch?', sum(need.values())
+    say = partial(Check, 'memory', 'is there memory for the largest batch?')
+    fixed, free = sum(need.values()), machine.free
     total, least = max(peak, fixed + kept), fixed + (kept if machine.device == 'cpu' else kept/samples)
-    parts = ', '.join(f'{k} {size_text(v)}' for k, v in dict(need, kept_for_backward=kept).items() if v)
-    seen = f'about {size_text(fixed + kept)} are needed ({parts.replace("_", " ")})' + (f', {size_text(peak)} were used when it was done' if peak else '') + f'; {size_text(machine.free)} are free'
-    advice = 'take a smaller per_device_train_batch_size (with more gradient_accumulation_steps it stays the same training) or max_batch_cost'
-    if least > machine.free: return Check('memory', asked, seen, FAILURE, advice if machine.device == 'cpu' else 'even one sample is too much: take a smaller model or freeze more of it')
-    if total > machine.free: return Check('memory', asked, seen, WARNING, f'batches will be cut into smaller parts; {advice}')
-    return Check('memory', asked, seen, WARNING, f'that is close; {advice}') if total > .9*machine.free else Check('memory', asked, seen)
+    parts = ', '.join(f'{k} {size_text(v)}' for k, v in {**need, 'kept for backward': kept}.items() if v)
+    used = f', {size_text(peak)} were used when it was done' if peak else ''
+    seen = f'about {size_text(fixed + kept)} are needed ({parts}){used}; {size_text(free)} are free'
+    alone = 'even one sample is too much: take a smaller model or freeze more of it'
+    if least > free: return say(seen, FAILURE, _FEWER if machine.device == 'cpu' else alone)
+    if total > free: return say(seen, WARNING, f'batches will be cut into smaller parts; {_FEWER}')
+    return say(seen, WARNING, f'that is close; {_FEWER}') if total > .9*free else say(seen)
 
 # %% ../../nbs/run/16_rehearsal.ipynb #b98a4751
 @dataclass(frozen=True)
 class Rehearsal:
     "What a few real steps and a save took"
     total:int             # Steps of the whole run
-    step_s:float          # Seconds a step, on the mean of an epoch
+    step_s:float          # Seconds a step, mean of an epoch
     eval_s:float          # Seconds an evaluation
     save_s:float          # Seconds a checkpoint
     kept:float            # Bytes that the forward pass of the largest part keeps
-    samples:int           # In that part
-    batch:float           # Its bytes, as a loader worker hands it over
-    peak:float            # Bytes that were used beside what was there before; 0: not known
-    lost:tuple = ()       # What `batches` told about images that could not be read
+    samples:int           # Samples in the largest part
+    batch:float           # Bytes of the largest part, as a loader worker hands it over
+    peak:float            # Bytes that the largest part used in addition to those used before; 0: unknown
+    lost:tuple = ()       # Images that could not be read, and why
 
 @contextmanager
 def put_back(
     rec:Recogniser,
 ):
-    "After the context, weights, mode, random generators and what it has studied are as they were"
+    "After the context, weights, mode, random generators and the attributes of the model are as before"
     changing = {**rec.trainable(), **dict(rec.named_buffers())}
-    kept, state, mode, known = cpu_copy(changing), rng_state(), rec.training, {k: v for k, v in vars(rec).items() if not k.startswith('_')}
+    kept, state, mode = cpu_copy(changing), rng_state(), rec.training
+    known = {k: v for k, v in vars(rec).items() if not k.startswith('_')}
     try: yield
     finally:
         with torch.no_grad():
             for name, t in changing.items(): t.copy_(kept[name])
         rec.zero_grad(set_to_none=True)
-        vars(rec).update(known) # what `fit_language` has taught it
+        vars(rec).update(known) # such as the n-gram model of `fit_language`
         rec.train(mode)
         set_rng_state(*state)
 
 # %% ../../nbs/run/16_rehearsal.ipynb #13ebe4f2
 class _Peak:
-    "Bytes used beside those at the start: of the card, or of this process"
+    "Bytes used in addition to those at the start: of the card, or of this process"
     def __init__(self, device):
         self.cuda = device.type == 'cuda'
         if self.cuda: torch.cuda.reset_peak_memory_stats()
         else:
             try: Path('/proc/self/clear_refs').write_text('5') # forget the highest so far
-            except OSError: self.start = math.inf; return      # not told here
+            except OSError: self.start = math.inf; return      # this system does not count
         self.start = torch.cuda.memory_allocated() if self.cuda else self._now('VmRSS')
 
     def _now(self, what):
         try: return int(re.search(rf'^{what}:\s+(\d+)', Path('/proc/self/status').read_text(), re.M)[1])*1024
         except OSError: return 0
 
-    def __call__(self)->float: return max(0, (torch.cuda.max_memory_reserved() if self.cuda else self._now('VmHWM')) - self.start)
+    def __call__(self)->float:
+        return max(0, (torch.cuda.max_memory_reserved() if self.cuda else self._now('VmHWM')) - self.start)
 
-def _fetch(run:Run, samples:list, part:tuple)->tuple[dict, float]: # Batch, and seconds
+def _fetch(run:Run, samples:list, part:tuple)->tuple[dict, float]: # batch, and seconds
     start = time.perf_counter()
     batch = next(batches(run.rec, samples, [part], log=run.event))[1]
     if batch is None: raise SetupError('none of the images of a batch can be read any more; look at the data folder')
@@ -123,7 +132,8 @@ def _fetch(run:Run, samples:list, part:tuple)->tuple[dict, float]: # Batch, and 
 
 def _batch_bytes(batch)->int:
     if isinstance(batch, torch.Tensor): return batch.numel()*batch.element_size()
-    return sum(map(_batch_bytes, batch.values() if isinstance(batch, dict) else batch)) if isinstance(batch, (dict, list, tuple)) else 0
+    parts = batch.values() if isinstance(batch, dict) else batch if isinstance(batch, (list, tuple)) else ()
+    return sum(map(_batch_bytes, parts))
 
 def _timed_step(run:Run, micro:list)->float:
     start = time.perf_counter()
@@ -147,21 +157,24 @@ def _largest(run:Run, samples:list, todo:list, machine:Machine)->dict: # `kept`,
     check = check_memory(machine, need, kept, len(part))
     if check.verdict == FAILURE: raise TooLarge(check)
     batch = _fetch(run, samples, (part, cost))[0]
-    facts = dict(kept=kept, samples=len(part), batch=_batch_bytes(batch))
+    facts, cuda = dict(kept=kept, samples=len(part), batch=_batch_bytes(batch)), run.device.type == 'cuda'
     while True:
         try: _timed_step(run, [batch])
         except Exception as e:
             if not is_out_of_memory(e): raise
         else:
-            if run.device.type == 'cuda': learn_peak(run.cfg, run.rec, samples[part[0]], len(part), machine.name, torch.cuda.max_memory_allocated())
+            most = torch.cuda.max_memory_allocated() if cuda else 0
+            if cuda: learn_peak(run.cfg, run.rec, samples[part[0]], len(part), machine.name, most)
             return dict(facts, peak=peak())
         if len(part) == 1: raise TooLarge(_hopeless(check))
         batch, part = None, part[:len(part)//2]
         run.optimizer.zero_grad(); release_memory()
-        if run.device.type == 'cuda': torch.cuda.empty_cache()
+        if cuda: torch.cuda.empty_cache()
         batch = _fetch(run, samples, (part, cost))[0]
 
-def _hopeless(check:Check)->Check: return Check(check.name, check.asked, f'{check.seen}; and one sample alone was too much when it was tried', FAILURE, 'take a smaller model, or freeze more of it')
+def _hopeless(check:Check)->Check:
+    return Check(check.name, check.asked, f'{check.seen}; and one sample alone was too much when it was tried', FAILURE,
+                 'take a smaller model, or freeze more of it')
 
 # %% ../../nbs/run/16_rehearsal.ipynb #679534dc
 def _step_seconds(run:Run, samples:list, todo:list, patience:float=4.)->float:
@@ -170,7 +183,8 @@ def _step_seconds(run:Run, samples:list, todo:list, patience:float=4.)->float:
     order, work, made, seen = sorted(range(len(todo)), key=size.__getitem__), 0., 0., 0
     for i in dict.fromkeys((order[len(order)//2], order[len(order)//3])):
         found = [_fetch(run, samples, part) for part in todo[i]]
-        work, made, seen = work + _timed_step(run, [b for b, _ in found]), made + sum(s for _, s in found), seen + size[i]
+        work, made = work + _timed_step(run, [b for b, _ in found]), made + sum(s for _, s in found)
+        seen += size[i]
         if work + made > patience: break
     mean, workers = sum(size)/len(size), run.cfg.dataloader_num_workers
     return mean/seen*(max(work, made/workers) if workers else work + made)
@@ -181,21 +195,21 @@ def _eval_seconds(run:Run)->float:
     costs = [run.rec.cost(s) for s in held]
     todo = sorted_batches(costs, run.cfg.per_device_eval_batch_size)
     where = todo[len(todo)//2]
-    fit_language(run.cfg.replace(language_texts=200), run.data, run.rec) # or it would not know when to stop writing
+    fit_language(run.cfg.replace(language_texts=200), run.data, run.rec) # it knows when a text ends
     start = time.perf_counter()
     batch = _fetch(run, held, (where, 0))[0]
     run.rec.eval()
     with torch.no_grad(), autocast(run.device, run.cfg.bf16): run.rec.read(to_device(batch, run.device))
     return (time.perf_counter() - start)*sum(costs)/sum(costs[i] for i in where)
 
-def _save_seconds(run:Run, speed:float)->float: # 0 when nothing can be written
-    "Seconds of a checkpoint: saved for real, unless that takes more than five; then by the speed of the probe"
+def _save_seconds(run:Run, speed:float)->float: # 0: the folder cannot be written to
+    "Seconds of a checkpoint: of a real save, or by the speed of the probe where that says more than five"
     size = sum(state_sizes(run.cfg, run.rec).values())
     if not speed or size/speed > 5: return size/speed if speed else 0.
     start = time.perf_counter()
-    with present(Path(run.cfg.output_dir)) as folder, tempfile.TemporaryDirectory(prefix='.preflight-', dir=folder) as tmp:
+    with present(Path(run.cfg.output_dir)) as home, tempfile.TemporaryDirectory(prefix='.preflight-', dir=home) as tmp:
         try: save(Path(tmp), capture(run), 'rehearsal')
-        except OSError as e: raise write_error(folder, e) from e
+        except OSError as e: raise write_error(home, e) from e
     return time.perf_counter() - start
 
 # %% ../../nbs/run/16_rehearsal.ipynb #78f3c916
@@ -204,17 +218,18 @@ def rehearse(
     rec:Recogniser,   # Comes back as it was
     data:RunData,
     machine:Machine,
-    speed:float=0.,   # Bytes a second of `write_probe`; 0: nothing can be written
+    speed:float=0.,   # Bytes a second, as `write_probe` measured; 0: the folder cannot be written to
 )->Rehearsal:
-    "A few real steps, a batch of the evaluation, and a save. Raises `SetupError`: as `TooLarge` when the memory is too small"
+    "A few real steps, a batch of the evaluation, and a save. Raises `SetupError`, or `TooLarge` for lack of memory"
     lost = []
     with put_back(rec):
-        run = Run(cfg, rec, data, alone=True) # the others wait meanwhile
+        run = Run(cfg, rec, data, alone=True) # other ranks wait meanwhile
         run.event = lambda what, **facts: lost.append(f'{what}: {facts.get("id", "")} {facts.get("why", "")}')
         samples, plan = run.batches(0)
         todo = cuts(run, samples, plan)
         facts = _largest(run, samples, todo, machine)
-        found = Rehearsal(run.total, _step_seconds(run, samples, todo), _eval_seconds(run), _save_seconds(run, speed), **facts, lost=tuple(dict.fromkeys(lost)))
+        seconds = _step_seconds(run, samples, todo), _eval_seconds(run), _save_seconds(run, speed)
+        found = Rehearsal(run.total, *seconds, **facts, lost=tuple(dict.fromkeys(lost)))
     del run
     release_memory()
     if torch.cuda.is_available(): torch.cuda.empty_cache()
@@ -226,7 +241,7 @@ def forecast(
     r:Rehearsal,
     at:int=0,           # Steps that are done
 )->dict: # `steps`, `evals`, `saves` that are left, and `seconds`
-    "What is still to be done. A run that stops early takes less"
+    "What is still to be done; a run that stops early takes less"
     due = lambda every: r.total//every - at//every + (r.total % every > 0 and at < r.total)
     n = dict(steps=max(0, r.total - at), evals=due(cfg.eval_steps) + (at == 0), saves=due(cfg.save_steps))
     return dict(n, seconds=n['steps']*r.step_s + n['evals']*r.eval_s + n['saves']*r.save_s)
@@ -234,13 +249,15 @@ def forecast(
 def time_lines(
     cfg:TrainingConfig,
     r:Rehearsal,
-    at:int=0,
+    at:int=0,           # Steps that are done
 )->list[str]:
-    "Time, and cost when there is a price"
+    "A line with the time, and a line with the cost when there is a price"
     n = forecast(cfg, r, at)
-    stops = cfg.early_stopping_patience or cfg.train_loss_threshold
-    out = [f'time      {"at most " if stops else ""}about {span_text(n["seconds"])}: {n["steps"]} steps of {span_text(r.step_s)}, {n["evals"]} evaluations of {span_text(r.eval_s)}, {n["saves"]} saves of {span_text(r.save_s)}']
-    return out + [f'cost      {"at most " if stops else ""}about ${n["seconds"]/3600*cfg.gpu_hourly_rate:.2f} at ${cfg.gpu_hourly_rate:g} an hour'] if cfg.gpu_hourly_rate else out
+    about = 'at most about' if cfg.early_stopping_patience or cfg.train_loss_threshold else 'about'
+    out = [f'time      {about} {span_text(n["seconds"])}: {n["steps"]} steps of {span_text(r.step_s)}, '
+           f'{n["evals"]} evaluations of {span_text(r.eval_s)}, {n["saves"]} saves of {span_text(r.save_s)}']
+    usd = n['seconds']/3600*cfg.gpu_hourly_rate
+    return out + ([f'cost      {about} ${usd:.2f} at ${cfg.gpu_hourly_rate:g} an hour'] if cfg.gpu_hourly_rate else [])
 
 # %% ../../nbs/run/16_rehearsal.ipynb #af75b141
 def check_budget(
@@ -249,14 +266,16 @@ def check_budget(
     at:int=0,           # Steps that are done
 )->Check:
     "Is the money enough?"
-    asked = 'is budget_cap enough for the run?'
-    try: refuse_spent(cfg.run_dir, cfg.budget_cap)
-    except WelllogError as e: return Check('budget', asked, str(e), FAILURE, error=e)
+    say, cap = partial(Check, 'budget', 'is budget_cap enough for the run?'), cfg.budget_cap
+    try: refuse_spent(cfg.run_dir, cap)
+    except WelllogError as e: return say(str(e), FAILURE, error=e)
     spent = sum(max(0., row['usd']) for row in sessions(cfg.run_dir))
-    if r is None: return Check('budget', asked, f'${spent:.2f} of ${cfg.budget_cap:g} are spent; what is to come was not rehearsed')
+    if r is None: return say(f'${spent:.2f} of ${cap:g} are spent; what is to come was not rehearsed')
     n = forecast(cfg, r, at)
     need = n['seconds']/3600*cfg.gpu_hourly_rate
-    seen = f'about ${need:.2f} are to come' + (f', beside ${spent:.2f} that are spent' if spent else '') + f'; the cap is ${cfg.budget_cap:g}'
-    if spent + need <= cfg.budget_cap: return Check('budget', asked, seen)
-    reach = at + int(n['steps']*max(0., cfg.budget_cap - spent)/need)
-    return Check('budget', asked, f'{seen}: the run will stop near step {reach} of {r.total}', WARNING, f'raise budget_cap to ${spent + 1.1*need:.2f}, or lower max_steps')
+    beside = f', beside ${spent:.2f} that are spent' if spent else ''
+    seen = f'about ${need:.2f} are to come{beside}; the cap is ${cap:g}'
+    if spent + need <= cap: return say(seen)
+    reach = at + int(n['steps']*max(0., cap - spent)/need)
+    return say(f'{seen}: the run will stop near step {reach} of {r.total}', WARNING,
+               f'raise budget_cap to ${spent + 1.1*need:.2f}, or lower max_steps')
