@@ -32,7 +32,7 @@ BUGS = [ # what is gone, (the code, what stands there instead), the injection th
     ('trash before deletion',       ("    os.rename(folder, trash)\n    fsync(root)\n    _remove(trash)\n", "    for p in sorted(folder.iterdir(), reverse=True): os.unlink(p)\n    os.rmdir(folder)\n"), faults.kill_at_every_operation),
     ('the newest two stay',         ('steps[-max(2, recent):]', 'steps[-1:]'), faults.retention),
     ('the first stays',             (', *steps[:1], ', ', '), faults.retention),
-    ('no number is not the best',   (' and values[s] == values[s])', ')'), faults.retention),
+    ('no number is not the best',   (' and values[s] == values[s]]', ']'), faults.retention),
     ('the pinned stay',             ('*(set(pinned) & set(steps))', ''), faults.retention),
     ('the lock',                    ("    with locked(path, ", "    with locked(path.with_name(f'lock{os.getpid()}'), "), faults.races),
     ('no link for a folder',        ("    if folder.is_symlink():\n        raise SetupError(f'{folder} is a link, so checkpoints", "    if False:\n        raise SetupError(f'{folder} is a link, so checkpoints"), faults.links),
