@@ -11,13 +11,16 @@ from .core import is_command
 import argparse
 
 def _arguments(argv=None):
-    p = argparse.ArgumentParser(prog='python -m welllog_ocr.synth', description='Draw header lines or whole headers with known truth, as a data folder.')
+    p = argparse.ArgumentParser(prog='python -m welllog_ocr.synth',
+                                description='Draw header lines or whole headers with known truth, as a data folder.')
     p.add_argument('folder', help='made when absent; gets train/ and eval/, each with images and a metadata.jsonl')
     p.add_argument('--n', type=int, default=2000, help='images to draw, a tenth of them for eval [2000]')
     p.add_argument('--seed', type=int, default=0, help='another seed draws others [0]')
-    p.add_argument('--kind', choices=['line', 'crop', 'page'], default='line', help='single lines, lines cut out of drawn headers, or whole headers [line]')
+    p.add_argument('--kind', choices=['line', 'crop', 'page'], default='line',
+                   help='single lines, lines cut out of drawn headers, or whole headers [line]')
     p.add_argument('--dpi', type=int, help='resolution of whole headers, 72 to 600 [200]')
-    p.add_argument('--format', choices=['png', 'tiff'], default='png', help='tiff: one bit a pixel, CCITT G4, as archives have it [png]')
+    p.add_argument('--format', choices=['png', 'tiff'], default='png',
+                   help='tiff: one bit a pixel, CCITT G4, as archives have it [png]')
     p.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return p.parse_args(argv)
 
@@ -40,31 +43,36 @@ from .files import writable_dir, write_jsonl
 SERIES = dict(line=SynthLines, crop=SynthCrops, page=SynthPages) # kind -> sequence of `Sample`s
 
 def _encoded(img:Image.Image, format:str, dpi:int)->bytes:
-    "An image as a file; what has only black and white takes one bit a pixel"
+    "An image as a file; a TIFF takes one bit a pixel"
     buffer, more = io.BytesIO(), dict(dpi=(dpi, dpi)) if dpi else {}
-    if format == 'tiff': img.point(lambda v: 255*(v > 127)).convert('1').save(buffer, 'TIFF', compression='group4', **more)
+    if format == 'tiff':
+        black = img.point(lambda v: 255*(v > 127)).convert('1')
+        black.save(buffer, 'TIFF', compression='group4', **more)
     else: img.save(buffer, 'PNG', **more)
     return buffer.getvalue()
 
 # %% ../nbs/06_synth.ipynb #4aef3ddb
 def write_folder(
     folder:Path,             # Gets `train/` and `eval/`
-    n:int=2000,              # Images in all
-    seed:int=0,              # Which series
+    n:int=2000,              # Images in both splits
+    seed:int=0,              # Another seed draws other images
     eval_share:float=0.1,    # Share that goes to eval
-    kind:str='line',         # `line`, `crop` or `page`
-    dpi:int|None=None,       # Of pages; none: 200
-    format:str='png',        # `png` or `tiff`
+    kind:str='line',         # What is drawn: `line`, `crop` or `page`
+    dpi:int|None=None,       # Resolution of pages, 72 to 600; none: 200
+    format:str='png',        # File format, `png` or `tiff`
 )->dict: # split -> images written
-    "Draw into a data folder. Raises `DataError` when it holds data already, `ConfigError` for a choice that does not fit, `SetupError` when it cannot be written"
+    "Draw into a data folder. Raises `DataError` when it holds data, `ConfigError` for a choice that does not fit"
     folder, n_eval = Path(folder), max(1, round(n*eval_share))
     counts = dict(train=n - n_eval, eval=n_eval)
     if kind not in SERIES: raise ConfigError(f"kind='{kind}': draws {', '.join(SERIES)}")
-    if dpi and kind != 'page': raise ConfigError(f"dpi={dpi}: a {kind} has the resolution that it was drawn with; leave --dpi out, or draw pages with --kind page")
+    if dpi and kind != 'page': raise ConfigError(f'dpi={dpi}: a {kind} has the resolution that it was drawn with; '
+                                                 'leave --dpi out, or draw pages with --kind page')
     if counts['train'] < 1: raise DataError(f'n={n}: a train and an eval split need at least 2 {kind}s')
-    series = {split: SERIES[kind](count, f'{seed}-{split}', **(dict(dpi=dpi or 200) if kind == 'page' else {})) for split, count in counts.items()}
-    for split in counts:
-        if (folder/split).exists() and any((folder/split).iterdir()): raise DataError(f'{folder/split}: is not empty, and drawn {kind}s would mix with what is there; name a new folder')
+    more = dict(dpi=dpi or 200) if kind == 'page' else {}
+    series = {split: SERIES[kind](count, f'{seed}-{split}', **more) for split, count in counts.items()}
+    for place in (folder/split for split in counts):
+        if place.exists() and any(place.iterdir()):
+            raise DataError(f'{place}: is not empty, and drawn {kind}s would mix with what is there; name a new folder')
     for split, samples in series.items(): _write_split(writable_dir(folder/split), samples, format)
     return counts
 
@@ -80,6 +88,7 @@ def _write_split(folder:Path, samples, format:str='png'):
 def main(args):
     "Draw into a folder"
     counts = write_folder(args.folder, args.n, args.seed, kind=args.kind, dpi=args.dpi, format=args.format)
-    print(f"{counts['train']} {args.kind}s in {args.folder}/train, {counts['eval']} in {args.folder}/eval; fonts {fonts_fingerprint()[:12]}")
+    print(f"{counts['train']} {args.kind}s in {args.folder}/train, {counts['eval']} in {args.folder}/eval; "
+          f'fonts {fonts_fingerprint()[:12]}')
 
 if ARGS: run_command(partial(main, ARGS), ARGS.debug)
