@@ -51,7 +51,7 @@ def ask(
     asked:str,   # The question
     act,         # Called without arguments
 ):
-    "What `act` returns. A `WelllogError` or `OSError` becomes a failure and `None`, so that the other questions are asked"
+    "What `act` returns. An error for the user becomes a failure and `None`, so that the other questions are asked"
     try: return act()
     except (WelllogError, OSError) as e: checks.append(Check(name, asked, str(e), FAILURE, error=e))
 
