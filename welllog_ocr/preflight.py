@@ -9,8 +9,9 @@ __all__ = ['ARGS', 'summary', 'PreflightError', 'Preflight', 'preflight', 'main'
 from .config import command_config
 from .core import run_command
 
-ARGS = command_config(globals(), prog='python -m welllog_ocr.preflight', # before torch is imported: --help answers at once
-    description='Check all that can fail cheaply before a training, and say how long it will take and what it will cost.')
+ARGS = command_config(globals(), prog='python -m welllog_ocr.preflight', # before torch: --help answers at once
+    description='Check all that can fail cheaply before a training, and say how long it will take and what it will '
+                'cost.')
 
 # %% ../nbs/08_preflight.ipynb #1300d36f
 import os
@@ -20,13 +21,13 @@ from pathlib import Path
 from .config import TrainingConfig
 from .core import SetupError, WelllogError, first_few
 from .models.core import Recogniser, load_model
-from .render import Raw, md_table
+from .render import Raw, md_table, size_text, span_text
 from .run.checkpoint import rng_state, set_rng_state, steps_done
 from .run.checks import CAN_GO_ON, FAILURE, OK, TAKES_A_CHECKPOINT, WARNING, Check, ask, check_device
 from .run.checks import check_estimate, check_output, check_room, check_run, check_sigterm, check_volume
 from .run.checks import check_wandb, check_workers, data_checks, is_here, look_at_data, state_sizes
 from .run.lock import is_taken
-from .run.machine import Machine, model_text, size_text, span_text, this_machine
+from .run.machine import Machine, model_text, this_machine
 from .run.rehearsal import Rehearsal, TooLarge, check_budget, check_memory, memory_need, rehearse, time_lines
 from .run.samples import RunData
 from .run.step import total_steps
@@ -130,8 +131,8 @@ def preflight(
     set_rng_state(*state)
     return f
 
-_UNTRIED = Check('untried', 'what could not be looked at?', 'without the model: which samples suit it, a step, an evaluation and a save',
-                 WARNING, 'ask again once the model is there')
+_UNTRIED = Check('untried', 'what could not be looked at?', 'without the model: which samples suit it, a step, '
+                 'an evaluation and a save', WARNING, 'ask again once the model is there')
 
 # %% ../nbs/08_preflight.ipynb #1ccd7afe
 def _ask_model(f:Preflight):
@@ -157,13 +158,15 @@ def _ask_disk(f:Preflight, env):
     f.checks.append(volume)
     if volume.verdict == FAILURE: return
     if f.rec is None: return _ask_output(f, [0]) # the size of a checkpoint is unknown; the right to write is not
-    sizes, saved = state_sizes(f.cfg, f.rec).values(), f.rec.trainable() if f.rec.saved_as == 'adapter' else f.rec.state_dict()
+    sizes = state_sizes(f.cfg, f.rec).values()
+    saved = f.rec.trainable() if f.rec.saved_as == 'adapter' else f.rec.state_dict()
     model = sum(t.numel()*t.element_size() for t in saved.values())
     if _ask_output(f, sizes): f.checks.append(check_room(f.cfg, sum(sizes), model))
 
 def _ask_rehearsal(f:Preflight):
-    cfg, add, say = f.cfg, f.checks.append, partial(Check, 'rehearsal', 'does a step work, on the largest batch there is, and a save?')
-    if (cfg.run_dir/'run.json').exists() and f.steps_done >= total_steps(cfg, f.data, f.rec): return # nothing is left to do
+    say = partial(Check, 'rehearsal', 'does a step work, on the largest batch there is, and a save?')
+    cfg, add = f.cfg, f.checks.append
+    if (cfg.run_dir/'run.json').exists() and f.steps_done >= total_steps(cfg, f.data, f.rec): return # it is done
     try: f.rehearsal = r = rehearse(cfg, f.rec, f.data, f.machine, f.speed)
     except TooLarge as e: return add(e.check)
     except WelllogError as e: return add(say(str(e), FAILURE, error=e))

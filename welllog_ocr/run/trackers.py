@@ -74,7 +74,7 @@ def _records(data:bytes):
     while at + _HEADER <= len(data):
         room = _BLOCK - at%_BLOCK
         if room < _HEADER: at += room; continue
-        size, kind = int.from_bytes(data[at + 4:at + 6], 'little'), data[at + 6] # 1: whole, 2: first, 3: middle, 4: last
+        size, kind = int.from_bytes(data[at + 4:at + 6], 'little'), data[at + 6] # kind: whole, first, middle, last
         part = data[at + _HEADER:at + _HEADER + size]
         if kind == 0 or len(part) < size: return
         record = part if kind in (1, 2) else record + part
@@ -186,7 +186,7 @@ class WandB(Tracker):
 LINGER = 30. # Seconds that W&B gets at the end of a training
 
 def _job(folder:Path, config:dict, **more)->dict:
-    "`run_id`, `project`, `entity`, `name`, `config` without secrets, `high_loss` (are tables expected?), `pid` of the training"
+    "The run as a tracker has to know it, without secrets; `high_loss`: are tables expected?"
     manifest = read_json(folder/'run.json')
     shown = {k: v for k, v in config.items() if k != 'notify_url'}
     shown |= {k: manifest[k] for k in ('data_fingerprint', 'versions', 'forked_from') if k in manifest}
