@@ -9,7 +9,7 @@ from runs import tiny
 
 from welllog_ocr.config import config_json
 from welllog_ocr.files import read_json, read_jsonl
-from welllog_ocr.runpod import launch, state, stop
+from welllog_ocr.runpod import launch, run_status, stop
 from welllog_ocr.run.supervision import supervisor_dir
 
 CELL = "from welllog_ocr.config import load_config\nfrom welllog_ocr.runpod import launch, watch\nrun = launch(load_config('wells.json'))\nwatch(run, every=.5)"
@@ -21,7 +21,7 @@ def long(home, monkeypatch):
     cfg = tiny(home, max_steps=1_000_000, warmup_steps=2, logging_steps=5, eval_steps=1_000_000, save_steps=20)
     (home/'wells.json').write_text(config_json(cfg))
     yield cfg
-    if cfg.run_dir.is_dir() and state(cfg.run_dir)['alive']: stop(cfg.run_dir)
+    if cfg.run_dir.is_dir() and run_status(cfg.run_dir)['alive']: stop(cfg.run_dir)
 
 def wait_for(true, what, seconds=240):
     end = time.monotonic() + seconds
@@ -32,8 +32,8 @@ def wait_for(true, what, seconds=240):
 
 def on_the_move(run):
     "Does it train? Waits until it has come further"
-    step = state(run)['step']
-    return wait_for(lambda: state(run)['step'] > step and state(run)['state'] == 'running', f'no step after {step}: {state(run)["state"]}, {state(run)["why"]}')
+    step = run_status(run)['step']
+    return wait_for(lambda: run_status(run)['step'] > step and run_status(run)['state'] == 'running', f'no step after {step}: {run_status(run)["state"]}, {run_status(run)["why"]}')
 
 def unharmed(run):
     "One start, no crash, rows without a gap; and what is left after it was stopped is whole"
@@ -174,12 +174,12 @@ def test_in_jupyterlab_again_and_again(long, reliability):
 def test_a_new_pod_goes_on(long):
     "Another machine with the old volume: what the lost one left in locks and status is stale, and one call goes on"
     run = launch(long)
-    wait_for(lambda: state(run)['step'] >= 5 or not state(run)['alive'], 'no step')
+    wait_for(lambda: run_status(run)['step'] >= 5 or not run_status(run)['alive'], 'no step')
     wait_for(lambda: list((run/'checkpoints').glob('step-*')), 'no checkpoint')
     status = read_json(supervisor_dir(run)/'status.json')
     for pid in (status['pid'], status['worker']): os.kill(pid, signal.SIGKILL) # both at once, as a host dies
-    wait_for(lambda: not state(run)['alive'], 'still there')
-    assert state(run)['state'] == 'gone'
+    wait_for(lambda: not run_status(run)['alive'], 'still there')
+    assert run_status(run)['state'] == 'gone'
     for path in (run/'lock', supervisor_dir(run)/'status.json'):
         row = json.loads(path.read_text())
         path.write_text(json.dumps({**row, 'host': 'lost-pod', 'boot': 'another', 'beat': time.time() - 600}))

@@ -20,7 +20,7 @@ def supervisor(tmp_path, *lives, rules=FAST, group=None, **changes):
     cfg = tiny(tmp_path, **changes)
     supervisor_dir(cfg.run_dir).mkdir(parents=True)
     s = Supervisor(cfg, rules, group)
-    s.command = lambda fd: [sys.executable, '-S', str(ROOT/'tests'/'worker.py'), str(fd), str(cfg.run_dir), *lives]
+    s.worker_command = lambda fd: [sys.executable, '-S', str(ROOT/'tests'/'worker.py'), str(fd), str(cfg.run_dir), *lives]
     return s
 
 def log(s, what=None): return [e for e in read_jsonl(s.home/'log.jsonl') if what in (None, e['event'])]
@@ -89,21 +89,21 @@ def test_lack_of_memory_is_told_and_costs_loader_workers(tmp_path):
     assert s.supervise() == 0
     assert all('memory near the limit' in w for w in whys(s)) and s.workers == 1
     kills = supervisor(tmp_path/'2', 'killed@4', 'done', group=group, dataloader_num_workers=4)
-    real = kills.start
+    real = kills.start_worker
     def start():
         real()
         (group/'memory.events').write_text(f'oom_kill {kills.starts}\n'), (group/'memory.max').write_text('max\n')
-    kills.start = start
+    kills.start_worker = start
     assert kills.supervise() == 0 and 'the kernel ended it for lack of memory' in whys(kills)[0]
 
 def test_a_signal_is_passed_on_and_its_status_comes_back(tmp_path):
     for number, life in ((signal.SIGTERM, 'hung@3'), (signal.SIGINT, 'hung@3'), (signal.SIGTERM, 'frozen@3')):
         s = supervisor(tmp_path/f'{number}{life}', life, rules=Rules(hang_s=60.))
-        threading.Timer(.5, lambda: setattr(s, 'told', number)).start()
+        threading.Timer(.5, lambda: setattr(s, 'stop_signal', number)).start()
         assert s.supervise() == 128 + number and s.starts == 1
         assert (s.run/'asked').read_text() == signal.Signals(number).name
     deaf = supervisor(tmp_path/'deaf', 'deaf@3', rules=Rules(hang_s=60., stop_s=.5))
-    threading.Timer(.5, lambda: setattr(deaf, 'told', signal.SIGTERM)).start()
+    threading.Timer(.5, lambda: setattr(deaf, 'stop_signal', signal.SIGTERM)).start()
     assert deaf.supervise() == 128 + signal.SIGKILL
 
 def test_after_a_crash_it_goes_on_from_the_newest_checkpoint(tmp_path):
@@ -111,11 +111,11 @@ def test_after_a_crash_it_goes_on_from_the_newest_checkpoint(tmp_path):
     cfg.run_dir.mkdir(parents=True)
     s = Supervisor(cfg)
     s.starts = 1
-    assert '--resume' not in s.command(3)
+    assert '--resume' not in s.worker_command(3)
     s.starts = 2
-    assert '--resume' not in s.command(3) # a fork that was never begun
+    assert '--resume' not in s.worker_command(3) # a fork that was never begun
     (cfg.run_dir/'run.json').write_text('{}')
-    assert s.command(3)[-2:] == ['--resume', 'auto']
+    assert s.worker_command(3)[-2:] == ['--resume', 'auto']
 
 def begin(cfg, *args):
     (Path(cfg.output_dir).parent/'cfg.json').write_text(config_json(cfg))

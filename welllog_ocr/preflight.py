@@ -9,23 +9,25 @@ __all__ = ['ARGS', 'summary', 'PreflightError', 'Preflight', 'preflight', 'main'
 from .config import command_config
 from .core import run_command
 
-ARGS = command_config(globals(), prog='python -m welllog_ocr.preflight', # before torch is imported, so that --help answers at once
-                      description='Check all that can fail cheaply before a training, and say how long it will take and what it will cost.')
+ARGS = command_config(globals(), prog='python -m welllog_ocr.preflight', # before torch: --help answers at once
+    description='Check all that can fail cheaply before a training, and say how long it will take and what it will '
+                'cost.')
 
 # %% ../nbs/08_preflight.ipynb #1300d36f
 import os
 from functools import partial
 from pathlib import Path
 
-from .run.checkpoint import rng_state, set_rng_state, steps_done
 from .config import TrainingConfig
-from .core import SetupError, WelllogError, first_few, run_command
-from .render import esc_md
+from .core import SetupError, WelllogError, first_few
 from .models.core import Recogniser, load_model
-from .run.checks import (CAN_GO_ON, FAILURE, OK, TAKES_A_CHECKPOINT, WARNING, Check, ask, check_device, check_estimate, check_output, check_room, check_run,
-                                    check_sigterm, check_volume, check_wandb, check_workers, data_checks, is_here, look_at_data, state_sizes)
+from .render import Raw, md_table, size_text, span_text
+from .run.checkpoint import rng_state, set_rng_state, steps_done
+from .run.checks import CAN_GO_ON, FAILURE, OK, TAKES_A_CHECKPOINT, WARNING, Check, ask, check_device
+from .run.checks import check_estimate, check_output, check_room, check_run, check_sigterm, check_volume
+from .run.checks import check_wandb, check_workers, data_checks, is_here, look_at_data, state_sizes
 from .run.lock import is_taken
-from .run.machine import Machine, model_text, size_text, span_text, this_machine
+from .run.machine import Machine, model_text, this_machine
 from .run.rehearsal import Rehearsal, TooLarge, check_budget, check_memory, memory_need, rehearse, time_lines
 from .run.samples import RunData
 from .run.step import total_steps
@@ -36,28 +38,33 @@ def summary(
     rec:Recogniser,
     data:RunData,
     machine:Machine,
-    r:Rehearsal|None=None, # `None`: there was none, so nothing is said of time and cost
-    total:int|None=None,   # Steps; `None`: those of the rehearsal
+    r:Rehearsal|None=None, # `None`: there was none, so time and cost are left out
+    total:int|None=None,   # Steps of the run; `None`: those of the rehearsal
     at:int=0,              # Steps that are done
 )->str:
     "What is about to happen, in a few lines"
-    bs, parts = cfg.per_device_train_batch_size, cfg.gradient_accumulation_steps
-    memory = f', {size_text(max(r.peak, r.kept + sum(memory_need(cfg, rec, machine.device).values())))} of {size_text(machine.free)} memory' if r else ''
+    bs, parts, memory = cfg.per_device_train_batch_size, cfg.gradient_accumulation_steps, ''
+    if r:
+        most = max(r.peak, r.kept + sum(memory_need(cfg, rec, machine.device).values()))
+        memory = f', {size_text(most)} of {size_text(machine.free)} memory'
     return '\n'.join([
         f'model     {model_text(cfg, rec)}',
         f'data      {data_checks(data, cfg.data_path is None)[0].seen}',
         f'device    {check_device(machine, cfg.bf16, {}).seen}{memory}',
-        f'training  {r.total if total is None else total} steps of {bs} x {parts} = {bs*parts} effective, learning rate {cfg.learning_rate:g}',
+        f'training  {r.total if total is None else total} steps of {bs} x {parts} = {bs*parts} effective, '
+        f'learning rate {cfg.learning_rate:g}',
         *(time_lines(cfg, r, at) if r else []),
         f'folder    {cfg.run_dir}' + (f', going on from step {at}' if at else '')])
 
 # %% ../nbs/08_preflight.ipynb #56cf994a
 class PreflightError(SetupError):
-    "Something is wrong that would end the run"
+    "A check found what would end the run"
 
 class Preflight:
-    "What was asked before a run and what was found: `checks`; and `rec`, `data`, `machine`, `rehearsal`, as far as there are any"
-    def __init__(self, cfg): self.cfg, self.checks, self.rec, self.data, self.rehearsal, self.machine, self.speed = cfg, [], None, None, None, None, 0.
+    "The `checks` before a run; and `rec`, `data`, `machine`, `rehearsal`, each `None` when there is none"
+    def __init__(self, cfg):
+        self.cfg, self.checks, self.speed = cfg, [], 0.
+        self.rec = self.data = self.rehearsal = self.machine = None
 
     @property
     def failures(self)->list[Check]: return [c for c in self.checks if c.verdict == FAILURE]
@@ -65,34 +72,46 @@ class Preflight:
     @property
     def warnings(self)->list[Check]: return [c for c in self.checks if c.verdict == WARNING]
 
+    @property
+    def steps_done(self)->int: return steps_done(self.cfg.run_dir/self.cfg.checkpoint_dir)
+
     def insist(self):
-        "Raise when something failed: the error itself when it is the only one, else a `PreflightError` with all of them"
+        "Raise when a check failed: its own error when it is the only one, else a `PreflightError` with all of them"
         bad = self.failures
         if len(bad) == 1 and bad[0].error: raise bad[0].error
         if bad: raise PreflightError(self.text_of_failures())
 
-    def text_of_failures(self)->str: return '\n  '.join([f'{len(self.failures)} of {len(self.checks)} checks failed, so nothing is started:', *map(str, self.failures)])
+    def text_of_failures(self)->str:
+        head = f'{len(self.failures)} of {len(self.checks)} checks failed, so nothing is started:'
+        return '\n  '.join([head, *map(str, self.failures)])
+
+    @property
+    def audit(self)->str: return self.rec.audit() if self.rec is not None else ''
 
     def __str__(self)->str:
-        rows = [f'{c.verdict.upper() if c.verdict != OK else OK:8} {c.name:9} {c.asked}\n{"":19}{c.seen}' + (f'\n{"":16}-> {c.advice}' if c.advice else '') for c in self.checks]
-        ready = self.rec is not None and self.data is not None and self.rehearsal
-        audit = self.rec.audit() if self.rec is not None else ''
-        return '\n'.join(rows) + (f'\n\n{audit}' if audit else '') + ('\n\n' + summary(self.cfg, self.rec, self.data, self.machine, self.rehearsal, at=steps_done(self.cfg.run_dir/self.cfg.checkpoint_dir)) if ready else '')
+        verdict = lambda c: OK if c.verdict == OK else c.verdict.upper()
+        advice = lambda c: f'\n{"":16}-> {c.advice}' if c.advice else ''
+        parts = ['\n'.join(f'{verdict(c):8} {c.name:9} {c.asked}\n{"":19}{c.seen}{advice(c)}' for c in self.checks)]
+        if self.audit: parts.append(self.audit)
+        if self.rec is not None and self.data is not None and self.rehearsal:
+            parts.append(summary(self.cfg, self.rec, self.data, self.machine, self.rehearsal, at=self.steps_done))
+        return '\n\n'.join(parts)
 
     def _repr_markdown_(self)->str:
-        cells = [[f'**{c.verdict}**' if c.verdict != OK else OK, esc_md(c.name), esc_md(c.asked), esc_md(c.seen), esc_md(c.advice)] for c in self.checks]
-        table = '\n'.join('| ' + ' | '.join(row) + ' |' for row in [['verdict', 'what', 'asked', 'seen', 'what to do'], ['---']*5, *cells])
-        return '\n\n'.join([table, *([self.rec.audit()] if self.rec is not None and self.rec.audit() else [])])
+        verdict = lambda c: OK if c.verdict == OK else Raw(f'**{c.verdict}**')
+        rows = [[verdict(c), c.name, c.asked, c.seen, c.advice] for c in self.checks]
+        table = md_table(['verdict', 'what', 'asked', 'seen', 'what to do'], rows)
+        return '\n\n'.join([table, *([self.audit] if self.audit else [])])
 
 # %% ../nbs/08_preflight.ipynb #bc8b7f6b
 def preflight(
     cfg:TrainingConfig,
-    look_at=look_at_data,         # Called with the config and the model (or `None`); gives the data and checks
+    look_at=look_at_data,         # Called with the config and the model (or `None`); returns the data and checks on it
     machine:Machine|None=None,    # `None`: this one
     proc:Path=Path('/proc'),
     env=os.environ,
 )->Preflight:
-    "Ask everything that can be asked before a run. Nothing is left behind, and a run folder that exists is not touched"
+    "Ask everything that can be asked before a run. Nothing is left behind, and an existing run folder is not touched"
     f = Preflight(cfg)
     add = f.checks.append
     f.machine = machine or this_machine(env)
@@ -107,22 +126,28 @@ def preflight(
     add(check_sigterm(proc))
     if cfg.use_wandb: add(check_wandb(env))
     if f.rec is not None and f.data is not None and not is_taken(cfg.run_dir): _ask_rehearsal(f)
-    if f.rec is None: add(Check('untried', 'what could not be looked at?', 'without the model: which samples suit it, a step, an evaluation and a save', WARNING, 'ask again once the model is there'))
-    if cfg.budget_cap: add(check_budget(cfg, f.rehearsal, steps_done(cfg.run_dir/cfg.checkpoint_dir)))
+    if f.rec is None: add(_UNTRIED)
+    if cfg.budget_cap: add(check_budget(cfg, f.rehearsal, f.steps_done))
     set_rng_state(*state)
     return f
 
+_UNTRIED = Check('untried', 'what could not be looked at?', 'without the model: which samples suit it, a step, '
+                 'an evaluation and a save', WARNING, 'ask again once the model is there')
+
 # %% ../nbs/08_preflight.ipynb #1ccd7afe
 def _ask_model(f:Preflight):
-    asked = 'is it there, does it load, can it be trained?'
+    say = partial(Check, 'model', 'is it there, does it load, can it be trained?')
     if not is_here(f.cfg.model_name):
         f.checks.append(check_estimate(f.cfg, f.machine))
-        if f.checks[-1].verdict == FAILURE: return f.checks.append(Check('model', asked, f'{f.cfg.model_name} is not here, and was not downloaded, since its training would not fit', WARNING))
-    f.rec = ask(f.checks, 'model', asked, partial(load_model, f.cfg))
-    if f.rec is not None: f.checks.append(Check('model', asked, model_text(f.cfg, f.rec)))
+        if f.checks[-1].verdict == FAILURE:
+            seen = f'{f.cfg.model_name} is not here, and was not downloaded, since its training would not fit'
+            return f.checks.append(say(seen, WARNING))
+    f.rec = ask(f.checks, 'model', say('').asked, partial(load_model, f.cfg))
+    if f.rec is not None: f.checks.append(say(model_text(f.cfg, f.rec)))
 
-def _ask_output(f:Preflight, sizes)->bool: # Does the folder take them?
-    found = ask(f.checks, 'output', TAKES_A_CHECKPOINT, partial(check_output, f.cfg, [int(1.2*n) + 2**16 for n in sizes]))
+def _ask_output(f:Preflight, sizes)->bool: # does the folder take them?
+    write = partial(check_output, f.cfg, [int(1.2*n) + 2**16 for n in sizes])
+    found = ask(f.checks, 'output', TAKES_A_CHECKPOINT, write)
     if found is None: return False
     check, f.speed = found
     f.checks.append(check)
@@ -132,26 +157,29 @@ def _ask_disk(f:Preflight, env):
     volume = check_volume(f.cfg, env)
     f.checks.append(volume)
     if volume.verdict == FAILURE: return
-    if f.rec is None: return _ask_output(f, [0]) # how large a checkpoint is, nobody knows; whether anything can be written, the disk does
-    sizes, saved = state_sizes(f.cfg, f.rec).values(), f.rec.trainable() if f.rec.saved_as == 'adapter' else f.rec.state_dict()
-    if _ask_output(f, sizes): f.checks.append(check_room(f.cfg, sum(sizes), sum(t.numel()*t.element_size() for t in saved.values())))
+    if f.rec is None: return _ask_output(f, [0]) # the size of a checkpoint is unknown; the right to write is not
+    sizes = state_sizes(f.cfg, f.rec).values()
+    saved = f.rec.trainable() if f.rec.saved_as == 'adapter' else f.rec.state_dict()
+    model = sum(t.numel()*t.element_size() for t in saved.values())
+    if _ask_output(f, sizes): f.checks.append(check_room(f.cfg, sum(sizes), model))
 
 def _ask_rehearsal(f:Preflight):
-    asked = 'does a step work, on the largest batch there is, and a save?'
-    if (f.cfg.run_dir/'run.json').exists() and steps_done(f.cfg.run_dir/f.cfg.checkpoint_dir) >= total_steps(f.cfg, f.data, f.rec): return # nothing is left to do
-    try: f.rehearsal = r = rehearse(f.cfg, f.rec, f.data, f.machine, f.speed)
-    except TooLarge as e: f.checks.append(e.check); return
-    except WelllogError as e: f.checks.append(Check('rehearsal', asked, str(e), FAILURE, error=e)); return
-    f.checks.append(check_memory(f.machine, memory_need(f.cfg, f.rec, f.machine.device), r.kept, r.samples, r.peak))
-    f.checks.append(check_workers(f.machine, f.cfg.dataloader_num_workers, r.batch))
+    say = partial(Check, 'rehearsal', 'does a step work, on the largest batch there is, and a save?')
+    cfg, add = f.cfg, f.checks.append
+    if (cfg.run_dir/'run.json').exists() and f.steps_done >= total_steps(cfg, f.data, f.rec): return # it is done
+    try: f.rehearsal = r = rehearse(cfg, f.rec, f.data, f.machine, f.speed)
+    except TooLarge as e: return add(e.check)
+    except WelllogError as e: return add(say(str(e), FAILURE, error=e))
+    add(check_memory(f.machine, memory_need(cfg, f.rec, f.machine.device), r.kept, r.samples, r.peak))
+    add(check_workers(f.machine, cfg.dataloader_num_workers, r.batch))
     seen = f'{span_text(r.step_s)} a step, {span_text(r.eval_s)} an evaluation, {span_text(r.save_s)} a save'
-    f.checks.append(Check('rehearsal', asked, f'{seen}; {first_few(r.lost, sep="; ")}', WARNING, 'mend these images') if r.lost else Check('rehearsal', asked, seen))
+    add(say(f'{seen}; {first_few(r.lost, sep="; ")}', WARNING, 'fix these images') if r.lost else say(seen))
 
 # %% ../nbs/08_preflight.ipynb #ed98fd94
 def main(
     cfg:TrainingConfig,
 ):
-    "Ask, print, and raise `PreflightError` when something is wrong"
+    "Ask, print, and raise `PreflightError` when a check failed"
     found = preflight(cfg)
     print(found)
     if found.failures: raise PreflightError(found.text_of_failures())

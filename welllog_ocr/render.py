@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['LIGHT', 'DARK', 'STYLE', 'visible', 'esc', 'esc_md', 'safe_cell', 'Raw', 'text_table', 'md_table', 'html_table',
-           'html_page', 'html_block', 'html_image', 'html_figure']
+           'html_page', 'html_block', 'html_image', 'html_figure', 'size_text', 'span_text']
 
 # %% ../nbs/02_render.ipynb #fbe03b8d
-import base64, hashlib, html, io, re, unicodedata
+import base64, hashlib, html, io, math, re, unicodedata
 
 # %% ../nbs/02_render.ipynb #54b66be5
 _INVISIBLE = {'Cc', 'Cf', 'Co', 'Cs'} # controls, formats (bidi, zero width), private use, lone surrogates
@@ -157,3 +157,22 @@ def html_figure(
     "A figure inside the page"
     fig.savefig(file := io.BytesIO(), format='png', dpi=dpi)
     return html_image(file.getvalue(), alt)
+
+# %% ../nbs/02_render.ipynb #a57ba8cf
+def size_text(
+    n:float, # Bytes; infinite: unknown
+)->str:
+    "A size to read"
+    if n == math.inf: return 'unknown'
+    for unit in ('bytes', 'kB', 'MB', 'GB'):
+        if abs(n) < 1000: break
+        n /= 1000
+    else: unit = 'TB'
+    return f'{n:.0f} {unit}' if n >= 10 or unit == 'bytes' else f'{n:.1f} {unit}'
+
+def span_text(
+    s:float, # Seconds
+)->str:
+    "A time to read"
+    if s < 100: return f'{s:.2f} s' if s < 1 else f'{s:.1f} s' if s < 10 else f'{s:.0f} s'
+    return f'{s/60:.0f} min' if s < 6000 else f'{s/3600:.1f} h'

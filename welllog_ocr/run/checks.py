@@ -25,7 +25,8 @@ from ..models.core import EMBEDDED, Recogniser
 from .checkpoint import steps_done
 from .folder import same_run
 from .lock import is_taken
-from .machine import Machine, free_bytes, size_text
+from ..render import size_text
+from .machine import Machine, free_bytes
 from .memory import corrected, estimate, verdict_of
 from .samples import RunData, run_data
 from .trackers import wandb_mode
@@ -51,7 +52,7 @@ def ask(
     asked:str,   # The question
     act,         # Called without arguments
 ):
-    "What `act` returns. A `WelllogError` or `OSError` becomes a failure and `None`, so that the other questions are asked"
+    "What `act` returns. An error for the user becomes a failure and `None`, so that the other questions are asked"
     try: return act()
     except (WelllogError, OSError) as e: checks.append(Check(name, asked, str(e), FAILURE, error=e))
 

@@ -21,9 +21,10 @@ from ..core import SetupError, WelllogError
 from ..data.sample import sorted_batches
 from ..models.core import Recogniser, autocast, is_out_of_memory, release_memory, to_device
 from ..models.loader import batches
+from ..render import size_text, span_text
 from .checks import FAILURE, WARNING, Check, moment_bytes, present, state_sizes, write_error
 from .cost import refuse_spent, sessions
-from .machine import Machine, size_text, span_text
+from .machine import Machine
 from .memory import learn_peak
 from .samples import RunData, fit_language
 from .state import capture
