@@ -351,5 +351,5 @@ class SynthPages(Series):
         page = lay_out(self.seed, i, self.dpi)
         info = dict(source='synth', lines=page_lines(page), fields=page_fields(page), dpi=page.dpi)
         return Sample(f'page-{self.seed}-{i}', page_markdown(page), partial(_page_image, self.seed, i, self.dpi),
-                      page.size, digest=_digest('page', self.seed, i, self.dpi), group=f'header-{self.seed}-{i}', kind='page',
-                      style=page.style, info=info)
+                      page.size, digest=_digest('page', self.seed, i, self.dpi), group=f'header-{self.seed}-{i}',
+                      kind='page', style=page.style, info=info)
