@@ -6,7 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from torch.distributed.fsdp import fully_shard
 
-from welllog_ocr import step
+from welllog_ocr.run import step
 from welllog_ocr.config import load_config
 from welllog_ocr.run.distributed import ProcessGroup
 from welllog_ocr.train import train
@@ -20,5 +20,5 @@ def prepare(pg, model, optimizer):
     return model, step._optimizer(cfg, model)
 
 ProcessGroup.prepare = prepare
-ProcessGroup.together = lambda pg, model, now: model.set_requires_gradient_sync(now) or nullcontext()
+ProcessGroup.accumulate = lambda pg, model, now: model.set_requires_gradient_sync(now) or nullcontext()
 train(load_config(Path(sys.argv[1])))

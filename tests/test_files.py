@@ -147,7 +147,7 @@ def test_every_place_sees_the_same_rows(tmp_path, end, whole):
     from welllog_ocr.run.cost import sessions
     from welllog_ocr.run.state import cut_back
     from welllog_ocr.run.trackers import Tracker, follow
-    from welllog_ocr.runpod import state
+    from welllog_ocr.runpod import run_status
     rows = [dict(step=i, split='train', loss=1., event='crashed', leg=i) for i in (1, 2)]
     for name in ('metrics', 'events', 'cost'): torn_file(tmp_path/f'{name}.jsonl', rows, end)
     class Count(Tracker):
@@ -156,7 +156,7 @@ def test_every_place_sees_the_same_rows(tmp_path, end, whole):
         def event(self, event): self.events += 1
     follow(tmp_path, count := Count(), pause=0)
     assert (count.rows, count.events, len(sessions(tmp_path))) == (whole, whole, whole)
-    assert (len(state(tmp_path)['metrics']), len(state(tmp_path)['events'])) == (whole, whole)
+    assert (len(run_status(tmp_path)['metrics']), len(run_status(tmp_path)['events'])) == (whole, whole)
     assert cut_back(tmp_path, 2, 9) == whole - 2 and (tmp_path/'metrics.jsonl').read_bytes().endswith(b'}\n')
 
 @pytest.mark.parametrize('end, whole', [(b'', 1), (b'{"file": "b.png", "pa', 1), (b'{"file": "b.png", "page": 0, "model": "m"}', 2)])
