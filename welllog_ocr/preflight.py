@@ -68,10 +68,8 @@ class Preflight:
 
     @property
     def failures(self)->list[Check]: return [c for c in self.checks if c.verdict == FAILURE]
-
     @property
     def warnings(self)->list[Check]: return [c for c in self.checks if c.verdict == WARNING]
-
     @property
     def steps_done(self)->int: return steps_done(self.cfg.run_dir/self.cfg.checkpoint_dir)
 

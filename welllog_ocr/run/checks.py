@@ -66,13 +66,7 @@ def check_device(
     "What will the run compute on?"
     m, say = machine, partial(Check, 'device', 'what does the run compute on?')
     dtype = 'bfloat16' if m.bf16 and bf16 else 'float32'
-    if m.device == 'cuda':
-        seen = f'{m.name}, {size_text(m.total)}, {dtype}'
-        if _plain(card) not in _plain(m.name):
-            return say(f'{seen}; expected is {card}', WARNING, 'memory, time and price are those of another card: '
-                       'rent the one that was meant, or change gpu_type')
-        slow = 'the card has no bfloat16, so float32 is used, which is slower and takes twice the memory'
-        return say(seen, WARNING, slow) if bf16 and not m.bf16 else say(seen)
+    if m.device == 'cuda': return _check_card(m, f'{m.name}, {size_text(m.total)}, {dtype}', bf16, card, say)
     seen = f'{m.device}, {dtype}, {m.threads} thread{"s"*(m.threads > 1)} on {m.cores:g} processor{"s"*(m.cores > 1)}'
     if m.promised:
         seen += f'; yet the machine has {m.promised} graphics card{"s"*(m.promised > 1)} that torch does not see'
@@ -87,6 +81,13 @@ def check_device(
     if m.threads > (enough := math.ceil(m.cores)):
         return say(seen, WARNING, f'more threads than processors slow each other down; set OMP_NUM_THREADS={enough}')
     slow = 'this processor has no bfloat16, so float32 is used, which is slower'
+    return say(seen, WARNING, slow) if bf16 and not m.bf16 else say(seen)
+
+def _check_card(m:Machine, seen:str, bf16:bool, card:str, say)->Check:
+    if _plain(card) not in _plain(m.name):
+        return say(f'{seen}; expected is {card}', WARNING, 'memory, time and price are those of another card: '
+                   'rent the one that was meant, or change gpu_type')
+    slow = 'the card has no bfloat16, so float32 is used, which is slower and takes twice the memory'
     return say(seen, WARNING, slow) if bf16 and not m.bf16 else say(seen)
 
 def _plain(name:str)->str: return re.sub(r'[\W_]', '', name.lower())

@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from fastcore.basics import patch
+
 from ..core import WelllogError, redact, redact_all
 from ..files import Tail, locked, read_json, read_jsonl, write_jsonl
 
@@ -172,15 +174,17 @@ class WandB(Tracker):
 
     def close(self): self.run.finish(exit_code=int(self.failed))
 
-    def _worst(self, step:int, patience:float=10.)->dict:
-        "The table of an evaluation; empty when the training has not laid it out in time"
-        home = self.folder/HIGH_LOSS
-        path, end = home/f'step-{step:08}.jsonl', time.monotonic() + (patience if home.is_dir() else 0)
-        while not path.exists() and time.monotonic() < end: time.sleep(.2)
-        rows, columns = read_jsonl(path, missing_ok=True), ('id', 'loss', 'cer', 'wer', 'reference', 'prediction')
-        picture = lambda r: self.wandb.Image(str(home/r['picture'])) if r.get('picture') else None
-        data = [[picture(r), *(r.get(c) for c in columns)] for r in rows]
-        return {HIGH_LOSS: self.wandb.Table(columns=['picture', *columns], data=data)} if rows else {}
+# %% ../../nbs/run/14_trackers.ipynb #4cf2753a
+@patch
+def _worst(self:WandB, step:int, patience:float=10.)->dict:
+    "The table of an evaluation; empty when the training has not laid it out in time"
+    home = self.folder/HIGH_LOSS
+    path, end = home/f'step-{step:08}.jsonl', time.monotonic() + (patience if home.is_dir() else 0)
+    while not path.exists() and time.monotonic() < end: time.sleep(.2)
+    rows, columns = read_jsonl(path, missing_ok=True), ('id', 'loss', 'cer', 'wer', 'reference', 'prediction')
+    picture = lambda r: self.wandb.Image(str(home/r['picture'])) if r.get('picture') else None
+    data = [[picture(r), *(r.get(c) for c in columns)] for r in rows]
+    return {HIGH_LOSS: self.wandb.Table(columns=['picture', *columns], data=data)} if rows else {}
 
 # %% ../../nbs/run/14_trackers.ipynb #01e2bdd2
 def _worst_table(self, step:int, patience:float=10.)->dict:
