@@ -96,7 +96,7 @@ def test_more_money_goes_on_exactly(home, monkeypatch):
 
 def test_spent_already(tmp_path):
     write_jsonl(tmp_path/'cost.jsonl', [dict(leg=1, seconds=10, usd=3., source='config', rate=1.), dict(leg=2, seconds=5, usd=2., source='config', rate=1.)])
-    with pytest.raises(BudgetReached, match=r'has cost \$5.00 in 2 legs, and budget_cap=4'): refuse_spent(tmp_path, 4.)
+    with pytest.raises(BudgetReached, match=r'has cost \$5.00 in 2 sessions, and budget_cap=4'): refuse_spent(tmp_path, 4.)
     refuse_spent(tmp_path, 6.)
 
 @pytest.mark.parametrize('changes', [dict(gpu_hourly_rate=-1.), dict(budget_cap=-1., gpu_hourly_rate=1.), dict(budget_cap=5.), dict(gpu_hourly_rate=float('nan')), dict(gpu_hourly_rate='cheap')])
@@ -121,7 +121,7 @@ def test_half_a_row(tmp_path):
     ledger = Ledger(tmp_path, Price(3600.))
     ledger.write()
     with open(tmp_path/'cost.jsonl', 'a') as f: f.write('{"leg": 1, "usd": 9')
-    assert Ledger(tmp_path, Price(1.)).leg == 2
+    assert Ledger(tmp_path, Price(1.)).session == 2
     Ledger(tmp_path, Price(1.)).write()
     assert [r['leg'] for r in sessions(tmp_path)] == [1, 2]
 

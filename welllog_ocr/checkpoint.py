@@ -33,15 +33,18 @@ def overview(
     run:Path,            # Run folder
     only:Path|None=None, # One checkpoint of it; `None`: all
 )->list[str]:
-    "A line for each checkpoint, newest first: step, CER, whether it is whole. Raises `CheckpointError` when none of them is"
-    run_id, root = read_json(run/'run.json')['run_id'], run/read_json(run/'config.json').get('checkpoint_dir', 'checkpoints')
+    """A line for each checkpoint, newest first: step, CER, whether it is whole. Raises `CheckpointError` when none of
+    them is"""
+    run_id, root = read_json(run/'run.json')['run_id'], run/read_json(run/'config.json').get('checkpoint_dir',
+                                                                                             'checkpoints')
     lines, whole = [], 0
     for folder in [Path(only)] if only else checkpoints(root).values():
         try: facts = verify(folder, run_id)['facts']
         except CheckpointError as e: lines.append(f'bad    {e}')
         else:
             whole += 1
-            lines.append(f'whole  {folder.name}' + (f'  CER {facts["cer"]:.2%}' if facts.get('cer') is not None else ''))
+            lines.append(f'whole  {folder.name}' + (f'  CER {facts["cer"]:.2%}' if facts.get('cer') is not None
+                                                    else ''))
     if lines and not whole: raise CheckpointError(f'{run}: no checkpoint is whole:\n  ' + '\n  '.join(lines))
     return lines or ['no checkpoint yet: the run starts at its first step']
 
@@ -49,7 +52,8 @@ def main(args):
     "Print the overview of a run"
     run = Path(args.run)
     if not (run/'run.json').is_file():
-        raise SetupError(f'{run} holds no run.json, so it is not a run; name a folder that a training made, such as runs/quick_val')
+        raise SetupError(f'{run} holds no run.json, so it is not a run; name a folder that a training made, such as '
+                         f'runs/quick_val')
     print('\n'.join(overview(run, args.checkpoint)))
 
 # %% ../nbs/10_checkpoint.ipynb #79359218

@@ -29,7 +29,8 @@ from functools import partial
 from pathlib import Path
 
 from .core import ConfigError, DataError, run_command
-from .eval.calibration import FILE, calibration_error, fit_calibration, is_right, passing, reliability, save_calibration
+from .eval.calibration import (FILE, calibration_error, fit_calibration, is_right, passing, reliability,
+                                          save_calibration)
 from .eval.rows import read_rows
 from .render import md_table
 

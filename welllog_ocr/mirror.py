@@ -11,11 +11,13 @@ from .core import is_command
 import argparse
 
 def _arguments(argv=None):
-    p = argparse.ArgumentParser(prog='python -m welllog_ocr.mirror', description='Send to W&B what it does not have yet of a run.')
+    p = argparse.ArgumentParser(prog='python -m welllog_ocr.mirror',
+                                description='Send to W&B what it does not have yet of a run.')
     p.add_argument('run', help='run folder, such as runs/quick_val')
     p.add_argument('--timeout', type=float, default=600, help='seconds until it is given up [600]')
     p.add_argument('--debug', action='store_true', help='show the traceback of an error')
-    p.add_argument('--child', action='store_true', help=argparse.SUPPRESS) # how a training starts it: the job comes by standard input, and its end is the end of the training
+    # how a training starts it: the job comes by standard input, and its end is the end of the training
+    p.add_argument('--child', action='store_true', help=argparse.SUPPRESS)
     return p.parse_args(argv)
 
 ARGS = _arguments() if is_command(globals()) else None
@@ -33,10 +35,14 @@ def main(args):
     "Send what W&B does not have of a run"
     folder = Path(args.run)
     if args.child: return run_tracker(folder)
-    if not (folder/'run.json').is_file() or not (folder/'config.json').is_file(): raise ConfigError(f'{folder} holds no run.json and config.json, so it is no run folder; name one, such as runs/quick_val')
+    if not (folder/'run.json').is_file() or not (folder/'config.json').is_file():
+        raise ConfigError(f'{folder} holds no run.json and config.json, so it is no run folder; name one, such as '
+                          f'runs/quick_val')
     log = lambda what, **facts: print(redact(f'{what}: ' + ', '.join(f'{k} {v}' for k, v in facts.items())), flush=True)
     tracker = TrackerProcess(folder, read_json(folder/'config.json'), log, args.timeout)
-    if not tracker.close(): raise SetupError(f'{folder}: not all rows could be sent to W&B (see above); nothing is lost, and the same command tries again')
+    if not tracker.close():
+        raise SetupError(f'{folder}: not all rows could be sent to W&B (see above); nothing is lost, and the same '
+                         f'command tries again')
 
 # %% ../nbs/19_mirror.ipynb #271daca0
 if ARGS: run_command(partial(main, ARGS), ARGS.debug)

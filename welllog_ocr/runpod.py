@@ -21,7 +21,8 @@ def launch(
     cfg:TrainingConfig,
     **rules,            # Rules of the supervisor, such as `hang_s=1200`; see `Rules`
 )->Path: # The run folder, for `watch` and `stop`
-    "Start or continue a run in a process of its own. Raises `ConfigError` when it runs with other settings, else `SetupError`"
+    """Start or continue a run in a process of its own. Raises `ConfigError` when it runs with other settings, else
+    `SetupError`"""
     known = Rules().__dict__
     for name in rules:
         if name not in known: raise ConfigError(f"unknown rule '{name}'; known are {', '.join(known)}")
@@ -29,7 +30,8 @@ def launch(
     with tempfile.NamedTemporaryFile('w', suffix='.json') as f:
         f.write(config_json(cfg))
         f.flush()
-        args = ['--detach', *(str(w) for name, value in rules.items() for w in (f'--{name}', value)), '--config', f.name]
+        args = ['--detach', *(str(w) for name, value in rules.items() for w in (f'--{name}', value)), '--config',
+                f.name]
         done = subprocess.run([sys.executable, '-m', 'welllog_ocr.supervisor', *args], stdin=subprocess.DEVNULL,
                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=_environment())
     if not done.returncode: return cfg.run_dir
@@ -60,7 +62,8 @@ def _rows(path:Path)->list: # [] while a volume is away
 def _alive(run:Path)->dict: # pid, host, state; {} when no process works there
     "Who works in a run folder"
     status, owner, here = supervisor_status(run), lock_owner(run/'lock'), socket.gethostname()
-    if supervisor_pid(run) is not None: return dict(pid=status.get('pid'), host=here, state=status.get('state', 'starting'))
+    if supervisor_pid(run) is not None:
+        return dict(pid=status.get('pid'), host=here, state=status.get('state', 'starting'))
     far = lambda who: who.get('host') not in (None, here) and abs(time.time() - who.get('beat', 0)) < FRESH
     if far(status) and status.get('state') != 'ended':
         return dict(pid=status.get('pid'), host=status['host'], state=status.get('state'))
@@ -74,8 +77,10 @@ def run_status(
 )->dict: # name, state, why, step, total, elapsed_s, left_s, cost, best, alive, status, metrics, events
     "How a run stands, from its files alone. Raises `ConfigError` when there is no such run"
     run = Path(run)
-    if not run.is_dir(): raise ConfigError(f'{run}: no such run; give the folder that launch returned, such as runs/quick_val')
-    alive, status, price = _alive(run), supervisor_status(run), json_or_empty(run/'config.json').get('gpu_hourly_rate') or 0.
+    if not run.is_dir():
+        raise ConfigError(f'{run}: no such run; give the folder that launch returned, such as runs/quick_val')
+    alive, status = _alive(run), supervisor_status(run)
+    price = json_or_empty(run/'config.json').get('gpu_hourly_rate') or 0.
     metrics, events = _rows(run/'metrics.jsonl'), _rows(run/'events.jsonl')
     train = [r for r in metrics if r.get('split') == 'train']
     step = max([r['step'] for r in metrics] + [status.get('step') or 0 if alive else 0])
@@ -92,7 +97,8 @@ def _state(alive:dict, events:list, status:dict)->tuple[str, str]: # in a word, 
     if alive: return alive['state'] or 'running', '' if alive['host'] == socket.gethostname() else f'on {alive["host"]}'
     code = status.get('status') if status.get('state') == 'ended' else None
     if code == 4: return 'stopped', 'the budget is reached; raise budget_cap to go on'
-    if code not in (0, 130, 143, None): return 'failed', status.get('why') or f'exit status {code}; see the output below'
+    if code not in (0, 130, 143, None):
+        return 'failed', status.get('why') or f'exit status {code}; see the output below'
     last = next((e for e in reversed(events) if e.get('event') in ('start', 'end', 'stopped', 'crashed')), None)
     if last is None: return ('stopped', 'before its first step') if status else ('not started', '')
     if last['event'] == 'start':
@@ -117,7 +123,8 @@ def headline(
              f'step {s["step"]}' + (f' of {s["total"]}' if s['total'] else ''),
              loss is not None and f'loss {loss:.3f}', s['best'] is not None and f'best CER {s["best"]:.2%}',
              speed and f'{speed:.1f} samples/s', s['elapsed_s'] and f'{span_text(s["elapsed_s"])} so far',
-             s['left_s'] is not None and f'about {span_text(s["left_s"])} left', s['cost'] is not None and f'${s["cost"]:.2f}',
+             s['left_s'] is not None and f'about {span_text(s["left_s"])} left', s['cost'] is not None
+             and f'${s["cost"]:.2f}',
              starts > 1 and f'started {starts} times']
     return visible(redact(', '.join(p for p in parts if p)))
 
@@ -146,7 +153,8 @@ def status_html(
     lines = _last_lines(Path(run)) if s['state'] in ('failed', 'crashed', 'gone') else []
     output = f'<pre>{"<br>".join(esc(redact(l), 300) for l in lines)}</pre>' if lines else ''
     curves = _curves(s['metrics']) if curves is None else curves
-    return html_block(f'<div class="welllog-watch"><b>{esc(headline(s))}</b>{bar}{curves}<ul>{events}</ul>{output}</div>')
+    return html_block(f'<div class="welllog-watch"><b>{esc(headline(s))}</b>{bar}{curves}'
+                      f'<ul>{events}</ul>{output}</div>')
 
 def _curves(metrics:list)->str:
     rows = [r for r in metrics if r.get('loss') is not None and (r.get('split') == 'train' or r.get('cer') is not None)]
@@ -212,7 +220,8 @@ def stop(
         raise SetupError(f'{run} is trained on {who["host"]}, and a signal does not reach another machine; '
                          'stop it there, or stop that pod')
     if not who['pid'] or who['pid'] < 2:
-        raise SetupError(f'{run}: a process holds its lock and does not say which; look at the processes of this machine')
+        raise SetupError(f'{run}: a process holds its lock and does not say which; look at the processes of this '
+                         f'machine')
     os.kill(who['pid'], signal.SIGTERM)
     end = time.monotonic() + wait
     while _alive(run) and time.monotonic() < end: time.sleep(.1)

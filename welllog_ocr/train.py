@@ -28,7 +28,8 @@ from .eval.rows import read_rows
 from .files import writable_dir, write_atomic
 from .models.core import is_out_of_memory, load_model, release_memory
 from .preflight import Preflight, preflight, summary
-from .run.callbacks import (Curves, Evaluate, FitLanguage, HighLoss, Log, Pictures, Progress, Save, Spend, Spikes, StopEarly,
+from .run.callbacks import (Curves, Evaluate, FitLanguage, HighLoss, Log, Pictures, Progress, Save, Spend,
+                                       Spikes, StopEarly,
                                        StopOnLoss, Tidy, dispatch, eval_file, save_final)
 from .run.card import write_cards
 from .run.checkpoint import Saver, rng_state, set_rng_state
@@ -69,8 +70,10 @@ def step_with_retry(
 
 def _refuse_retry(run:Run, largest:int, why:str):
     if run.pg.n > 1: # the others wait in the middle of their step, and cannot take it again
-        raise SetupError(f'step {run.step + 1}: the memory of rank {run.pg.rank} is too small ({why}), and with several processes a step '
-                         f'cannot be cut smaller while it is under way; lower max_batch_cost below {run.cfg.max_batch_cost} and start '
+        raise SetupError(f'step {run.step + 1}: the memory of rank {run.pg.rank} is too small ({why}), and with '
+                         f'several processes a step '
+                         f'cannot be cut smaller while it is under way; lower max_batch_cost below '
+                         f'{run.cfg.max_batch_cost} and start '
                          'again: the run goes on from its last checkpoint, with the same result')
     if largest == 1:
         raise SetupError(f'step {run.step + 1}: the memory is too small for a single sample ({why}); '
@@ -80,7 +83,8 @@ def _refuse_retry(run:Run, largest:int, why:str):
 AHEAD = 500 # Batches that are cut and handed to the loader at a time
 
 def upcoming(run:Run):
-    "Yields each batch that is left: (samples of the epoch, positions of the batch in them, its parts). The caller counts `run.step` and `run.at`"
+    """Yields each batch that is left: (samples of the epoch, positions of the batch in them, its parts). The caller
+    counts `run.step` and `run.at`"""
     while not run.done:
         samples, plan = run.batches(run.epoch)
         while run.at < len(plan) and not run.done:
@@ -109,10 +113,13 @@ def fit(
 
 def _count_update(run:Run, updated:bool):
     run.skipped, run.skipped_in_a_row = run.skipped + (not updated), 0 if updated else run.skipped_in_a_row + 1
-    if not updated: run.event('no_update', why='loss or gradient was not finite', loss=str(run.loss), grad_norm=str(run.grad_norm))
+    if not updated:
+        run.event('no_update', why='loss or gradient was not finite', loss=str(run.loss), grad_norm=str(run.grad_norm))
     if run.skipped_in_a_row == 5:
-        raise Diverged(f'step {run.step + 1}: loss or gradient was not finite five times in a row (loss {run.loss}), so nothing is learned '
-                       f'any more; the weights are those of step {run.step - 4}. Start a new run with a lower learning_rate than '
+        raise Diverged(f'step {run.step + 1}: loss or gradient was not finite five times in a row (loss {run.loss}), '
+                       f'so nothing is learned '
+                       f'any more; the weights are those of step {run.step - 4}. Start a new run with a lower '
+                       f'learning_rate than '
                        f'{run.cfg.learning_rate:g}, or with max_grad_norm below {run.cfg.max_grad_norm:g}')
 
 # %% ../nbs/09_train.ipynb #99f34cce
@@ -120,8 +127,9 @@ def train(
     cfg:TrainingConfig,
     callbacks=(),           # More `Callback`s; by their default `order` they come before the state is saved
 )->Path: # The run folder
-    """Fine-tune as the config says, or go on with it. Raises `ConfigError`, `DataError`, `SetupError` or `CheckpointError` before the
-    first step when it cannot work, `BudgetReached` at `budget_cap`, `Diverged` when losses stay infinite"""
+    """Fine-tune as the config says, or go on with it. Raises `ConfigError`, `DataError`, `SetupError` or
+    `CheckpointError` before the first step when it cannot work, `BudgetReached` at `budget_cap`, and `Diverged` when
+    losses stay infinite"""
     refuse_links(cfg)
     pg = ProcessGroup()
     if not pg.is_main: return _train_beside(cfg, pg)
@@ -154,7 +162,8 @@ def _train(cfg:TrainingConfig, callbacks, pg:ProcessGroup, note:Notifier)->Path:
 def _add_callbacks(run:Run, budget:Budget, saver:Saver, more)->tuple[Evaluate, Save]:
     cfg, spikes = run.cfg, Spikes()
     evaluation, save = Evaluate(budget.insist if cfg.budget_cap and run.pg.n == 1 else None), Save(saver, spikes)
-    run.callbacks = [Log(), StopOnLoss(cfg), evaluation, FitLanguage(), StopEarly(cfg), spikes, Curves(), HighLoss(), Progress(), Tidy(),
+    run.callbacks = [Log(), StopOnLoss(cfg), evaluation, FitLanguage(), StopEarly(cfg), spikes,
+                     Curves(), HighLoss(), Progress(), Tidy(),
                      *more, save, Spend(budget, save)]
     if cfg.use_wandb and cfg.log_high_loss_samples: run.callbacks.append(Pictures())
     return evaluation, save
@@ -181,8 +190,9 @@ def _disk_errors(folder:Path):
     except (OSError, SafetensorError) as e:
         number = getattr(e, 'errno', None) or int((re.search(r'os error (\d+)', str(e)) or ('', 0))[1])
         if number not in _DISK: raise
-        raise SetupError(f'{folder}: the disk did not take what was written ({os.strerror(number)}), so the run cannot be recorded any '
-                         'more; make room or rights there, and the same command goes on from the last checkpoint') from e
+        raise SetupError(f'{folder}: the disk did not take what was written ({os.strerror(number)}), so the run cannot '
+                         'be recorded any more; make room or rights there, and the same command resumes from the last '
+                         'checkpoint') from e
 
 # %% ../nbs/09_train.ipynb #00dd9720
 def _ready(cfg:TrainingConfig)->Preflight:
@@ -200,17 +210,21 @@ def _ready(cfg:TrainingConfig)->Preflight:
 
 def _announce(run:Run, ready:Preflight, notes:list):
     print(summary(run.cfg, run.rec, run.data, ready.machine, ready.rehearsal, run.total, run.step))
-    notes = notes + [str(c) for c in ready.checks if c.verdict != OK and c.name != 'run'] # `find_checkpoint` has the notes on the run
+    # `find_checkpoint` has the notes on the run
+    notes = notes + [str(c) for c in ready.checks if c.verdict != OK and c.name != 'run']
     notes += [run.data.reviewed] if run.data.reviewed else []
     for note in notes: print(f'note: {note}')
-    run.event('start', total_steps=run.total, train=len(run.data.train), synth_per_epoch=run.data.synth, eval=len(run.data.eval), notes=notes,
-              skipped=[s._asdict() for s in run.data.skips], rehearsal=asdict(ready.rehearsal) if ready.rehearsal else None)
+    run.event('start', total_steps=run.total, train=len(run.data.train), synth_per_epoch=run.data.synth,
+              eval=len(run.data.eval), notes=notes,
+              skipped=[s._asdict() for s in run.data.skips], rehearsal=asdict(ready.rehearsal) if ready.rehearsal
+              else None)
 
 # %% ../nbs/09_train.ipynb #7f3f2ffb
 def _train_beside(cfg:TrainingConfig, pg:ProcessGroup)->Path:
     "What every rank but the main process does"
     with main_process_first(pg): ready = _ready(cfg.replace(preflight=False))
-    begun = cfg.replace(resume_from_checkpoint='auto') if cfg.resume_from_checkpoint == 'never' else cfg # by the main process
+    # by the main process
+    begun = cfg.replace(resume_from_checkpoint='auto') if cfg.resume_from_checkpoint == 'never' else cfg
     with main_process_first(pg): _, start, _ = find_checkpoint(begun, ready.data)
     run = Run(cfg, ready.rec, ready.data, [Evaluate(), FitLanguage(), save := Save(None), Spend(None, save)])
     with main_process_first(pg): resume(run, start)
@@ -254,7 +268,8 @@ def _deadly()->tuple:
 def _save_last(run:Run, save:Save, why:str)->str:
     step = save.last_words()
     run.event('stopped', why=why, saved=step)
-    return f'step {step} is saved, and the same command goes on from there' if step else 'no step is saved, and the same command begins anew'
+    if not step: return 'no step is saved, and the same command begins anew'
+    return f'step {step} is saved, and the same command goes on from there'
 
 def _leave(run:Run, save:Save, note:Notifier, number:int):
     "What the thread that hears a signal does: save, say so, and end the process, whatever the main thread is doing"
@@ -273,7 +288,8 @@ def report(
 )->str: # Markdown; also in report.md of the run folder
     "Before and after, by the way values were written, with sample predictions"
     before, after, final = (read_rows(eval_file(run, s)) for s in (min(run.evals), best_step, max(run.evals)))
-    return '\n\n'.join([outcome(before, after, final, best_step), comparison(dict(before=before, after=after)), 'Lines that changed most:',
+    return '\n\n'.join([outcome(before, after, final, best_step), comparison(dict(before=before, after=after)),
+                        'Lines that changed most:',
                         changed_lines(before, after)])
 
 def _finish(run:Run, evaluation:Evaluate, note:Notifier)->Path:
@@ -283,7 +299,8 @@ def _finish(run:Run, evaluation:Evaluate, note:Notifier)->Path:
     write_cards(run.folder, check_device(this_machine(), run.cfg.bf16, {}).seen)
     run.event('end', best_step=evaluation.best_step, best=evaluation.best, no_update=run.skipped, stop=run.stop)
     if run.stop: print(f'stopped at step {run.step}: {run.stop}')
-    print(f'\n{text}\n\n{run.folder}: best/ and final/ are models, report.md is this table, curves.png the course, eval/ every line, '
+    print(f'\n{text}\n\n{run.folder}: best/ and final/ are models, report.md is this table, curves.png the course, '
+          f'eval/ every line, '
           'high_loss.html the worst of them, run_card.md all of it on a page')
     cost = f' Cost ${run.journal.ledger.total:.2f}.' if run.journal.ledger.price.now else ''
     note.send(f'{run.cfg.experiment_name}: done at step {run.step}. {text.splitlines()[0]}{cost}')

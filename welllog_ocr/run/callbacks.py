@@ -68,7 +68,8 @@ class Log(Callback):
     def row(self, run):
         now = run.journal.elapsed
         run.journal.metric(run.step, run.epoch, 'train', loss=self.loss/self.tokens if self.tokens else None,
-                           lr=run.schedule.get_last_lr()[0], grad_norm=run.grad_norm if math.isfinite(run.grad_norm) else None,
+                           lr=run.schedule.get_last_lr()[0], grad_norm=run.grad_norm if math.isfinite(run.grad_norm)
+                           else None,
                            samples_per_s=round((run.seen - self.seen)/max(1e-9, now - self.since), 3))
         self.loss, self.tokens, self.seen, self.since = 0., 0, run.seen, now
 
@@ -90,7 +91,8 @@ class Evaluate(Callback):
         if 0 not in run.evals and run.step == 0: self.evaluate(run)
 
     def after_step(self, run):
-        if run.pg.broadcast(run.step % run.cfg.eval_steps == 0 or run.step == run.total or bool(run.stop)): self.evaluate(run)
+        if run.pg.broadcast(run.step % run.cfg.eval_steps == 0 or run.step == run.total or bool(run.stop)):
+            self.evaluate(run)
 
     def evaluate(self, run):
         if run.step in run.evals: return
@@ -106,7 +108,8 @@ class Evaluate(Callback):
     def rows(self, run)->list[dict]:
         "Each process reads its share"
         cfg, mine = run.cfg, run.pg.share(run.data.eval)
-        read = lambda: evaluate(run.rec, mine, cfg.per_device_eval_batch_size, cfg.bf16, cfg.dataloader_num_workers, log=run.event)
+        read = lambda: evaluate(run.rec, mine, cfg.per_device_eval_batch_size, cfg.bf16, cfg.dataloader_num_workers,
+                                log=run.event)
         found = run.pg.all_gather(read() if mine else [])
         return [found[i % run.pg.n][i//run.pg.n] for i in range(len(run.data.eval))]
 
@@ -137,7 +140,8 @@ def compare(self:Evaluate, run, value:float|None):
 
 def _is_model(folder:Path)->bool:
     "Are the files of a saved model there, and as long as they have to be?"
-    weights = sorted(folder.glob('*.safetensors')) if any((folder/c).is_file() for c in ('config.json', ADAPTER_CONFIG)) else []
+    weights = sorted(folder.glob('*.safetensors')) if any((folder/c).is_file()
+                                                          for c in ('config.json', ADAPTER_CONFIG)) else []
     try:
         for p in weights: safe_open(p, 'pt')
     except (OSError, SafetensorError): return False
@@ -202,9 +206,11 @@ class StopEarly(Callback):
     order = 50
     def __init__(self, cfg):
         mode = 'max' if METRICS[cfg.metric_for_best_model].higher_is_better else 'min'
-        self.rule = EarlyStopping(cfg.early_stopping_patience, cfg.early_stopping_min_delta, cfg.early_stopping_min_evals, mode)
+        self.rule = EarlyStopping(cfg.early_stopping_patience, cfg.early_stopping_min_delta,
+                                  cfg.early_stopping_min_evals, mode)
     def after_step(self, run):
-        if run.step in run.evals and not run.done and self.rule.step(run.evals[run.step][run.cfg.metric_for_best_model]):
+        if run.step not in run.evals or run.done: return
+        if self.rule.step(run.evals[run.step][run.cfg.metric_for_best_model]):
             run.stop = self.rule.why
     def state_dict(self): return self.rule.state_dict()
     def load_state_dict(self, state): self.rule.load_state_dict(state)
@@ -238,7 +244,8 @@ class Progress(Callback):
     "Shows how far a run is"
     order = 70
     def before_run(self, run):
-        self.bar, self.shown = tqdm(total=run.total, initial=run.step, desc=run.cfg.experiment_name, disable=not _interactive()), set()
+        self.bar, self.shown = tqdm(total=run.total, initial=run.step, desc=run.cfg.experiment_name,
+                                    disable=not _interactive()), set()
         self.first, self.started = run.step, time.monotonic()
         self.evals(run)
 
@@ -252,14 +259,16 @@ class Progress(Callback):
         step_s = (time.monotonic() - self.started)/(run.step - self.first)
         ledger = run.journal.ledger
         cost = f'  ${ledger.total:.2f} so far' if ledger and ledger.price.now else ''
-        return (f'step {run.step}/{run.total}  loss {run.loss:.3f}  lr {run.schedule.get_last_lr()[0]:.1e}  {step_s:.2f} s a step  '
+        return (f'step {run.step}/{run.total}  loss {run.loss:.3f}  lr {run.schedule.get_last_lr()[0]:.1e}  '
+                f'{step_s:.2f} s a step  '
                 f'about {(run.total - run.step)*step_s:.0f} s left{cost}')
 
     def evals(self, run):
         for step in run.evals.keys() - self.shown:
             f = run.evals[step]
             loss = 'none' if f['loss'] is None else format(f['loss'], '.3f')
-            self.bar.write(f'step {step}: CER {f["cer"]:.2%}, exact {f["exact"]:.1%}, loss {loss} on {f["n"]} eval samples', file=sys.stdout)
+            self.bar.write(f'step {step}: CER {f["cer"]:.2%}, exact {f["exact"]:.1%}, loss {loss} on {f["n"]} eval '
+                           f'samples', file=sys.stdout)
             self.shown.add(step)
 
     def after_run(self, run): self.bar.close()
@@ -276,13 +285,15 @@ class Curves(Callback):
     "Keeps curves.png up to date"
     order = 60
     def after_step(self, run):
-        if run.step in run.evals: learning_curves(read_jsonl(run.folder/'metrics.jsonl')).savefig(run.folder/'curves.png', dpi=110)
+        if run.step in run.evals:
+            learning_curves(read_jsonl(run.folder/'metrics.jsonl')).savefig(run.folder/'curves.png', dpi=110)
 
 # %% ../../nbs/run/17_callbacks.ipynb #14d019f2
-def _hardest(run:Run)->tuple[list[dict], list[dict], dict]: # All rows; those to look at, the worst first; samples by their id
-    "What the evaluation at this step found"
+def _hardest(run:Run)->tuple[list[dict], list[dict], dict]:
+    "All rows of the evaluation at this step; those to look at, the worst first; samples by their id"
     rows = read_rows(eval_file(run, run.step))
-    return rows, high_loss(rows, run.cfg.high_loss_threshold, run.cfg.high_loss_samples_to_log), {s.id: s for s in run.data.eval}
+    worst = high_loss(rows, run.cfg.high_loss_threshold, run.cfg.high_loss_samples_to_log)
+    return rows, worst, {s.id: s for s in run.data.eval}
 
 class HighLoss(Callback):
     "Keeps high_loss.html up to date"
@@ -293,7 +304,8 @@ class HighLoss(Callback):
         cfg = run.cfg
         if not cfg.log_high_loss_samples or run.step not in run.evals: return
         rows, worst, samples = _hardest(run)
-        facts = [f'{len(worst)} of {len(rows)} eval samples: the worst {cfg.high_loss_samples_to_log}, and all with a mean loss above '
+        facts = [f'{len(worst)} of {len(rows)} eval samples: the worst {cfg.high_loss_samples_to_log}, '
+                 'and all with a mean loss above '
                  f'{cfg.high_loss_threshold:g}.',
                  f"To correct labels, call inspect('{run.folder}') of welllog_ocr.inspector in a notebook."]
         title = f'High loss: {cfg.experiment_name}, step {run.step}'
@@ -327,7 +339,8 @@ class Save(Callback):
 
     def after_step(self, run):
         due = run.pg.broadcast(run.step % run.cfg.save_steps == 0 or run.done)
-        if due or not is_sharded(run.rec) and (self.cost < .05 or time.monotonic() - self.copied > 50*self.cost): self.copy(run)
+        if due or not is_sharded(run.rec) and (self.cost < .05 or time.monotonic() - self.copied > 50*self.cost):
+            self.copy(run)
         if due and self.saver:
             if self.spikes: self.saver.pinned = set(self.spikes.pinned)
             self.saver.submit(self.shadow, wait=run.done)
@@ -363,8 +376,10 @@ class Spend(Callback):
         if not run.pg.broadcast(bool(self.budget and self.budget.too_little(evaluates, saves))): return
         self.save.copy(run)
         raise BudgetReached(self.budget.why() if self.budget else
-                            f'rank {run.pg.rank}: the main process, which counts the cost, says that what comes next would go past '
-                            f'budget_cap={run.cfg.budget_cap:g}, so this one ends with it; raise it, and the same command goes on')
+                            f'rank {run.pg.rank}: the main process, which counts the cost, says that what comes next '
+                            f'would go past '
+                            f'budget_cap={run.cfg.budget_cap:g}, so this one ends with it; raise it, and the same '
+                            f'command goes on')
 
     def count(self, run):
         self.budget.stepped(run.step in run.evals)

@@ -77,7 +77,8 @@ def set_rng_state(
     "Put all generators back. Raises `CheckpointError` when a state is missing"
     import numpy as np
     if not {'python', 'numpy'} <= numbers.keys() or 'rng.torch' not in tensors:
-        raise CheckpointError('the checkpoint lacks the state of a random generator, so the run would go on differently; '
+        raise CheckpointError('the checkpoint lacks the state of a random generator, so the run would go on '
+                              'differently; '
                               'resume from another one')
     (version, keys, spare), (kind, words, *rest) = numbers['python'], numbers['numpy']
     random.setstate((version, tuple(keys), spare))
@@ -89,7 +90,8 @@ def set_rng_state(
 
 # %% ../../nbs/run/03_checkpoint.ipynb #01438fb5
 FORMAT, MANIFEST = 1, 'manifest.json'
-PARTS, WEIGHTS = {'optimizer.safetensors', 'state.json'}, ('model', 'adapter') # a checkpoint has both parts, and one of the weights
+# a checkpoint has both parts, and one of the weights
+PARTS, WEIGHTS = {'optimizer.safetensors', 'state.json'}, ('model', 'adapter')
 
 def _weights(m:dict)->list[str]: return [w for w in WEIGHTS if f'{w}.safetensors' in m['files']]
 
@@ -98,7 +100,8 @@ def _canonical(obj:dict)->bytes:
 
 def _manifest(run_id:str, s:Snapshot, files:dict)->bytes:
     sums = {name: dict(size=len(data), sha256=hashlib.sha256(data).hexdigest()) for name, data in files.items()}
-    facts = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in s.facts.items()} # JSON has no NaN
+    # JSON has no NaN
+    facts = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in s.facts.items()}
     body = dict(format=FORMAT, run_id=run_id, step=s.step, files=sums, facts=facts)
     return _canonical(dict(body, digest=stable_hash(body)))
 
@@ -108,7 +111,8 @@ class FutureFormat(CheckpointError): "Written by a later version: not damaged, o
 def read_manifest(
     folder:Path, # A checkpoint
 )->dict:
-    "A checkpoint's manifest. Raises `CheckpointError` when it is missing or damaged, `FutureFormat` when it is of a later format"
+    """A checkpoint's manifest. Raises `CheckpointError` when it is missing or damaged, `FutureFormat` when it is of a
+    later format"""
     path, bad = Path(folder)/MANIFEST, lambda why, kind=CheckpointError: kind(f'{folder.name}: {why}')
     if path.is_symlink() or not path.is_file(): raise bad(f'has no {MANIFEST}, so it was cut off while it was written')
     if (n := path.stat().st_size) > 2**20: raise bad(f'{MANIFEST} has {n} bytes, which is no manifest')
@@ -117,7 +121,8 @@ def read_manifest(
     except (ValueError, RecursionError): raise bad(f'{MANIFEST} is not JSON') from None
     version = found.get('format') if isinstance(found, dict) else None
     if type(version) is not int or version < 1: raise bad(f'{MANIFEST} is no manifest')
-    if version > FORMAT: raise bad(f'has format {version}, and this version reads up to {FORMAT}; upgrade welllog_ocr', FutureFormat)
+    if version > FORMAT:
+        raise bad(f'has format {version}, and this version reads up to {FORMAT}; upgrade welllog_ocr', FutureFormat)
     if not _sealed(found, data): raise bad(f'{MANIFEST} is not what was written')
     if not _complete(found): raise bad(f'{MANIFEST} does not say what a manifest says, so it is not from this package')
     return found
@@ -131,7 +136,8 @@ def _complete(m:dict)->bool:
     "Is everything there that the other functions use? No name of a file may lead out of the folder"
     kinds = dict(run_id=str, step=int, facts=dict, files=dict)
     if not all(type(m.get(k)) is kind for k, kind in kinds.items()): return False
-    plain = lambda name, f: Path(name).name == name and isinstance(f, dict) and type(f.get('size')) is int and isinstance(f.get('sha256'), str)
+    known = lambda f: isinstance(f, dict) and type(f.get('size')) is int and isinstance(f.get('sha256'), str)
+    plain = lambda name, f: Path(name).name == name and known(f)
     return PARTS <= m['files'].keys() and len(_weights(m)) == 1 and all(plain(*f) for f in m['files'].items())
 
 # %% ../../nbs/run/03_checkpoint.ipynb #275ab8f1
@@ -150,8 +156,10 @@ def verify(
     for name, want in manifest['files'].items():
         path = folder/name
         if path.is_symlink() or not path.is_file(): raise bad(f'{name} is missing')
-        if (n := path.stat().st_size) != want['size']: raise bad(f'{name} has {n} bytes, and {want["size"]} were written')
-        if whole and sha256_file(path) != want['sha256']: raise bad(f'{name} is not what was written (its SHA-256 differs)')
+        if (n := path.stat().st_size) != want['size']:
+            raise bad(f'{name} has {n} bytes, and {want["size"]} were written')
+        if whole and sha256_file(path) != want['sha256']:
+            raise bad(f'{name} is not what was written (its SHA-256 differs)')
     return manifest
 
 # %% ../../nbs/run/03_checkpoint.ipynb #603bfee4
@@ -162,7 +170,8 @@ def _contents(s:Snapshot)->dict: # file name -> bytes
     except (TypeError, ValueError) as e:
         raise CheckpointError(f'step {s.step}: the state holds what JSON does not ({e}), so it could not be read back; '
                               'a callback\'s state_dict gives plain numbers, texts and lists') from e
-    return {f'{s.part}.safetensors': save_tensors(s.model), 'optimizer.safetensors': save_tensors(s.optimizer), 'state.json': state}
+    return {f'{s.part}.safetensors': save_tensors(s.model), 'optimizer.safetensors': save_tensors(s.optimizer),
+            'state.json': state}
 
 def _write(path:Path, data:bytes):
     with open(path, 'xb') as f: f.write(data)
@@ -172,7 +181,8 @@ def save(
     s:Snapshot,
     run_id:str,  # Run it belongs to
 )->Path: # The checkpoint
-    "Write one checkpoint, whole or not at all. Raises `OSError` when the disk does not take it, and leaves nothing behind"
+    """Write one checkpoint, whole or not at all. Raises `OSError` when the disk does not take it, and leaves nothing
+    behind"""
     files = _contents(s)
     target, tmp = step_folder(root, s.step), root/f'.tmp-{s.step:08}-{os.getpid()}-{secrets.token_hex(3)}'
     try:
@@ -190,11 +200,13 @@ def save(
         raise
     return target
 
+# %% ../../nbs/run/03_checkpoint.ipynb #8eecd1f6
 def _remove(folder:Path):
     "Delete a flat folder of ours; what is in the way stays"
     if folder.is_symlink() or not folder.is_dir(): return
     try:
-        for p in sorted(folder.iterdir(), key=lambda p: p.name != MANIFEST): os.unlink(p) # without its manifest it is no checkpoint
+        # without its manifest it is no checkpoint
+        for p in sorted(folder.iterdir(), key=lambda p: p.name != MANIFEST): os.unlink(p)
         os.rmdir(folder)
     except OSError: pass # swept at the next start
 
@@ -218,7 +230,8 @@ def load(
 def weights_sum(
     tensors:dict, # name -> tensor on any device
 )->str:
-    "SHA-256 of the file that these weights would be saved in; equal to `Snapshot.sha256` when they are those of the checkpoint"
+    """SHA-256 of the file that these weights would be saved in; equal to `Snapshot.sha256` when they are those of the
+    checkpoint"""
     return hashlib.sha256(save_tensors(cpu_copy(tensors))).hexdigest()
 
 # %% ../../nbs/run/03_checkpoint.ipynb #210e4b5e
@@ -227,7 +240,8 @@ def checkpoints(
 )->dict: # step -> folder, newest first
     "What looks like a checkpoint; links do not. Raises `SetupError` when the folder itself is a link"
     if not _no_link(root).is_dir(): return {}
-    found = {int(m[1]): p for p in root.iterdir() if (m := _STEP.fullmatch(p.name)) and p.is_dir() and not p.is_symlink()}
+    found = {int(m[1]): p for p in root.iterdir()
+             if (m := _STEP.fullmatch(p.name)) and p.is_dir() and not p.is_symlink()}
     return dict(sorted(found.items(), reverse=True))
 
 def steps_done(
@@ -236,7 +250,8 @@ def steps_done(
 
 def _no_link(folder:Path)->Path:
     if folder.is_symlink():
-        raise SetupError(f'{folder} is a link, so checkpoints would be written, moved and deleted somewhere else; put a folder in its place')
+        raise SetupError(f'{folder} is a link, so checkpoints would be written, moved and deleted somewhere else; put '
+                         f'a folder in its place')
     return folder
 
 # %% ../../nbs/run/03_checkpoint.ipynb #fba3c8b8
@@ -257,8 +272,10 @@ def set_aside(
 def latest_valid(
     root:Path,  # Folder of checkpoints; need not exist
     run_id:str, # Run they belong to
-)->tuple[Snapshot|None, list[str]]: # The newest that is whole, `None` before the first save; what was wrong with newer ones
-    "Load the newest whole checkpoint. Raises `CheckpointError` when all are bad: a run never starts again from zero on its own"
+)->tuple[Snapshot|None,
+         list[str]]: # The newest that is whole, `None` before the first save; what was wrong with newer ones
+    """Load the newest whole checkpoint. Raises `CheckpointError` when all are bad: a run never starts again from zero
+    on its own"""
     bad = []
     for folder in checkpoints(root).values():
         try: return load(folder, run_id), bad
@@ -270,7 +287,8 @@ def latest_valid(
     aside = [p.name for p in (root/'quarantine').glob('step-*') if p.is_dir()] # emptied is not the same as never saved
     bad = bad or [f'{name}: set aside earlier' for name in aside]
     if bad: raise CheckpointError(f'{root}: no checkpoint can be used, so the run cannot go on:\n  {first_few(bad)}\n'
-                                  f'bad ones are in {root/"quarantine"}; to start anew on purpose, give the run another experiment_name')
+                                  f'bad ones are in {root/"quarantine"}; to start anew on purpose, give the run '
+                                  f'another experiment_name')
     return None, bad
 
 def _quarantined(root:Path, folder:Path, why:str)->str:
@@ -279,6 +297,7 @@ def _quarantined(root:Path, folder:Path, why:str)->str:
     except OSError as e: return f'; it could not be moved to quarantine/ ({e})'
     return ''
 
+# %% ../../nbs/run/03_checkpoint.ipynb #a59482a6
 def _foreign(folder:Path, run_id:str)->bool:
     try: return read_manifest(folder)['run_id'] != run_id
     except CheckpointError: return False
@@ -340,11 +359,13 @@ class Saver:
         best:int=1,       # Best ones kept
         metric:str='cer', # Metric that the best is best in
         files=(),         # Files that a checkpoint refers to, forced to disk before it; one that is missing is skipped
-        log=lambda what, **facts: None, # Called with `saved`, `save_failed`, `save_skipped`, `pruned`, perhaps from another thread
+        log=lambda what, **facts: None,
+        # Called with `saved`, `save_failed`, `save_skipped`, `pruned`, perhaps from another thread
     ):
         self.root, self.run_id, self.keep = Path(root), run_id, dict(recent=recent, best=best, metric=metric)
         self.files, self.log, self.pinned = files, log, set()
-        self.thread, self.lock, self.saved, self.seconds = None, threading.Lock(), None, 0. # last step saved, longest save
+        # last step saved, longest save
+        self.thread, self.lock, self.saved, self.seconds = None, threading.Lock(), None, 0.
         _no_link(self.root).mkdir(parents=True, exist_ok=True)
 
     def submit(

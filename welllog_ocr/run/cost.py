@@ -15,7 +15,8 @@ from ..core import WelllogError, redact
 from ..files import append_jsonl, read_jsonl
 
 # %% ../../nbs/run/09_cost.ipynb #0ba16385
-RUNPOD = 'https://rest.runpod.io/v1' # https://docs.runpod.io/api-reference/pods: GET /pods/ID has costPerHr and adjustedCostPerHr
+# https://docs.runpod.io/api-reference/pods: GET /pods/ID has costPerHr and adjustedCostPerHr
+RUNPOD = 'https://rest.runpod.io/v1'
 
 def pod_price(
     env=os.environ,
@@ -38,10 +39,11 @@ class Price:
     def __init__(
         self,
         given:float=0.,         # `gpu_hourly_rate`; 0: not known
-        last:float|None=None,   # What the provider last said, in an earlier leg
-        ask=pod_price,          # `None` when there is nobody to ask
+        last:float|None=None,   # Price that the provider last gave, in an earlier session; `None`: never
+        ask=pod_price,          # Called for the price; `None`: there is no provider to ask
         every:float=600.,       # Seconds between two questions
-        log=lambda what, **facts: None, # Called with `price` when it is another one, with `price_unknown` when there is no answer
+        log=lambda what, **facts: None,
+        # Called with `price` when it is another one, with `price_unknown` when there is no answer
     ):
         self.now, self.source, self.ask, self.log = last or given, 'provider' if last else 'config', ask, log
         self.thread = threading.Thread(target=self._keep_asking, args=(every,), name='price', daemon=True)
@@ -66,27 +68,29 @@ class Price:
 # %% ../../nbs/run/09_cost.ipynb #f75cfe3e
 def sessions(
     folder:Path, # Run folder
-)->list[dict]: # Last row of each leg
-    "What the legs of a run cost"
+)->list[dict]: # Last row of each session
+    "What the sessions of a run cost"
     path, last = Path(folder)/'cost.jsonl', {}
     for row in read_jsonl(path) if path.exists() else []: last[row['leg']] = row
     return list(last.values())
 
 # %% ../../nbs/run/09_cost.ipynb #2f63190e
 class Ledger:
-    "What a run costs: this leg as it goes, and the legs before it"
+    "What a run costs: this session as it goes, and the sessions before it"
     def __init__(
         self,
         folder:Path,          # Run folder; need not exist before the first row
         price:Price,
-        every:float=10.,      # Seconds between two rows: as much may be missing when a leg is killed
+        every:float=10.,      # Seconds between two rows: as much may be missing when a session is killed
         clock=time.monotonic,
     ):
         before = sessions(folder)
-        self.path, self.price, self.every, self.clock, self.lock = Path(folder)/'cost.jsonl', price, every, clock, threading.RLock()
-        self.leg, self.before = len(before) + 1, sum(max(0., r['usd']) for r in before)
+        self.path, self.price, self.every = Path(folder)/'cost.jsonl', price, every
+        self.clock, self.lock = clock, threading.RLock()
+        self.session, self.before = len(before) + 1, sum(max(0., r['usd']) for r in before)
         self.seconds = self.usd = 0.
-        self.at, self.written, self.lost, self.facts = clock(), -math.inf, False, {} # the last: what stands in every row from now on
+        self.at, self.written, self.lost = clock(), -math.inf, False
+        self.facts = {} # in every row from now on
 
     def tick(self):
         "Count what has passed"
@@ -97,7 +101,7 @@ class Ledger:
 
     @property
     def total(self)->float:
-        "$ that the run has cost until now, all legs"
+        "$ that the run has cost until now, all sessions"
         self.tick()
         return self.before + self.usd
 
@@ -105,17 +109,23 @@ class Ledger:
         "Add a row. A disk that is full must not end the run that it counts"
         with self.lock:
             self.tick()
-            row = dict(leg=self.leg, **{**self.facts, **facts}, seconds=round(self.seconds, 3), usd=round(self.usd, 6), rate=self.price.now, source=self.price.source, total_usd=round(self.before + self.usd, 6))
+            row = dict(leg=self.session, **{**self.facts, **facts}, seconds=round(self.seconds, 3),
+                       usd=round(self.usd, 6), rate=self.price.now, source=self.price.source,
+                       total_usd=round(self.before + self.usd, 6))
             try: append_jsonl(self.path, row)
             except OSError as e:
-                if not self.lost: print(f'cost.jsonl could not be written ({e}); the cost is still counted, and a later leg will not know of it', flush=True)
+                if not self.lost:
+                    print(f'cost.jsonl could not be written ({e}); the cost is still counted, and a later session will '
+                          'not know of it', flush=True)
                 self.lost = True
             self.written = self.at
 
-    def keep(self, **facts):
-        "Add a row if it is time for one"
-        self.tick()
-        if self.at - self.written >= self.every: self.write(**facts)
+# %% ../../nbs/run/09_cost.ipynb #ceb8e8fd
+@patch
+def keep(self:Ledger, **facts):
+    "Add a row if it is time for one"
+    self.tick()
+    if self.at - self.written >= self.every: self.write(**facts)
 
 # %% ../../nbs/run/09_cost.ipynb #93aa9215
 class BudgetReached(WelllogError):
@@ -131,7 +141,9 @@ class Budget:
         eval_s:float=0.,        # Seconds an evaluation, as rehearsed
         save_s:float=0.,        # Seconds a save, as rehearsed
         log=lambda what, **facts: None, # Called once with `budget_warning`, at nine tenths
-    ): self.ledger, self.cap, self.log, self.eval_s, self.save_s, self.steps, self.at, self.warned = ledger, cap, log, eval_s, save_s, [], None, False
+    ):
+        self.ledger, self.cap, self.log, self.eval_s, self.save_s = ledger, cap, log, eval_s, save_s
+        self.steps, self.at, self.warned = [], None, False
 
     def stepped(self, evaluated:bool=False):
         "A step is done, perhaps with an evaluation"
@@ -143,7 +155,8 @@ class Budget:
         else: self.steps = [*self.steps, now - before][-20:]
         if self.cap and not self.warned and self.ledger.total >= .9*self.cap:
             self.warned = True
-            self.log('budget_warning', spent=round(self.ledger.total, 4), cap=self.cap, why=f'${self.ledger.total:.2f} of budget_cap={self.cap:g} are spent')
+            self.log('budget_warning', spent=round(self.ledger.total, 4), cap=self.cap,
+                     why=f'${self.ledger.total:.2f} of budget_cap={self.cap:g} are spent')
 
     @property
     def step_s(self)->float:
@@ -160,7 +173,8 @@ class Budget:
 @patch
 def too_little(self:Budget, evaluates:bool, saves:bool=False)->bool:
     "Would the next step, and the save that ends a run, go past the cap? The longest of the last steps counts"
-    return self.cap > 0 and self.ledger.total + self.usd(max(self.steps, default=0.) + evaluates*self.eval_s + (1 + saves)*self.save_s) > self.cap
+    return self.cap > 0 and self.ledger.total + self.usd(max(self.steps, default=0.) + evaluates*self.eval_s
+                                                         + (1 + saves)*self.save_s) > self.cap
 
 @patch
 def insist(self:Budget):
@@ -169,25 +183,31 @@ def insist(self:Budget):
     if self.cap and self.ledger.total + self.usd(self.save_s) >= self.cap: raise BudgetReached(self.why())
 
 @patch
-def why(self:Budget)->str: return f'this run has cost ${self.ledger.total:.2f}, and what comes next would go past budget_cap={self.cap:g}; raise it, and the same command goes on'
+def why(self:Budget)->str:
+    return (f'this run has cost ${self.ledger.total:.2f}, and what comes next would go past budget_cap={self.cap:g}; '
+            'raise it, and the same command goes on')
 
 # %% ../../nbs/run/09_cost.ipynb #d19e6267
 def refuse_spent(
     folder:Path, # Run folder
     cap:float,   # `budget_cap`; 0: none
 ):
-    "Raises `BudgetReached` when a run has cost its cap already, or was stopped at this cap: starting it would only cost more"
+    """Raises `BudgetReached` when a run has cost its cap already, or was stopped at this cap: starting it would only
+    cost more"""
     rows = sessions(folder) if cap else []
     spent, stopped = sum(max(0., r['usd']) for r in rows), max((r.get('stopped_at', 0.) for r in rows), default=0.)
     if rows and (spent >= cap or stopped >= cap):
-        raise BudgetReached(f'{folder} has cost ${spent:.2f} in {len(rows)} leg{"s" if len(rows) > 1 else ""}, and budget_cap={cap:g}, so there is no money for another step; raise budget_cap, and the same command goes on')
+        raise BudgetReached(f'{folder} has cost ${spent:.2f} in {len(rows)} session{"s" if len(rows) > 1 else ""}, and '
+                            f'budget_cap={cap:g}, so there is no money for another step; raise budget_cap, and the '
+                            f'same command goes on')
 
 def open_ledger(
     folder:Path,  # Run folder; need not exist yet
     rate:float,   # `gpu_hourly_rate`
     cap:float=0., # `budget_cap`
 )->Ledger:
-    "The ledger of a run at the start of a leg, with a price that is kept up to date. Raises `BudgetReached` as `refuse_spent` does"
+    """The ledger of a run at the start of a session, with a price that is kept up to date. Raises `BudgetReached` as
+    `refuse_spent` does"""
     refuse_spent(folder, cap)
-    told = [r['rate'] for r in sessions(folder) if r['source'] == 'provider']
-    return Ledger(folder, Price(rate, told[-1] if told else None).start())
+    known = [r['rate'] for r in sessions(folder) if r['source'] == 'provider']
+    return Ledger(folder, Price(rate, known[-1] if known else None).start())

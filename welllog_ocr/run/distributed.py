@@ -30,7 +30,8 @@ class ProcessGroup:
         self,
         alone:bool=False, # Work for oneself, whatever the others do
     ):
-        patience = InitProcessGroupKwargs(timeout=timedelta(hours=2)) # the first one looks at the data while the others wait
+        # the first one looks at the data while the others wait
+        patience = InitProcessGroupKwargs(timeout=timedelta(hours=2))
         self.accelerator = Accelerator(cpu=_started() > 1 and not torch.cuda.is_available(), kwargs_handlers=[patience])
         self.device = self.accelerator.device
         self.rank, self.n = (0, 1) if alone else (self.accelerator.process_index, self.accelerator.num_processes)
@@ -137,7 +138,8 @@ def shard_like(
 )->torch.Tensor:
     "`t` on the device of `like`, and cut up as it is"
     t = t.to(like.device)
-    return distribute_tensor(t, like.device_mesh, like.placements, src_data_rank=None) if isinstance(like, DTensor) else t
+    if not isinstance(like, DTensor): return t
+    return distribute_tensor(t, like.device_mesh, like.placements, src_data_rank=None)
 
 def is_sharded(
     model, # A module
@@ -151,7 +153,8 @@ def unsharded(
 ):
     "Within the context each process has all weights, and can read as long as it likes without the others"
     held = [m for m in model.modules() if isinstance(m, FSDPModule)]
-    if held and 'read' not in vars(model): register_fsdp_forward_method(model, 'read') # which FSDP then takes for a forward pass
+    # which FSDP then takes for a forward pass
+    if held and 'read' not in vars(model): register_fsdp_forward_method(model, 'read')
     for m in held: m.set_reshard_after_forward(False, recurse=False), m.unshard()
     try: yield
     finally:

@@ -38,7 +38,8 @@ def data_rows(
     held,  # `Sample`s of the eval split
 )->list[dict]: # For data.jsonl
     "One row for each sample"
-    return [dict(split=split, id=s.id, digest=s.digest[:16]) for split, samples in (('train', train), ('eval', held)) for s in samples]
+    return [dict(split=split, id=s.id, digest=s.digest[:16]) for split, samples in (('train', train), ('eval', held))
+            for s in samples]
 
 def data_changes(
     old:list[dict], # Rows of `data_rows` at the start of the run
@@ -46,12 +47,14 @@ def data_changes(
 )->str:
     "What changed in the data, by row; '' when nothing did"
     a, b = ({(r['split'], r['id']): r['digest'] for r in rows} for rows in (old, new))
-    found = dict(changed=[k for k in a if k in b and a[k] != b[k]], added=[k for k in b if k not in a], removed=[k for k in a if k not in b])
+    found = dict(changed=[k for k in a if k in b and a[k] != b[k]], added=[k for k in b if k not in a],
+                 removed=[k for k in a if k not in b])
     parts = [f'{len(v)} {what} ({first_few(map("/".join, v), 3, ", ")})' for what, v in found.items() if v]
     return '; '.join(parts) or ('the same rows in another order' if old != new else '')
 
 # %% ../../nbs/run/05_folder.ipynb #37230221
-PACKAGES = ('welllog_ocr', 'torch', 'transformers', 'accelerate', 'peft', 'bitsandbytes', 'numpy', 'pillow', 'opencv-python-headless',
+PACKAGES = ('welllog_ocr', 'torch', 'transformers', 'accelerate', 'peft', 'bitsandbytes', 'numpy', 'pillow',
+            'opencv-python-headless',
             'rapidocr')
 
 def versions()->dict:
@@ -72,7 +75,8 @@ def begin(
     "Write the manifest of a new run; run.json comes last, and makes the folder a run"
     write_json(folder/'config.json', redact_all(asdict(cfg))) # a path can hold a token
     write_jsonl(folder/'data.jsonl', rows)
-    facts = dict(run_id=secrets.token_hex(6), config_hash=cfg.hash, data_fingerprint=fingerprint, versions=versions(), **more)
+    facts = dict(run_id=secrets.token_hex(6), config_hash=cfg.hash, data_fingerprint=fingerprint, versions=versions(),
+                 **more)
     write_json(folder/'run.json', manifest := redact_all(facts))
     return manifest
 
@@ -87,11 +91,13 @@ def check_same(
     manifest, old = read_json(folder/'run.json'), read_json(folder/'config.json')
     recorded, refused = config_changes(old, redact_all(asdict(cfg)))
     if refused:
-        raise ConfigError(f'{folder} was started with other settings ({changes_text(refused)}), and its metrics would mix two experiments; '
+        raise ConfigError(f'{folder} was started with other settings ({changes_text(refused)}), and its metrics would '
+                          f'mix two experiments; '
                           f'restore them, or give the new settings {_ITS_OWN}')
     if manifest['data_fingerprint'] != fingerprint:
         what = data_changes(read_jsonl(folder/'data.jsonl'), rows) or 'drawn lines or fonts differ'
-        raise DataError(f'{folder} was started with other data: {what}; restore the data, or give the run on the new data {_ITS_OWN}')
+        raise DataError(f'{folder} was started with other data: {what}; restore the data, or give the run on the new '
+                        f'data {_ITS_OWN}')
     notes = [f'settings changed: {changes_text(recorded)}'] if recorded else []
     other = {k: (manifest['versions'].get(k), v) for k, v in versions().items() if manifest['versions'].get(k) != v}
     if other: notes.append(f'versions differ, so results may differ in their last bits: {changes_text(other)}')
@@ -115,9 +121,12 @@ def refuse_crash_loop(
 ):
     "Raises `SetupError` when the last three ends of a run were the same crash"
     ends = [e for e in read_jsonl(folder/'events.jsonl', missing_ok=True) if e['event'] in ('crashed', 'end')][-3:]
-    if len(ends) == 3 and len({(e['event'], e['step'], e.get('why')) for e in ends}) == 1 and ends[0]['event'] == 'crashed':
-        raise SetupError(f'{folder} has crashed three times at step {ends[0]["step"]} with the same error ({ends[0]["why"]}), '
-                         'so starting it once more would crash once more; fix the cause, then name a checkpoint with --resume FOLDER to go on')
+    if len(ends) == 3 and len({(e['event'], e['step'], e.get('why'))
+                               for e in ends}) == 1 and ends[0]['event'] == 'crashed':
+        raise SetupError(f'{folder} has crashed three times at step {ends[0]["step"]} with the same error '
+                         f'({ends[0]["why"]}), '
+                         'so starting it once more would crash once more; fix the cause, then name a checkpoint with '
+                         '--resume FOLDER to go on')
 
 # %% ../../nbs/run/05_folder.ipynb #e95fef24
 class Journal:
@@ -129,7 +138,8 @@ class Journal:
         rows:int=0,      # Rows that metrics.jsonl has already
     ):
         self.folder, self.started, self.rows, self.lock = Path(folder), time.monotonic() - spent, rows, threading.Lock()
-        self.metrics, self.events, self.ledger = self.folder/'metrics.jsonl', self.folder/'events.jsonl', None # a `Ledger`, where cost is counted
+        # a `Ledger`, where cost is counted
+        self.metrics, self.events, self.ledger = self.folder/'metrics.jsonl', self.folder/'events.jsonl', None
 
     @property
     def elapsed(self)->float:
@@ -139,7 +149,8 @@ class Journal:
     def metric(self, step:int, epoch:int, split:str, **values):
         "Add a row to metrics.jsonl"
         cost = dict(cost_usd=round(self.ledger.total, 4)) if self.ledger and self.ledger.price.now else {}
-        append_jsonl(self.metrics, dict(step=step, epoch=epoch, split=split, **values, **cost, elapsed_s=round(self.elapsed, 3)))
+        append_jsonl(self.metrics, dict(step=step, epoch=epoch, split=split, **values, **cost,
+                                        elapsed_s=round(self.elapsed, 3)))
         self.rows += 1
         if self.ledger: self.ledger.keep()
 
@@ -164,7 +175,8 @@ class Silent(Journal):
 
     def metric(self, *args, **values): self.rows += 1
     def event(self, what:str, step:int|None=None, **facts):
-        if what in ('image_lost', 'loader_restarted', 'out_of_memory'): append_jsonl(self.events, dict(event=what, step=step, **facts))
+        if what in ('image_lost', 'loader_restarted', 'out_of_memory'):
+            append_jsonl(self.events, dict(event=what, step=step, **facts))
 
 # %% ../../nbs/run/05_folder.ipynb #88d5577d
 def learning_curves(
@@ -182,6 +194,7 @@ def learning_curves(
         wrong = lambda v: 100*(1 - v if m.higher_is_better else v)
         points = [(r['step'], wrong(r[name])) for r in rows if r['split'] == 'eval' and r.get(name) is not None]
         if points: err.plot(*zip(*points), marker='.', label=f'{"not " if m.higher_is_better else ""}{m.label} %')
-    loss.set(title='loss per token', xlabel='step', yscale='log'), err.set(title='errors on eval', xlabel='step', ylim=(0, None))
+    loss.set(title='loss per token', xlabel='step', yscale='log'), err.set(title='errors on eval', xlabel='step',
+                                                                           ylim=(0, None))
     for ax in (loss, err): ax.legend(), ax.grid(alpha=.3)
     return fig

@@ -25,7 +25,8 @@ def own(
     "Be the only process in a run folder. Raises `SetupError` naming the owner when there is another"
     path = folder/'lock'
     if folder.is_symlink() or path.is_symlink():
-        raise SetupError(f'{folder} or its lock is a link, so what is written there would land elsewhere; name the folder itself')
+        raise SetupError(f'{folder} or its lock is a link, so what is written there would land elsewhere; name the '
+                         f'folder itself')
     with locked(path, taken=lambda owner: SetupError(_taken(folder, owner))) as lock:
         _check_owner(folder, lock.owner, stale, log)
         _beat(lock)
@@ -52,7 +53,8 @@ def _boot()->str:
 # %% ../../nbs/run/04_lock.ipynb #eb908867
 def _taken(folder:Path, owner:dict)->str:
     silent = time.time() - owner.get('beat', time.time())
-    return (f'{folder}: process {owner.get("pid", "?")} on {owner.get("host", "?")} is training there (seen {silent:.0f} s ago), '
+    return (f'{folder}: process {owner.get("pid", "?")} on {owner.get("host", "?")} is training there (seen '
+            f'{silent:.0f} s ago), '
             'and two would overwrite each other; wait for it, stop it, or choose another experiment_name')
 
 def _check_owner(folder:Path, owner:dict, stale:float, log):

@@ -15,18 +15,22 @@ from ..core import ConfigError, redact
 def notify_address(
     url:str='',       # `notify_url` of the config
     env=os.environ,
-)->str: # '' where nobody wants to know
+)->str: # '': no messages are sent
     "Where messages go: the variable wins over the config. Raises `ConfigError` when that is no web address"
-    found, where = (env['WELLLOG_OCR_NOTIFY_URL'], 'WELLLOG_OCR_NOTIFY_URL') if env.get('WELLLOG_OCR_NOTIFY_URL') else (url, 'notify_url')
+    found, where = (env['WELLLOG_OCR_NOTIFY_URL'],
+                    'WELLLOG_OCR_NOTIFY_URL') if env.get('WELLLOG_OCR_NOTIFY_URL') else (url, 'notify_url')
     if found and (urlsplit(found).scheme not in ('http', 'https') or not urlsplit(found).hostname):
-        raise ConfigError(f'{where} is no address of the form https://host/path, so no message could be sent there; give one, or leave it out') # the address itself is not shown: it is a secret
+        # the address itself is not shown: it is a secret
+        raise ConfigError(f'{where} is no address of the form https://host/path, so no message could be sent there; '
+                          f'give one, or leave it out')
     return found
 
 # %% ../../nbs/run/10_notify.ipynb #85e9530f
 _WEBHOOK = re.compile(r'/(hooks|services|webhooks|workflows)/')
 
 def _body(url:str, text:str)->tuple[bytes, str]: # and its type
-    if _WEBHOOK.search(urlsplit(url).path): return json.dumps(dict(text=text, content=text)).encode(), 'application/json'
+    if _WEBHOOK.search(urlsplit(url).path):
+        return json.dumps(dict(text=text, content=text)).encode(), 'application/json'
     return text.encode(), 'text/plain; charset=utf-8'
 
 class Notifier:
@@ -41,12 +45,17 @@ class Notifier:
     def send(self, text:str):
         "Send a message; returns at once"
         if not self.url: return
-        self.threads = [t for t in self.threads if t.is_alive()] + [threading.Thread(target=self._post, args=(redact(text)[:2000],), name='notify', daemon=True)]
+        self.threads = [t for t in self.threads if t.is_alive()] + [threading.Thread(target=self._post,
+                                                                                     args=(redact(text)[:2000],),
+                                                                                     name='notify', daemon=True)]
         self.threads[-1].start()
 
     def _post(self, text:str):
         data, kind = _body(self.url, text)
-        try: urllib.request.urlopen(urllib.request.Request(self.url, data, {'Content-Type': kind, 'User-Agent': 'welllog_ocr'}), timeout=self.timeout).close()
+        try:
+            urllib.request.urlopen(urllib.request.Request(self.url, data,
+                                                          {'Content-Type': kind, 'User-Agent': 'welllog_ocr'}),
+                                                          timeout=self.timeout).close()
         except Exception as e: # an odd server can raise anything in urllib, and a message is not worth a run
             self.log('notify_failed', why=f'{type(e).__name__}: {e}'.replace(self.url, '***'))
 

@@ -23,7 +23,7 @@ from ..draw.line import SynthLines
 # %% ../../nbs/run/02_samples.ipynb #b40e33fb
 @dataclass(frozen=True)
 class RunData:
-    "What a run trains on and is judged by"
+    "What a run trains on and is evaluated on"
     train:list        # Real `Sample`s; empty when all are drawn
     eval:list         # `Sample`s
     synth:int         # Drawn lines an epoch
@@ -52,10 +52,14 @@ def drawn_lines(
 def _reviewed(cfg:TrainingConfig, found)->tuple:
     "The splits after the review, and what it changed"
     if not cfg.review: return found, ''
-    if found is None: raise DataError(f'review={cfg.review}: drawn lines need no corrections, their labels are what was drawn; set data_path to the reviewed data, or leave review empty')
+    if found is None:
+        raise DataError(f'review={cfg.review}: drawn lines need no corrections, their labels are what was drawn; set '
+                        f'data_path to the reviewed data, or leave review empty')
     review = open_review(cfg.review)
     (train, a), (held, b) = (apply_review(s, review) for s in (found.train, found.eval))
-    another = f'; {b.fixed} of the corrected and {b.dropped} of the dropped are in eval, so its figures do not compare with those of runs before' if b.fixed or b.dropped else ''
+    another = (f'; {b.fixed} of the corrected and {b.dropped} of the dropped are in eval, so its figures do not '
+               f'compare '
+               'with those of runs before') if b.fixed or b.dropped else ''
     return found._replace(train=train, eval=held), review_text(review, a + b) + another
 
 # %% ../../nbs/run/02_samples.ipynb #c3f6e161
@@ -66,10 +70,14 @@ def drawn(
     epoch:int=0,  # Another epoch draws others
 )->list:
     "Drawn samples of the kind that the config asks for: lines, or whole pages"
-    return list(SynthPages(n, series, epoch*n)) if cfg.synth_kind == 'page' else drawn_lines(n, cfg.crop_share, series, epoch)
+    if cfg.synth_kind == 'page': return list(SynthPages(n, series, epoch*n))
+    return drawn_lines(n, cfg.crop_share, series, epoch)
 
 def _check_kind(cfg:TrainingConfig, rec:Recogniser):
-    if cfg.synth_kind not in rec.kinds: raise ConfigError(f"synth_kind='{cfg.synth_kind}', and {cfg.model_name} reads {', '.join(rec.kinds)}, so nothing that is drawn could be learned; set synth_kind={rec.kinds[0]}, or take another model")
+    if cfg.synth_kind not in rec.kinds:
+        raise ConfigError(f"synth_kind='{cfg.synth_kind}', and {cfg.model_name} reads {', '.join(rec.kinds)}, so "
+                          f"nothing that is drawn could be learned; set synth_kind={rec.kinds[0]}, or take another "
+                          f"model")
 
 # %% ../../nbs/run/02_samples.ipynb #96ecf0b7
 def run_data(
@@ -81,16 +89,22 @@ def run_data(
     if cfg.data_path is None:
         _reviewed(cfg, None)
         held = drawn(cfg, cfg.synth_eval_lines, f'{cfg.seed}-eval')
-        return RunData([], subset(held, cfg.eval_subset), cfg.synth_lines, stable_hash(['synth', cfg.seed, cfg.synth_lines, cfg.crop_share, fingerprint(held)]), [], [])
-    found, reviewed = _reviewed(cfg, load_data(cfg.data_path, cfg.eval_share, cfg.seed, cfg.set_upright, cfg.deskew, cfg.data_revision))
+        return RunData([], subset(held, cfg.eval_subset), cfg.synth_lines,
+                       stable_hash(['synth', cfg.seed, cfg.synth_lines, cfg.crop_share, fingerprint(held)]), [], [])
+    found, reviewed = _reviewed(cfg, load_data(cfg.data_path, cfg.eval_share, cfg.seed, cfg.set_upright, cfg.deskew,
+                                               cfg.data_revision))
     (train, skips1), (held, skips2) = (of_kind(s, rec.kinds) for s in (found.train, found.eval))
     train, skips3 = _learnable(rec, train)
-    train, held, skips = subset(train, cfg.train_subset), subset(held, cfg.eval_subset), [*found.skips, *skips1, *skips2, *skips3]
+    train, held = subset(train, cfg.train_subset), subset(held, cfg.eval_subset)
+    skips = [*found.skips, *skips1, *skips2, *skips3]
     for name, samples in (('train', train), ('eval', held)):
-        if not samples: raise DataError(f'{cfg.data_path}: no sample of the {name} split can be used; {skip_report(skips)}')
+        if not samples:
+            raise DataError(f'{cfg.data_path}: no sample of the {name} split can be used; {skip_report(skips)}')
     n_synth = round(len(train)*cfg.synth_share/(1 - cfg.synth_share))
-    fonts = '' if not n_synth else fingerprint(SynthPages(1, cfg.seed)) if cfg.synth_kind == 'page' else fingerprint([*SynthLines(1, cfg.seed), *SynthCrops(1, cfg.seed)])
-    return RunData(train, held, n_synth, stable_hash([fingerprint(train), fingerprint(held), n_synth, cfg.crop_share, fonts]), skips, found.leaks, found.origin, reviewed)
+    one = [SynthPages] if cfg.synth_kind == 'page' else [SynthLines, SynthCrops]
+    fonts = fingerprint([s for drawn_by in one for s in drawn_by(1, cfg.seed)]) if n_synth else ''
+    marks = stable_hash([fingerprint(train), fingerprint(held), n_synth, cfg.crop_share, fonts])
+    return RunData(train, held, n_synth, marks, skips, found.leaks, found.origin, reviewed)
 
 # %% ../../nbs/run/02_samples.ipynb #40b0383a
 def language_texts(
@@ -119,7 +133,8 @@ def epoch_samples(
     epoch:int, # From 0
 )->list:
     "The samples of one epoch, augmented; images are made when they are asked for"
-    real = [replace(s, load=partial(_damaged, s.load, cfg.augment, cfg.seed, epoch, s.id)) for s in data.train] if cfg.augment else list(data.train)
+    real = [replace(s, load=partial(_damaged, s.load, cfg.augment, cfg.seed, epoch, s.id))
+            for s in data.train] if cfg.augment else list(data.train)
     return real + _learnable(rec, drawn(cfg, data.synth, cfg.seed, epoch))[0]
 
 def epoch_batches(

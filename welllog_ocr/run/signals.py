@@ -10,7 +10,8 @@ import os, signal, threading
 
 # %% ../../nbs/run/00_signals.ipynb #ddb0c249
 class SignalWatch:
-    "Within the context, the first of `signals` makes a thread call `act(number)`; later ones are ignored. The old handlers come back at the end"
+    """Within the context, the first of `signals` makes a thread call `act(number)`; later ones are ignored. The old
+    handlers come back at the end"""
     def __init__(
         self,
         act,                                     # Called once, in a thread of its own
@@ -18,7 +19,8 @@ class SignalWatch:
     ): self.act, self.signals, self.old = act, signals, None
 
     def __enter__(self):
-        if threading.current_thread() is not threading.main_thread(): return self # only the main thread may; elsewhere signals stay as they are
+        # only the main thread may; elsewhere signals stay as they are
+        if threading.current_thread() is not threading.main_thread(): return self
         self.read, self.write = os.pipe()
         os.set_blocking(self.write, False)
         self.old_fd = signal.set_wakeup_fd(self.write, warn_on_full_buffer=False)

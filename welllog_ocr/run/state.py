@@ -17,7 +17,8 @@ from ..core import ConfigError
 from ..eval.rows import evaluations, read_rows
 from ..files import keep_rows, read_jsonl
 from ..metrics import summarise
-from .checkpoint import (CheckpointError, Snapshot, checkpoints, cpu_copy, latest_valid, load, rng_state, set_aside,
+from .checkpoint import (CheckpointError, Snapshot, checkpoints, cpu_copy, latest_valid, load,
+                                        rng_state, set_aside,
                                         set_rng_state, sweep, weights_sum)
 from .distributed import full_tensor, shard_like
 from .folder import begin, data_rows, refuse_crash_loop, same_run
@@ -25,18 +26,21 @@ from .samples import RunData
 from .step import Run, frozen_hash
 
 # %% ../../nbs/run/07_state.ipynb #afd6fe42
-COUNTS = ('step', 'epoch', 'at', 'seen', 'split', 'skipped', 'skipped_in_a_row', 'stop') # attributes of a `Run` that are saved as they are
+# attributes of a `Run` that are saved as they are
+COUNTS = ('step', 'epoch', 'at', 'seen', 'split', 'skipped', 'skipped_in_a_row', 'stop')
 
 def capture(
     run:Run, # Between two steps
 )->Snapshot:
     "The state of a run, copied to the CPU"
     params, (numbers, rng) = run.rec.trainable(), rng_state()
-    moments = {f'{name}|{key}': full_tensor(v) for name, p in params.items() for key, v in run.optimizer.state.get(p, {}).items()}
+    moments = {f'{name}|{key}': full_tensor(v) for name, p in params.items()
+               for key, v in run.optimizer.state.get(p, {}).items()}
     tensors = {**{k: v for k, v in moments.items() if isinstance(v, torch.Tensor)},
                **{f'average|{n}': full_tensor(m) for n, m in zip(params, run.ema.mean)}, **rng}
     state = dict({name: getattr(run, name) for name in COUNTS}, total=run.total, schedule=run.schedule.last_epoch,
-                 average_steps=run.ema.steps, moments={k: v for k, v in moments.items() if not isinstance(v, torch.Tensor)}, rng=numbers,
+                 average_steps=run.ema.steps, rng=numbers,
+                 moments={k: v for k, v in moments.items() if not isinstance(v, torch.Tensor)},
                  frozen=frozen_hash(run.rec), metrics_rows=run.journal.rows, elapsed_s=run.journal.elapsed,
                  guests={type(c).__name__: c.state_dict() for c in run.callbacks})
     found = run.evals[max(run.evals)] if run.evals else {}
@@ -62,7 +66,8 @@ def restore(
         if name in params: moments[name][what] = _placed(v, params[name])
     for name, p in params.items(): run.optimizer.state[p] = moments[name]
     if s.sha256 and weights_sum({n: full_tensor(p) for n, p in params.items()}) != s.sha256:
-        raise CheckpointError(f'step {s.step}: the weights in the model are not those of the checkpoint, bit by bit, although each has its '
+        raise CheckpointError(f'step {s.step}: the weights in the model are not those of the checkpoint, bit by bit, '
+                              f'although each has its '
                               'place; the model is loaded in another precision than that of the run')
     _restore_counts(run, s.state)
     set_rng_state(s.state['rng'], s.optimizer)
@@ -80,7 +85,8 @@ def _restore_counts(run:Run, state:dict):
     for c in run.callbacks: c.load_state_dict(state['guests'].get(type(c).__name__, {}) or c.state_dict())
 
 def _restore_schedule(run:Run, steps:int):
-    "The place on the curve is that of the checkpoint; the peak is that of the config, which may have been changed on purpose"
+    """The place on the curve is that of the checkpoint; the peak is that of the config, which may have been changed
+    on purpose"""
     run.schedule.last_epoch, run.schedule._step_count = steps, steps + 1
     run.schedule._last_lr = [peak*shape(steps) for peak, shape in zip(run.schedule.base_lrs, run.schedule.lr_lambdas)]
     for group, lr in zip(run.optimizer.param_groups, run.schedule._last_lr): group['lr'] = lr
@@ -90,34 +96,44 @@ def _check_model(run:Run, s:Snapshot):
     mine, theirs = ({n: tuple(t.shape) for n, t in part.items()} for part in (run.rec.trainable(), s.model))
     bad = lambda why: CheckpointError(f'step {s.step}: {why}')
     for what, found in (('lacks', mine.keys() - theirs), ('has besides', theirs.keys() - mine)):
-        if found: raise bad(f'the checkpoint {what} {len(found)} weights, such as {sorted(found)[0]}, so it is of another model or was '
+        if found:
+            raise bad(f'the checkpoint {what} {len(found)} weights, such as {sorted(found)[0]}, so it is of another '
+                      f'model or was '
                             'frozen differently; name the right one')
     for n in mine:
         if mine[n] != theirs[n]:
-            raise bad(f'{n} is {theirs[n]} in the checkpoint and {mine[n]} in the model, so it is of another model; name the right one')
+            raise bad(f'{n} is {theirs[n]} in the checkpoint and {mine[n]} in the model, so it is of another model; '
+                      f'name the right one')
     if s.state['frozen'] != frozen_hash(run.rec):
-        raise bad(f'the frozen weights differ from those of the run, so {run.cfg.model_name} is not the model it was; restore it')
+        raise bad(f'the frozen weights differ from those of the run, so {run.cfg.model_name} is not the model it was; '
+                  f'restore it')
 
 # %% ../../nbs/run/07_state.ipynb #aa9790b4
 def find_checkpoint(
     cfg:TrainingConfig,
     data:RunData,
-)->tuple[str, Snapshot|None, list[str]]: # Number of the run; state to go on from, `None` for the first step; notes for the user
+)->tuple[str, Snapshot|None,
+         list[str]]: # Number of the run; state to go on from, `None` for the first step; notes for the user
     "Begin a run, or find where an existing one goes on"
     named, root = cfg.resume_from_checkpoint not in ('auto', 'never'), cfg.run_dir/cfg.checkpoint_dir
     if not (cfg.run_dir/'run.json').exists(): return _begun(cfg, data, named)
     manifest, notes = same_run(cfg, data)
-    named = named and manifest.get('forked_from') != cfg.resume_from_checkpoint # the command that made a fork goes on with the fork
+    # the command that made a fork goes on with the fork
+    named = named and manifest.get('forked_from') != cfg.resume_from_checkpoint
     if not named: refuse_crash_loop(cfg.run_dir)
     sweep(root)
     if named: return manifest['run_id'], _named(cfg, root, manifest['run_id']), notes
     found, bad = latest_valid(root, manifest['run_id'])
-    return manifest['run_id'], found or _before_the_first_save(cfg, manifest), notes + [f'a newer checkpoint was bad: {b}' for b in bad]
+    return manifest['run_id'], found or _before_the_first_save(cfg,
+                                                               manifest), notes + [f'a newer checkpoint was bad: {b}'
+                                                                                   for b in bad]
 
 def _before_the_first_save(cfg, manifest:dict)->Snapshot|None:
-    "Where a run without checkpoints begins. Raises `CheckpointError` when it had some: a run never starts again from zero on its own"
+    """Where a run without checkpoints begins. Raises `CheckpointError` when it had some: a run never starts again
+    from zero on its own"""
     if any(e['event'] == 'saved' for e in read_jsonl(cfg.run_dir/'events.jsonl', missing_ok=True)):
-        raise CheckpointError(f'{cfg.run_dir}: events.jsonl lists saved checkpoints, and {cfg.checkpoint_dir}/ holds none, so they were deleted '
+        raise CheckpointError(f'{cfg.run_dir}: events.jsonl lists saved checkpoints, and {cfg.checkpoint_dir}/ holds '
+                              f'none, so they were deleted '
                               'or moved; put them back, or start anew under another experiment_name')
     return _forked(load(Path(manifest['forked_from']))) if 'forked_from' in manifest else None
 
@@ -128,13 +144,15 @@ def _begun(cfg, data, named:bool):
     source = cfg.resume_from_checkpoint
     start = _forked(load(Path(source))) if named else None
     more = dict(forked_from=str(source)) if named else {}
-    manifest = begin(cfg.run_dir, cfg, data_rows(data.train, data.eval), data.fingerprint, data_origin=data.origin, **more)
+    manifest = begin(cfg.run_dir, cfg, data_rows(data.train, data.eval), data.fingerprint, data_origin=data.origin,
+                     **more)
     return manifest['run_id'], start, [f'forked from {source} at step {start.step}'] if named else []
 
 def _forked(s:Snapshot)->Snapshot:
     "Weights, moments and schedule of another run; its place in the data, its journal and its callbacks stay with it"
     return replace(s, state=dict(s.state, forked=True, epoch=0, at=0, metrics_rows=0, elapsed_s=0., stop='', guests={}))
 
+# %% ../../nbs/run/07_state.ipynb #288e0383
 def _named(cfg, root:Path, run_id:str)->Snapshot:
     s = load(Path(cfg.resume_from_checkpoint), run_id)
     for step, folder in checkpoints(root).items():
@@ -150,7 +168,8 @@ def cut_back(
     "Bring metrics.jsonl and eval/ back to where a checkpoint was made. Raises `CheckpointError` when rows are missing"
     path = folder/'metrics.jsonl'
     if (n := keep_rows(path, rows)) < rows:
-        raise CheckpointError(f'{path} has {n} rows, and the checkpoint was made after {rows}, so there would be a gap; '
+        raise CheckpointError(f'{path} has {n} rows, and the checkpoint was made after {rows}, so there would be a '
+                              f'gap; '
                               'restore the file, or take an earlier checkpoint')
     for at, p in evaluations(folder).items():
         if at > step: p.unlink()
@@ -164,7 +183,8 @@ def resume(
     forked = bool(start and start.state.get('forked'))
     if start: restore(run, start)
     if forked and run.step >= run.total:
-        raise ConfigError(f'the fork starts at step {run.step} and ends at step {run.total}, so nothing would be trained; '
+        raise ConfigError(f'the fork starts at step {run.step} and ends at step {run.total}, so nothing would be '
+                          f'trained; '
                           'raise max_steps or num_train_epochs')
     cut = cut_back(run.folder, start.state['metrics_rows'] if start else 0, run.step if start and not forked else -1)
     if start is None and not cut: return

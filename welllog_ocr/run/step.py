@@ -47,11 +47,12 @@ class EMA:
 
 # %% ../../nbs/run/06_step.ipynb #89949111
 def frozen_hash(rec:Recogniser)->str:
-    """Hash of what is not trained, the scales of 4-bit weights included: names, shapes, and the sums of the bits taken as integers,
-    which come out the same on every device"""
+    """Hash of what is not trained, the scales of 4-bit weights included: names, shapes, and the sums of the bits
+    taken as integers, which come out the same on every device"""
     if not hasattr(rec, '_frozen'):
         found, trained = {**dict(rec.named_buffers()), **rec.state_dict()}, rec.trainable()
-        rec._frozen = stable_hash([[n, list(t.shape), _bit_sum(t)] for n, t in sorted(found.items()) if n not in trained])
+        kept = sorted((n, t) for n, t in found.items() if n not in trained)
+        rec._frozen = stable_hash([[n, list(t.shape), _bit_sum(t)] for n, t in kept])
     return rec._frozen
 
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -86,12 +87,13 @@ class Run:
         frozen_hash(rec) # while the weights are whole
         self.model, self.optimizer = self.pg.prepare(self.rec, _optimizer(cfg, rec))
         if cfg.optim == 'adamw_8bit' and is_sharded(rec):
-            raise ConfigError("optim='adamw_8bit' keeps moments in blocks that FSDP would cut through; take optim='adamw', or DDP")
-        self.epoch = self.at = self.step = self.seen = 0    # `at`: batches done in this epoch; `seen`: samples consumed in all
-        self.split = 1                                       # into how many times more parts a batch is cut, for lack of memory
+            raise ConfigError("optim='adamw_8bit' keeps moments in blocks that FSDP would cut; take adamw, or DDP")
+        self.epoch = self.at = self.step = self.seen = 0     # `at`: batches done in this epoch; `seen`: samples in all
+        self.split = 1                                       # factor on the parts of a batch, for lack of memory
         self.skipped = self.skipped_in_a_row = 0             # steps without an update
         self.total = total_steps(cfg, data, rec)
-        self.schedule = get_scheduler(cfg.lr_scheduler_type, self.optimizer, min(cfg.warmup_steps, self.total - 1), self.total)
+        warmup = min(cfg.warmup_steps, self.total - 1)
+        self.schedule = get_scheduler(cfg.lr_scheduler_type, self.optimizer, warmup, self.total)
         self.ema = EMA(rec, cfg.ema_decay)
         self.loss = self.grad_norm = float('nan')            # of the last step
         self.tokens, self.stop = 0, ''                       # `stop`: why the run stops before its last step
@@ -154,7 +156,8 @@ def _clip(run:Run, tokens)->float:
     "Make the gradient a mean over tokens, and clip it; its norm before that"
     for p in run.rec.trainable().values():
         if p.grad is not None: p.grad /= max(1, tokens)/run.pg.n # the mean over processes has been taken already
-    return float(full_tensor(torch.nn.utils.clip_grad_norm_(run.rec.parameters(), run.cfg.max_grad_norm or float('inf'))))
+    return float(full_tensor(torch.nn.utils.clip_grad_norm_(run.rec.parameters(), run.cfg.max_grad_norm
+                                                            or float('inf'))))
 
 # %% ../../nbs/run/06_step.ipynb #fc98ac66
 def cuts(
@@ -167,7 +170,8 @@ def cuts(
     room = run.cfg.max_batch_cost if run.cfg.max_batch_cost > 0 else math.inf
     size = lambda n: max(1, int(n)//run.split) if n < math.inf else math.inf
     fitting = lambda batch, cost: parts(batch, size(run.cfg.per_device_train_batch_size), size(max(1, room/cost)))
-    return [[(part, cost) for part in _share(run.pg, batch, partial(fitting, cost=cost))] for batch, cost in zip(plan, costs)]
+    return [[(part, cost) for part in _share(run.pg, batch, partial(fitting, cost=cost))] for batch,
+            cost in zip(plan, costs)]
 
 def _share(pg:ProcessGroup, batch:list, fitting)->list[list]:
     "The parts of one process: as many as every other has, even if some are empty"
@@ -193,6 +197,7 @@ def _counted(run:Run, part:list, batch:dict|None)->dict|None:
     if run.pg.n == 1: return batch
     if part and batch is not None: run.spare = batch; return batch
     if batch is None and run.spare is None:
-        raise DataError(f'step {run.step + 1}: none of the images of a part can be read, and there is nothing to put in their place; '
+        raise DataError(f'step {run.step + 1}: none of the images of a part can be read, and there is nothing to put '
+                        f'in their place; '
                         'look at the data folder')
     return dict(run.spare if batch is None else batch, idle=True)

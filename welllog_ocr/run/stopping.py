@@ -29,8 +29,10 @@ class EarlyStopping:
     why:str = ''               # Reason to stop; '' while there is none
 
     def __post_init__(self):
-        if self.mode not in ('min', 'max'): raise ConfigError(f"mode='{self.mode}': better is either lower (min) or higher (max)")
-        if min(self.patience, self.min_delta, self.min_evals, self.plateau) < 0: raise ConfigError('patience, min_delta, min_evals and plateau count things; none can be negative')
+        if self.mode not in ('min', 'max'):
+            raise ConfigError(f"mode='{self.mode}': better is either lower (min) or higher (max)")
+        if min(self.patience, self.min_delta, self.min_evals, self.plateau) < 0:
+            raise ConfigError('patience, min_delta, min_evals and plateau count things; none can be negative')
         if self.plateau == 1: raise ConfigError('plateau=1: one value is always flat; 2 is the least, 0 turns it off')
 
     def step(
@@ -59,9 +61,12 @@ def _better(self:EarlyStopping, value):
 
 @patch
 def _reason(self:EarlyStopping):
-    if self.patience and self.bad >= self.patience: return f'no improvement by more than {self.min_delta:g} in {self.bad} evaluations (best {self.best})'
-    flat = self.plateau and len(self.recent) == self.plateau and all(v is not None and math.isfinite(v) for v in self.recent)
-    if flat and max(self.recent) - min(self.recent) <= self.min_delta: return f'the last {self.plateau} evaluations lie within {self.min_delta:g}'
+    if self.patience and self.bad >= self.patience:
+        return f'no improvement by more than {self.min_delta:g} in {self.bad} evaluations (best {self.best})'
+    flat = self.plateau and len(self.recent) == self.plateau and all(v is not None and math.isfinite(v)
+                                                                     for v in self.recent)
+    if flat and max(self.recent) - min(self.recent) <= self.min_delta:
+        return f'the last {self.plateau} evaluations lie within {self.min_delta:g}'
     return ''
 
 # %% ../../nbs/run/08_stopping.ipynb #28df38a8
@@ -93,13 +98,16 @@ def trainer_callback(
     stop:EarlyStopping,
     metric:str='eval_loss', # Name among the Trainer's metrics
 ):
-    "A `transformers.TrainerCallback` that stops by `stop`. Raises `ConfigError` at the first evaluation that lacks the metric"
+    """A `transformers.TrainerCallback` that stops by `stop`. Raises `ConfigError` at the first evaluation that lacks
+    the metric"""
     from transformers import TrainerCallback
     from transformers.trainer_callback import ExportableState
 
     class Callback(TrainerCallback, ExportableState):
         def on_evaluate(self, args, state, control, metrics=None, **kwargs):
-            if metric not in (metrics or {}): raise ConfigError(f"the evaluation gave no '{metric}', only {', '.join(sorted(metrics or {}))}; name one of these")
+            if metric not in (metrics or {}):
+                raise ConfigError(f"the evaluation gave no '{metric}', only {', '.join(sorted(metrics or {}))}; name "
+                                  f"one of these")
             if stop.step(metrics[metric]): control.should_training_stop = True
 
         def state(self)->dict: return dict(args=dict(), attributes=dict(saved=stop.state_dict()))

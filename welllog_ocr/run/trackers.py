@@ -103,7 +103,7 @@ def offline_files(
     "The files that the offline sessions of a run left, in their order"
     return sorted(folder.glob(f'wandb/offline-run-*-{run_id}/run-{run_id}.wandb'))
 
-def _synced(path:Path): path.with_suffix('.wandb.synced').touch() # tells `wandb sync` to leave the file out
+def _synced(path:Path): path.with_suffix('.wandb.synced').touch() # so that `wandb sync` leaves the file out
 
 def _sound(files:list[Path])->list[Path]:
     "Files with a record. A file without one would end `wandb sync`, so it is marked as synced"
@@ -185,18 +185,6 @@ def _worst(self:WandB, step:int, patience:float=10.)->dict:
     picture = lambda r: self.wandb.Image(str(home/r['picture'])) if r.get('picture') else None
     data = [[picture(r), *(r.get(c) for c in columns)] for r in rows]
     return {HIGH_LOSS: self.wandb.Table(columns=['picture', *columns], data=data)} if rows else {}
-
-# %% ../../nbs/run/14_trackers.ipynb #01e2bdd2
-def _worst_table(self, step:int, patience:float=10.)->dict:
-    "The table of an evaluation; nothing when the training has not laid it out in time"
-    path, end = self.folder/HIGH_LOSS/f'step-{step:08}.jsonl', time.monotonic() + (patience if (self.folder/HIGH_LOSS).is_dir() else 0)
-    while not path.exists() and time.monotonic() < end: time.sleep(.2)
-    rows = Tail(path).rows()
-    columns = ('id', 'loss', 'cer', 'wer', 'reference', 'prediction')
-    picture = lambda r: self.wandb.Image(str(self.folder/HIGH_LOSS/r['picture'])) if r.get('picture') else None
-    return {HIGH_LOSS: self.wandb.Table(columns=['picture', *columns], data=[[picture(r), *(r.get(c) for c in columns)] for r in rows])} if rows else {}
-
-WandB.table = _worst_table
 
 # %% ../../nbs/run/14_trackers.ipynb #ba21b609
 LINGER = 30. # Seconds that W&B gets at the end of a training
