@@ -196,5 +196,5 @@ def test_real_lines_keep_their_fingerprints(real_lines):
     from welllog_ocr.files import sha256_file
     for split in ('train', 'eval'):
         for s in load_split(real_lines/split)[0]:
-            row = dict(id=s.id, group=s.group, kind=s.kind, style=s.style)
+            row = dict(id=s.id, group=s.group, kind=s.kind, made=s.style) # `style` was called `made` in 0.1.0
             assert s.digest == stable_hash([sha256_file(real_lines/split/s.id), s.text, row])
