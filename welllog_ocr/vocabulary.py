@@ -14,7 +14,7 @@ class HeaderField(NamedTuple):
     "What is known of a field of a header"
     name:str    # As in a record
     part:str    # `title` or `run`
-    kind:str    # `text`, `number`, `date`, `hours` (a duration or a time of day)
+    kind:str    # What the cell holds: `text`, `number`, `date`, `hours` (a duration or a time of day), `depth` ...
     unit:tuple  # Unit of each value in the cell, as LAS writes it; empty: none
     las2:tuple  # Mnemonic of each value in LAS 2.0; empty: none
     las3:tuple  # Mnemonic of each value in LAS 3.0; empty: none
@@ -25,32 +25,32 @@ _TITLE = '''
 company | title | text | - | COMP | COMP | Company;Operator
 well | title | text | - | WELL | WELL | Well
 field | title | text | - | FLD | FLD | Field
-county | title | text | - | CNTY | CNTY | County;Parish
-state | title | text | - | STAT | STAT | State;Province
+county | title | county | - | CNTY | CNTY | County;Parish
+state | title | state | - | STAT | STAT | State;Province
 country | title | text | - | CTRY | CTRY | Country
 location | title | text | - | LOC | LOC | Location
 location_of_well | title | text | - | LOC | LOC |
-section | title | text | - | SECT | SECT | Section;Sec.
-township | title | text | - | TOWN | TOWN | Township;Twp.
-range | title | text | - | RANG | RANG | Range;Rge.
-api | title | text | - | API | API | API No.;API Number;API Serial No.
-uwi | title | text | - | UWI | UWI |
+section | title | number | - | SECT | SECT | Section;Sec.
+township | title | township | - | TOWN | TOWN | Township;Twp.
+range | title | range | - | RANG | RANG | Range;Rge.
+api | title | api | - | API | API | API No.;API Number;API Serial No.
+uwi | title | uwi | - | UWI | UWI |
 permit_no | title | text | - | LIC | LIC | Permit No.
 file_no | title | text | - | - | - | Filing No.;File No.
-latitude | title | number | - | LATI | LATI | Latitude
-longitude | title | number | - | LONG | LONG | Longitude
+latitude | title | angle | - | LATI | LATI | Latitude
+longitude | title | angle | - | LONG | LONG | Longitude
 service_company | title | text | - | SRVC | SRVC | Service Company
 log_title | title | text | - | - | - |
 other_services | title | text | - | - | - | Other Services;Other Surveys
 service_order | title | text | - | - | - |
 permanent_datum | title | text | - | PDAT | PDAT | Permanent Datum
-permanent_datum_elev | title | number | FT | EPD | - |
+permanent_datum_elev | title | depth | FT | EPD | - |
 log_measured_from | title | text | - | LMF | DREF | Log Measured From
-log_measured_above_pd | title | number | FT | APD | APD |
+log_measured_above_pd | title | depth | FT | APD | APD |
 drilling_measured_from | title | text | - | DMF | - | Drilling Measured From
-elev_kb | title | number | FT | EKB | - | K.B.;R.K.B.;Kelly Bushing
-elev_df | title | number | FT | EDF | - | D.F.;Derrick Floor
-elev_gl | title | number | FT | EGL | - | G.L.;Ground Level
+elev_kb | title | depth | FT | EKB | - | K.B.;R.K.B.;Kelly Bushing
+elev_df | title | depth | FT | EDF | - | D.F.;Derrick Floor
+elev_gl | title | depth | FT | EGL | - | G.L.;Ground Level
 '''
 
 # %% ../nbs/03_vocabulary.ipynb #5e77b002
@@ -58,28 +58,28 @@ _RUN = '''
 run_no | run | text | - | RUN | RUN | Run Number
 date | run | date | - | DATE | DATE | Date Logged
 type_log | run | text | - | - | - | Type Log
-depth_driller | run | number | FT | TDD | TDD |
-depth_logger | run | number | FT | TDL | TDL |
-btm_log_interval | run | number | FT | BLI | - |
-top_log_interval | run | number | FT | TLI | - |
-casing_driller | run | number | IN FT | CSIZ CDD | CSGS CSGD |
-casing_logger | run | number | FT | CDL | CSGL |
-bit_size | run | number | IN | BS | BS |
+depth_driller | run | depth | FT | TDD | TDD |
+depth_logger | run | depth | FT | TDL | TDL |
+btm_log_interval | run | depth | FT | BLI | - |
+top_log_interval | run | depth | FT | TLI | - |
+casing_driller | run | casing | IN FT | CSIZ CDD | CSGS CSGD |
+casing_logger | run | depth | FT | CDL | CSGL |
+bit_size | run | size | IN | BS | BS |
 fluid_type | run | text | - | DFT | MUD |
 density | run | number | LB/GAL | DFD | MUDD |
 viscosity | run | number | S | DFV | MUDV |
 ph | run | number | - | DFPH | PH |
 fluid_loss | run | number | CM3 | DFL | FL |
 salinity | run | number | PPM | - | - |
-fluid_level | run | number | FT | - | - |
+fluid_level | run | depth | FT | - | - |
 source_of_sample | run | text | - | MSS | MUDS |
-rm | run | number | OHMM DEGF | RMS MST | RM RMT |
-rmf | run | number | OHMM DEGF | RMFS MFST | RMF RMFT |
-rmc | run | number | OHMM DEGF | RMCS MCST | RMC RMCT |
+rm | run | resistivity | OHMM DEGF | RMS MST | RM RMT |
+rmf | run | resistivity | OHMM DEGF | RMFS MFST | RMF RMFT |
+rmc | run | resistivity | OHMM DEGF | RMCS MCST | RMC RMCT |
 source_rmf | run | text | - | MFSS | - |
 source_rmc | run | text | - | MCSS | - |
-rm_bht | run | number | OHMM DEGF | RMB BHT | - |
-bht | run | number | DEGF | MRT | TMAX |
+rm_bht | run | resistivity | OHMM DEGF | RMB BHT | - |
+bht | run | temperature | DEGF | MRT | TMAX |
 time_circulation_stopped | run | hours | - | TCS | TIMC |
 time_since_circulation | run | hours | H | - | TIMC |
 time_logger_on_bottom | run | hours | - | TLAB | TIML |
@@ -91,10 +91,10 @@ witnessed_by | run | text | - | WITN | WIT |
 
 # %% ../nbs/03_vocabulary.ipynb #5e77b004
 _RUN_OLD = '''
-first_reading | run | number | FT | BLI | - |
-last_reading | run | number | FT | TLI | - |
-feet_measured | run | number | FT | - | - |
-depth_reached | run | number | FT | TDL | TDL |
+first_reading | run | depth | FT | BLI | - |
+last_reading | run | depth | FT | TLI | - |
+feet_measured | run | depth | FT | - | - |
+depth_reached | run | depth | FT | TDL | TDL |
 depth_datum | run | text | - | - | - | Depth Datum
 spacings | run | text | - | - | - | Spcgs.
 rig_time | run | hours | H | - | - |

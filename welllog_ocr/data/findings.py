@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Callable, NamedTuple
 
 from fastcore.basics import patch
-from PIL import Image
 
 from ..files import write_atomic
 from ..render import Raw, esc, esc_md, html_block, html_image, html_page, html_table
