@@ -1,5 +1,5 @@
 """Evaluations: what the rows add up to, whatever the order, and that nothing ends a training from there."""
-import random
+import random, shutil
 
 import numpy as np
 import pytest
@@ -8,14 +8,21 @@ from conftest import share
 from hypothesis import given, settings, strategies as st
 from runs import events, tiny
 
-from welllog_ocr.files import read_jsonl
+import welllog_ocr.train
+from welllog_ocr.core import ConfigError
+from welllog_ocr.data.labels import well_key
+from welllog_ocr.data.sample import Sample
+from welllog_ocr.eval.folds import assign_folds
+from welllog_ocr.evaluate import _arguments, main
+from welllog_ocr.files import read_json, read_jsonl, write_jsonl
 from welllog_ocr.eval.predictions import evaluate, repeated_characters
 from welllog_ocr.eval.report import changed_lines, comparison, confusion_table, high_loss, kinds_of_error, slices, worst_first
-from welllog_ocr.eval.rows import ROW
+from welllog_ocr.eval.rows import ROW, read_rows
 from welllog_ocr.eval.stats import difference, intervals
 from welllog_ocr.metrics import cer, char_edits, summarise, wer
 from welllog_ocr.models.ctc import CTCRecogniser
 from welllog_ocr.draw.line import SynthLines
+from welllog_ocr.run.callbacks import Callback
 from welllog_ocr.train import train
 
 @pytest.fixture(scope='module')
@@ -139,3 +146,73 @@ def by_hand(text):
 @settings(max_examples=300, deadline=None)
 @given(st.text('ab', max_size=6), st.text('abc', min_size=1, max_size=4), st.integers(0, 8))
 def test_repetition(head, piece, times): assert repeated_characters(head + piece*times) == by_hand(head + piece*times)
+
+# --- a way of training, by folds
+
+def folds_args(home, data, *more):
+    settings = dict(model_name=home/'model', data_path=data, max_steps=4, warmup_steps=1, language_texts=20, synth_share=.1, preflight='false', bf16='false', save_steps=2,
+                    per_device_train_batch_size=4)
+    return _arguments(['--folds', '3', '--output', str(home/'folds'), *(w for k, v in settings.items() for w in (f'--{k}', str(v))), *map(str, more)])
+
+@pytest.fixture
+def seven_wells(drawn):
+    for split in ('train', 'eval'):
+        rows = read_jsonl(drawn/split/'metadata.jsonl')
+        write_jsonl(drawn/split/'metadata.jsonl', [dict(r, group=f'47-035-0000{i % 7}', style=('typed', 'printed')[i % 2]) for i, r in enumerate(rows)])
+    return drawn
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from('ABCDEFGHIJ'), min_size=30, max_size=60), st.integers(2, 5))
+def test_folds_never_cut_a_well_and_are_balanced(groups, k):
+    samples = [Sample(str(i), 'x', None, (9, 9), str(i), group=g) for i, g in enumerate(groups)]
+    if len(set(groups)) < k: return
+    folds = assign_folds(samples, k)
+    assert len(set(zip(groups, folds))) == len(set(groups)) and set(folds) == set(range(1, k + 1))
+    sizes = [folds.count(f) for f in set(folds)]
+    assert max(sizes) - min(sizes) <= max(map(groups.count, groups))
+
+def test_folds_learn_nothing_of_what_they_read(home, seven_wells, tmp_path):
+    shutil.copytree(seven_wells/'train', tmp_path/'weak')
+    weak = [dict(r, group=r['group'].replace('-', '')) for r in read_jsonl(tmp_path/'weak'/'metadata.jsonl')] # spelled in another way
+    write_jsonl(tmp_path/'weak'/'metadata.jsonl', [*weak[:14], *(dict(r, group='elsewhere') for r in weak[14:])])
+    rows = main(folds_args(home, seven_wells, '--also', tmp_path/'weak'))
+    labelled = [(f'{split}/{r["file_name"]}', r['group']) for split in ('eval', 'train') for r in read_jsonl(seven_wells/split/'metadata.jsonl')]
+    for found in rows.values(): assert [(r['id'], r['group']) for r in found] == labelled
+    assert read_rows(home/'folds'/'rows.jsonl') == rows['fine-tuned']
+    for k in (1, 2, 3):
+        held = {r['group'] for r in rows['fine-tuned'] if r['fold'] == k}
+        used = read_jsonl(home/'folds'/f'fold-{k}'/'data.jsonl')
+        learned, evaluated = ([r for r in used if r['split'] == split] for split in ('train', 'eval'))
+        wells = {r['group'] for r in read_jsonl(home/'folds'/f'fold-{k}'/'data'/'train'/'metadata.jsonl')}
+        assert 'elsewhere' in wells and not {well_key(w) for w in wells} & {well_key(w) for w in held}
+        assert {r['id'].split('/')[0] for r in learned} == {'train', 'eval', 'also-1'} and len(learned) == len(read_jsonl(home/'folds'/f'fold-{k}'/'data'/'train'/'metadata.jsonl'))
+        assert all(r['id'].startswith(('synth-', 'crop-')) for r in evaluated) # not even looked at while it trains
+
+def test_folds_go_on_and_add_up(home, seven_wells, monkeypatch):
+    calls, real = [], welllog_ocr.train.train
+    def cut_off(cfg):
+        calls.append(cfg.experiment_name)
+        if calls == ['fold-1', 'fold-2']:
+            class Gone(Callback):
+                def after_step(self, run):
+                    if run.step == 3: raise RuntimeError('the pod is gone')
+            return real(cfg, [Gone()])
+        return real(cfg)
+    monkeypatch.setattr(welllog_ocr.train, 'train', cut_off)
+    with pytest.raises(RuntimeError, match='pod is gone'): main(folds_args(home, seven_wells))
+    rows = main(folds_args(home, seven_wells))
+    assert calls == ['fold-1', 'fold-2', 'fold-2', 'fold-3'] and events(home/'folds'/'fold-2', 'resumed')
+    assert main(folds_args(home, seven_wells, '--against', home/'folds')) == rows and len(calls) == 4
+    assert '| all | +0.00 (+0.00 to +0.00) points | +0.0 (+0.0 to +0.0) points |' in (home/'folds'/'table.md').read_text()
+    parts = read_json(home/'folds'/'summary.json')['parts']
+    assert parts['all']['lines'] == 24 == sum(p['lines'] for name, p in parts.items() if name != 'all') and parts['all']['wells'] == 7
+    assert parts['all']['cer']['fine-tuned'][0] == summarise(rows['fine-tuned'])['cer'] and len(parts['all']['exact']['untouched']) == 3
+    with pytest.raises(ConfigError, match='max_steps: 4 -> 5'): main(folds_args(home, seven_wells, '--max_steps', '5'))
+    write_jsonl(seven_wells/'eval'/'metadata.jsonl', [dict(r, text='KB 912') for r in read_jsonl(seven_wells/'eval'/'metadata.jsonl')])
+    with pytest.raises(ConfigError, match='labelled'): main(folds_args(home, seven_wells))
+
+def test_drawn_lines_alone_are_learned_once(home, seven_wells, monkeypatch):
+    calls, real = [], welllog_ocr.train.train
+    monkeypatch.setattr(welllog_ocr.train, 'train', lambda cfg: calls.append(cfg.data_path) or real(cfg))
+    rows = main(folds_args(home, seven_wells, '--drawn_only', '--synth_lines', '16'))
+    assert calls == [None] and len(rows['fine-tuned']) == 24 and {r['fold'] for r in rows['fine-tuned']} == {1, 2, 3}
