@@ -71,7 +71,7 @@ FORGOTTEN = [
 def resumed_equal(m, folder):
     "A run resumed at step 5 against one that was not, with the callbacks that remember something"
     make_model(folder)
-    cfg = tiny(folder, max_steps=12, train_loss_threshold=1e-9)
+    cfg = tiny(folder, max_steps=12, train_loss_threshold=1e-9, l2_sp=50.)
     cfg.run_dir.mkdir(parents=True)
     class Keep(Callback):
         def after_step(self, run):

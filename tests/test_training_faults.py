@@ -81,6 +81,24 @@ def test_an_interrupted_cell_returns_and_the_next_goes_on(home):
     a, b = outcome(folder), outcome(home/'runs'/'alone')
     assert a['state'] == b['state'] and a['metrics'] == b['metrics'] and a['files'] == b['files']
 
+def interrupted(run): raise KeyboardInterrupt
+
+@pytest.mark.parametrize('changes', [dict(l2_sp=100.), dict(l2_sp=30., ema_decay=0., freeze='encoder.convolution'), dict(distill=2.), dict(l2_sp=100., preflight=True)], ids=lambda c: ' '.join(c))
+def test_what_remembers_the_untouched_model_resumes_bit_equal(home, changes):
+    "Start of `l2_sp` and untouched model of `distill` are in no checkpoint: a process that goes on finds them again"
+    want = outcome(train(tiny(home, experiment_name='alone', **changes)))
+    assert want['state'] != outcome(train(tiny(home, experiment_name='free', **{**changes, 'l2_sp': 0., 'distill': 0.})))['state']
+    train(tiny(home, **changes), [At(5, interrupted)])
+    train(tiny(home, **changes), [At(11, interrupted)])
+    got = outcome(train(tiny(home, **changes)))
+    assert len(events(home/'runs'/'x', 'resumed')) == 2
+    assert {**got, 'kept': 0} == {**want, 'kept': 0}
+
+def test_the_model_that_l2_sp_pulls_to_has_to_be_the_one_of_the_run(home):
+    train(tiny(home, l2_sp=100.), [At(5, interrupted)])
+    tiny_ctc(ALL, seed=1).save_pretrained(home/'model')
+    with pytest.raises(CheckpointError, match='l2_sp pulls to.*is not the model it was'): train(tiny(home, l2_sp=100.))
+
 def test_the_order_of_the_list_of_callbacks_changes_nothing(home):
     class Shuffle(Callback):
         def before_run(self, run): random.Random(1).shuffle(run.callbacks)

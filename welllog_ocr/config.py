@@ -173,6 +173,12 @@ class StepSettings:
     # saved; 0: no EMA
     ema_decay:float = refused(.98, '[0, 1)', 'at 1 and above the average never moves; 0 turns it off, '
                               '0.9 to 0.999 is usual')
+    # Pull of the weights back to where they started (L2-SP): each step takes them learning_rate*l2_sp of the way, so
+    # that none settles further away than about 1/l2_sp; 0: none
+    l2_sp:float = refused(0., '[0, inf)')
+    # Weight of the KL divergence from the outputs of the untouched model in the training loss of a line recogniser
+    # (distillation); costs one more forward pass; 0: none
+    distill:float = refused(0., '[0, inf)')
     bf16:bool = recorded(True)                              # Autocast to bfloat16 where the device has it
     # Processes that prepare images; 0: the training process does it
     dataloader_num_workers:int = free(0, '[0, inf)')
@@ -260,6 +266,9 @@ def _contradictions(c):
     yield 0 < c.max_steps <= c.warmup_steps, (
         f'warmup_steps={c.warmup_steps} is not below max_steps={c.max_steps}, so the peak learning rate would '
         'never be reached; lower warmup_steps')
+    yield c.learning_rate*c.l2_sp > 1, (
+        f'l2_sp={c.l2_sp:g} with learning_rate={c.learning_rate:g}: a step would pull weights past their start, '
+        'and further with each one; take l2_sp up to 1/learning_rate')
     yield c.min_pixels > c.max_pixels, (
         f'min_pixels={c.min_pixels} is above max_pixels={c.max_pixels}, so no image would be allowed; lower it')
     yield c.load_in_4bit and c.r == 0, (

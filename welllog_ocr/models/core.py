@@ -246,7 +246,11 @@ def load_model(
 )->Recogniser:
     "The recogniser with which a run starts: seeded, with parts of it frozen. Raises `SetupError` or `ConfigError`"
     seed_all(cfg.seed)
-    rec = load_recogniser(cfg.model_name, **family(cfg.model_name).options(cfg))
+    cls = family(cfg.model_name)
+    if cfg.distill and 'distill' not in cls.settings:
+        raise ConfigError(f'distill={cfg.distill:g}: only line recognisers compare outputs with the untouched model, '
+                          f'and {cfg.model_name} is none; set l2_sp instead, which holds the weights of any model')
+    rec = load_recogniser(cfg.model_name, **cls.options(cfg))
     freeze(rec, cfg.freeze)
     if not rec.trainable():
         raise SetupError(f"freeze='{cfg.freeze}' leaves no weight of {cfg.model_name} that training may change; "

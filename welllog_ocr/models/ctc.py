@@ -7,6 +7,7 @@ __all__ = ['HEADER_CHARACTERS', 'STEP', 'embedded_model', 'cut_head', 'Folding',
            'tiny_ctc']
 
 # %% ../../nbs/models/04_ctc.ipynb #7d55eba8
+from copy import deepcopy
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -137,16 +138,18 @@ def fold(
 # %% ../../nbs/models/04_ctc.ipynb #752a44db
 class CTCRecogniser(Recogniser):
     "A line recogniser of the PP-OCR families"
-    kinds, settings = ('line',), 'extra_characters'
+    kinds, settings = ('line',), 'extra_characters distill'
 
     def __init__(
         self,
         model:nn.Module,      # Text recognition model of transformers
         characters:list[str], # What its classes 1.. mean; 0 is the blank
+        distill:float=0.,     # Weight of the KL divergence from the untouched model in training; 0: none
     ):
         super().__init__()
         self.model, self.characters = fold(model).to(memory_format=torch.channels_last), list(characters)
         self.model.set_attn_implementation('eager')
+        self.distill, self.untouched = distill, deepcopy(self.model).requires_grad_(False) if distill else None
         self.index = {c: i for i, c in enumerate(self.characters, 1)}
         self.language, self.language_weight = None, 0. # set by `fit_language`
         self.eval()
@@ -155,6 +158,7 @@ class CTCRecogniser(Recogniser):
         super().train(mode)
         for m in self.modules():
             if isinstance(m, nn.modules.batchnorm._BatchNorm): m.eval()
+        if self.untouched: self.untouched.eval()
         return self
 
 # %% ../../nbs/models/04_ctc.ipynb #617d4454
@@ -197,11 +201,12 @@ def collate(
 def logits(
     self:CTCRecogniser,
     pixels:torch.Tensor, # (G, 3, 48, W)
+    untouched:bool=False,  # Ask the model that was never trained, which `distill` keeps
 )->torch.Tensor: # float32 (G, W/8, classes)
     "Logits of all classes at each step"
-    caught = []
-    hook = _output_layer(self.model).register_forward_hook(lambda m, args, out: caught.append(out))
-    try: self.model(pixels.contiguous(memory_format=torch.channels_last))
+    caught, model = [], self.untouched if untouched else self.model
+    hook = _output_layer(model).register_forward_hook(lambda m, args, out: caught.append(out))
+    try: model(pixels.contiguous(memory_format=torch.channels_last))
     finally: hook.remove()
     return caught[0].float()
 
@@ -232,8 +237,11 @@ def _sums(batch:dict, losses:list)->tuple[torch.Tensor, torch.Tensor]:
 
 @patch
 def losses(self:CTCRecogniser, batch:dict)->tuple[torch.Tensor, torch.Tensor]:
-    "CTC loss (B,) and length (B,) of each text; infinite for a refused text"
-    return _sums(batch, self._by_group(batch, _ctc_losses))
+    "CTC loss (B,) and length (B,) of each text; infinite for a refused text. `distill` counts in training alone"
+    if not (self.training and self.distill): return _sums(batch, self._by_group(batch, _ctc_losses))
+    with torch.no_grad(): before = iter([self.logits(x, True).log_softmax(-1) for _, x in batch['groups']])
+    kl = lambda lp: F.kl_div(lp, next(before), reduction='none', log_target=True).sum((1, 2))
+    return _sums(batch, self._by_group(batch, lambda lp, texts: _ctc_losses(lp, texts) + self.distill*kl(lp)))
 
 # %% ../../nbs/models/04_ctc.ipynb #577cda44
 def decode(
@@ -355,12 +363,13 @@ def from_pretrained(
     cls:CTCRecogniser,
     name:str=EMBEDDED,        # `PP-OCRv6-small`, a folder, or a hub name
     extra_characters:str='',  # Characters to add to those it has
+    distill:float=0.,         # Weight of the KL divergence from the untouched model in training; 0: none
 )->CTCRecogniser:
     "A recogniser ready to train or to read. A model with thousands of characters is cut to those of headers"
     model, characters = embedded_model() if name == EMBEDDED else _load(name)
     wanted = [c for c in characters if c in HEADER_CHARACTERS] if len(characters) > 1000 else list(characters)
     wanted += [c for c in dict.fromkeys(extra_characters) if c not in wanted]
-    rec = cls(model if wanted == characters else cut_head(model, characters, wanted), wanted)
+    rec = cls(model if wanted == characters else cut_head(model, characters, wanted), wanted, distill)
     found = None if name == EMBEDDED else model_file(name, 'language.json')
     if found: rec.language, rec.language_weight = ngram_from_json(read_json(found))
     return rec

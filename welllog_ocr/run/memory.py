@@ -29,7 +29,7 @@ from ..files import append_jsonl, read_jsonl
 from ..models.core import FAMILIES, Recogniser, autocast
 from ..models.lora import add_lora, check_keep, inside, save_memory
 from .samples import parts
-from .step import EMA
+from .step import EMA, L2SP
 
 # %% ../../nbs/run/11_memory.ipynb #8d002c2b
 _INTEGER_MAKERS = 'scalar_tensor', 'arange', 'linspace' # operations that make real tensors, whatever their type
@@ -294,7 +294,7 @@ class Memory:
     "Bytes that a training needs"
     weights:dict          # Bytes of the weights by type: `float32`, `bfloat16`, `4 bits`
     moments:float         # Moments of the optimizer
-    ema:float             # Averaged weights
+    ema:float             # Averaged weights, and those where `l2_sp` started
     batch:float           # Images and tokens of the largest batch
     gradients:float       # Gradients
     step:float            # Peak of forward and backward pass, gradients included
@@ -370,7 +370,8 @@ def estimate(
     for t in _tensors((batch, held)): memory.count(t) # they are real, and in memory before the step begins
     with memory:
         params = list(rec.trainable().values())
-        weights, ema, adam = _weights(rec), EMA(rec, cfg.ema_decay).mean, _adam(cfg, params, card)
+        weights, adam = _weights(rec), _adam(cfg, params, card)
+        copies = EMA(rec, cfg.ema_decay).mean + L2SP(rec, cfg.l2_sp).start
         for p in params: p.grad = torch.empty_like(p)
         gradients, before = _size(*(p.grad for p in params)), memory.now
         adam.step()
@@ -381,7 +382,7 @@ def estimate(
         reading = _peak(memory, partial(_evaluate, cfg, rec, held, card)) + _size(*_tensors(held))
         reading += len(held['targets'])*_cache_bytes(cfg, rec, sample) + (_size(*params) if cfg.ema_decay else 0)
     architecture = f'{rec.model.config.model_type} {sum(weights.values())/1e6:.0f} MB'
-    return Memory(weights, moments, _size(*ema), _size(*_tensors(batch)), gradients, step, update, reading, n, cost,
+    return Memory(weights, moments, _size(*copies), _size(*_tensors(batch)), gradients, step, update, reading, n, cost,
                   architecture)
 
 # %% ../../nbs/run/11_memory.ipynb #ee84ba08
@@ -449,7 +450,7 @@ def memory_table(
     "What the memory goes to, line by line; what is below 5 MB is left out"
     learned = f', {m.factor:.2f} times the estimate, as measured before' if m.factor != 1 else ''
     rows = [*((f'weights, {k}', v) for k, v in m.weights.items()), ('moments of the optimizer', m.moments),
-            ('average of the weights', m.ema), ('gradients', m.gradients),
+            ('average of the weights, start of l2_sp', m.ema), ('gradients', m.gradients),
             (f'forward and backward pass, {m.samples} x {m.cost} tokens and patches', m.step - m.gradients),
             ('images and tokens of a batch', m.batch), ('update, beside the gradients', m.update),
             ('evaluation, keys and values included', m.reading)]

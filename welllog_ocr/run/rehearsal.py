@@ -51,7 +51,9 @@ def memory_need(
     "What a step needs beside what the forward pass keeps"
     sizes, moments = state_sizes(cfg, rec), moment_bytes(cfg, rec)
     weights = sum(t.numel()*t.element_size() for t in rec.state_dict().values()) if device != 'cpu' else 0
-    return dict(weights=weights, gradients=sizes[rec.saved_as], moments=moments, ema=sizes['optimizer'] - moments)
+    trained = sizes[rec.saved_as]
+    return dict(weights=weights, gradients=trained, moments=moments, ema=sizes['optimizer'] - moments,
+                start=trained if cfg.l2_sp else 0)
 
 # %% ../../nbs/run/16_rehearsal.ipynb #5c1e77a1
 _FEWER = ('take a smaller per_device_train_batch_size (with more gradient_accumulation_steps it stays the same '

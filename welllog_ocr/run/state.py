@@ -41,7 +41,8 @@ def capture(
     state = dict({name: getattr(run, name) for name in COUNTS}, total=run.total, schedule=run.schedule.last_epoch,
                  average_steps=run.ema.steps, rng=numbers,
                  moments={k: v for k, v in moments.items() if not isinstance(v, torch.Tensor)},
-                 frozen=frozen_hash(run.rec), metrics_rows=run.journal.rows, elapsed_s=run.journal.elapsed,
+                 frozen=frozen_hash(run.rec), start=run.start, metrics_rows=run.journal.rows,
+                 elapsed_s=run.journal.elapsed,
                  guests={type(c).__name__: c.state_dict() for c in run.callbacks})
     found = run.evals[max(run.evals)] if run.evals else {}
     facts = {name: found.get(name) for name in ('loss', 'cer', run.cfg.metric_for_best_model)}
@@ -104,9 +105,11 @@ def _check_model(run:Run, s:Snapshot):
         if mine[n] != theirs[n]:
             raise bad(f'{n} is {theirs[n]} in the checkpoint and {mine[n]} in the model, so it is of another model; '
                       f'name the right one')
-    if s.state['frozen'] != frozen_hash(run.rec):
-        raise bad(f'the frozen weights differ from those of the run, so {run.cfg.model_name} is not the model it was; '
-                  f'restore it')
+    forked = s.state.get('forked') # it has the start of its own model
+    for what, same in (('frozen weights', s.state['frozen'] == frozen_hash(run.rec)),
+                       ('weights that l2_sp pulls to', forked or s.state.get('start', '') == run.start)):
+        if not same: raise bad(f'the {what} differ from those of the run, so {run.cfg.model_name} is not the '
+                               'model it was; restore it')
 
 # %% ../../nbs/run/07_state.ipynb #aa9790b4
 def find_checkpoint(
