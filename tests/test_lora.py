@@ -177,6 +177,9 @@ def test_plain_peft_and_transformers_load_it(place, tmp_path, four):
     merged = AutoModelForImageTextToText.from_pretrained(merge(tmp_path/'final', tmp_path/'merged'))
     assert torch.allclose(logits(merged.eval()), logits(full.core), atol=1e-4) and not load_recogniser(str(tmp_path/'merged')).in_4bit
 
+def test_outputs_are_held_for_line_recognisers_alone(place, tmp_path):
+    with pytest.raises(ConfigError, match='only line recognisers.*set l2_sp instead'): load_model(adapted(place, output_dir=str(tmp_path), distill=1.))
+
 def test_a_base_that_is_gone(place, tmp_path):
     shutil.copytree(place/'model', tmp_path/'base')
     load_recogniser(str(tmp_path/'base'), r=8).save_pretrained(tmp_path/'final')
