@@ -123,13 +123,18 @@ def write_report(
     write_atomic(folder/'table.md', f'{comparison(rows, by)}\n\n{confusion_table(rows[name])}\n')
 
 # %% ../nbs/11_evaluate.ipynb #aa6cd6a9
+def _check_rows(samples:list, by:str, other=()):
+    "An unknown column, or another evaluation that is of other samples, is refused now, not after an hour"
+    unread = [sample_row(s, math.inf, 0, Prediction('', 0.)) for s in samples]
+    slices(unread, by)
+    for name, rows in dict(other).items(): same_samples({name: rows, 'this one': unread})
+
 def _measured(name:str, args, device)->tuple[list, list]: # Rows, `Skip`s
     "A model reads the data; a file of rows is taken as it is"
     if name.endswith('.jsonl'): return read_rows(name), []
     rec = load_recogniser(name).to(device)
     samples, skips = eval_samples(args.data, rec.kinds)
-    unread = [sample_row(s, math.inf, 0, Prediction('', 0.)) for s in samples]
-    slices(unread, args.by) # an unknown column is refused now, not after an hour
+    _check_rows(samples, args.by)
     log = lambda what, **facts: print(f'note: {what}: {", ".join(f"{k} {v}" for k, v in facts.items())}')
     return evaluate(rec, samples, args.per_device_eval_batch_size, bf16=not args.float32, log=log), skips
 
@@ -325,6 +330,7 @@ def by_folds(args)->dict: # name -> rows of all labelled lines
     other = {Path(args.against).name: read_rows(Path(args.against)/_FILES[TUNED])} if args.against else {}
     cfg = args.cfg
     plan, skips = plan_folds(args, load_model(cfg).kinds)
+    _check_rows(plan.samples, args.by, other)
     out = writable_dir(args.output or Path(cfg.output_dir)/f'{cfg.experiment_name}-folds')
     _same_evaluation(out, plan)
     if skips: print(skip_report(skips))
