@@ -15,19 +15,22 @@ from welllog_ocr.draw.forms import lay_out
 from welllog_ocr.draw.page import PER_PAGE, SynthCrops, SynthPages, crops_of, draw_region, page_fields, page_lines, page_markdown
 from welllog_ocr.draw.ink import writable
 from welllog_ocr.synth import write_folder
-from welllog_ocr.draw.wells import COUNTY_CODES, PROGRAMMES, STATE_CODES, arps, inches, make_well
+from welllog_ocr.draw.wells import NO_SECTIONS, PROGRAMMES, arps, inches, make_well
+from welllog_ocr.draw.words import states
 
 NUMBER = st.integers(0, 10**9)
 
 def broken_rules(w)->list[str]:
     "What does not hold together in a well"
     state, county, unique = w.api.split('-')
-    yield w.county not in COUNTY_CODES[w.state], 'county in state'
-    yield int(state) != STATE_CODES[w.state] or int(county) != COUNTY_CODES[w.state][w.county] or int(county) % 2 == 0 or len(unique) != 5, 'API number'
+    counties = states()[w.state].counties
+    yield w.county not in counties, 'county in state'
+    yield int(state) != states()[w.state].code or int(county) != counties.get(w.county) or len(unique) != 5, 'API number'
+    yield int(county) % 2 == 0 and w.county not in ('La Paz', 'Cibola', 'Los Alamos'), 'counties have odd numbers'
     yield not w.kb > w.df > w.gl, 'KB > DF > GL'
     yield abs(w.apd - (getattr(w, w.datum) - w.gl)) > .051 or not 4 <= w.apd <= 41, 'above permanent datum'
     yield not 1 <= len(w.runs) <= 4, 'number of runs'
-    yield w.state not in ('Texas', 'West Virginia', 'Ohio', 'Pennsylvania') and not (w.section and w.township and w.range), 'section, township, range'
+    yield w.state not in ('Texas', *NO_SECTIONS) and not (w.section and w.township and w.range), 'section, township, range'
     yield w.state == 'West Virginia' and bool(w.section or w.township), 'West Virginia has no sections'
     for a, b in zip(w.runs, w.runs[1:]):
         yield not (a.number + 1 == b.number and a.date < b.date and a.tdd < b.tdd and inches(a.bs) >= inches(b.bs)), 'order of runs'

@@ -16,7 +16,7 @@ from .sheet import (
     Notation, Sheet, bar, barcode, block, cased, curve, edge, frame, info_lines, label, leader, make_look, pairs, panel,
     place_text, spine, sticker, text_width, title_size, value, value_width)
 from .wells import Well, make_well
-from .words import MONTHS, choose, integer, pick
+from .words import MONTHS, choose, integer, make_value, pick
 from ..vocabulary import API_ROWS, OLD_ROWS
 
 # %% ../../nbs/draw/06_forms.ipynb #e5976049
@@ -220,10 +220,7 @@ def _names(w:Well, old:bool)->list: # (label, text) of the spine
 
 def _remarks(sh:Sheet, x0, y, x1, size)->float:
     r = sh.r
-    notes = choose(r, f'|Centralizers used on sonde|Log ran to surface|Tool no. {integer(r, 10, 999)}, matrix '
-                      f'2.{integer(r, 60, 90)}|Logged on 2" & 5" scales\nThanks for calling|'
-                      f'Calibration: background {integer(r, 10, 90)} cps\nTest source {integer(r, 100, 400)} cps|'
-                      'No caliper - hole size assumed').splitlines()
+    notes = [make_value(r, 'remarks') for _ in range(integer(r, 0, 4))]
     i = label(sh, choose(r, 'REMARKS|Remarks'), x0, y, size)
     for n in range(max(2, len(notes))):
         leader(sh, x0 if n else sh.end(i) + 4, x1, y + 4)
