@@ -95,7 +95,7 @@ def check_same(
                           f'mix two experiments; '
                           f'restore them, or give the new settings {_ITS_OWN}')
     if manifest['data_fingerprint'] != fingerprint:
-        what = data_changes(read_jsonl(folder/'data.jsonl'), rows) or 'drawn lines or fonts differ'
+        what = data_changes(read_jsonl(folder/'data.jsonl'), rows) or 'this version draws other lines, or fonts differ'
         raise DataError(f'{folder} was started with other data: {what}; restore the data, or give the run on the new '
                         f'data {_ITS_OWN}')
     notes = [f'settings changed: {changes_text(recorded)}'] if recorded else []
