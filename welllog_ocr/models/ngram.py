@@ -71,13 +71,14 @@ def gain(
     text:str, # Text so far
     c:str,    # The next character, or `END`
 )->float:
-    "How much more probable `c` is for what stands before, as a log, than for the last letter alone; 0 beside digits"
+    "How much more probable `c` is behind `text` than anywhere, as a log; 0 beside digits"
     word = text[text.rfind(' ') + 1:] + c
     if not (c.isalpha() or text[-1:].isalpha()) or any(x.isdigit() for x in word): return 0.
-    key = before, c = (START + text)[1 - self.order:], c
+    before = (START + text)[1 - self.order:]
     if len(self._gains) > 200_000: self._gains.clear() # an archive has no end
-    if key not in self._gains: self._gains[key] = max(MISSED, math.log(self.p(before, c)/self.p(before[-1:], c)))
-    return self._gains[key]
+    if (before, c) not in self._gains:
+        self._gains[before, c] = max(MISSED, math.log(self.p(before, c)/self.p('', c)))
+    return self._gains[before, c]
 
 # %% ../../nbs/models/01_ngram.ipynb #f2fc95a5
 def ngram_json(
