@@ -68,8 +68,8 @@ FORGOTTEN = [
     ('place in the data',   ("for name in COUNTS: setattr(", "for name in COUNTS[:2] + COUNTS[3:]: setattr(")),
     ('counts of callbacks',  ("    for c in run.callbacks: c.load_state_dict(state['guests'].get(type(c).__name__, {}) or c.state_dict())\n", ''))]
 
-def resumed_equal(m, folder):
-    "A run resumed at step 5 against one that was not, with the callbacks that remember something"
+def resumed_equal(m, folder, threads=1):
+    "A run resumed at step 5, on so many threads, against one that was not; with the callbacks that remember something"
     make_model(folder)
     cfg = tiny(folder, max_steps=12, train_loss_threshold=1e-9, l2_sp=50.)
     cfg.run_dir.mkdir(parents=True)
@@ -86,12 +86,16 @@ def resumed_equal(m, folder):
     torch.manual_seed(1), random.seed(1)
     rest = start()
     m.restore(rest, whole.callbacks[-1].found)
-    fit(rest)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try: fit(rest)
+    finally: torch.set_num_threads(before)
     assert state_digest(capture(rest)) == want
 
-def test_a_whole_resume_is_equal(tmp_path):
+@pytest.mark.parametrize('threads', [1, 2])
+def test_a_whole_resume_is_equal(threads, tmp_path):
     import welllog_ocr.run.state
-    resumed_equal(welllog_ocr.run.state, tmp_path)
+    resumed_equal(welllog_ocr.run.state, tmp_path, threads)
 
 @pytest.mark.parametrize('what, change', FORGOTTEN, ids=[b[0].replace(' ', '-') for b in FORGOTTEN])
 def test_what_is_forgotten_is_noticed(what, change, tmp_path):

@@ -59,7 +59,7 @@ def test_a_batch_is_shared_out_once_and_all_have_as_many_parts(n):
     for rank in range(n):
         pg = ProcessGroup(alone=True)
         pg.rank, pg.n = rank, n
-        run = SimpleNamespace(pg=pg, cfg=cfg, split=1, rec=SimpleNamespace(cost=lambda s: s))
+        run = SimpleNamespace(pg=pg, cfg=cfg, split=1, beside=1, rec=SimpleNamespace(cost=lambda s: s))
         found.append(cuts(run, list(range(1, 14)), [list(range(13)), [3, 4]]))
     for k, batch in enumerate(([*range(13)], [3, 4])):
         assert len({len(f[k]) for f in found}) == 1

@@ -28,7 +28,8 @@ from .run.checks import check_estimate, check_output, check_room, check_run, che
 from .run.checks import check_wandb, check_workers, data_checks, is_here, look_at_data, state_sizes
 from .run.lock import is_taken
 from .run.machine import Machine, model_text, this_machine
-from .run.rehearsal import Rehearsal, TooLarge, check_budget, check_memory, memory_need, rehearse, time_lines
+from .run.rehearsal import Rehearsal, TooLarge, check_budget, check_load, check_memory, memory_need, rehearse
+from .run.rehearsal import time_lines
 from .run.samples import RunData
 from .run.step import total_steps
 
@@ -123,7 +124,7 @@ def preflight(
     _ask_disk(f, env)
     add(check_sigterm(proc))
     if cfg.use_wandb: add(check_wandb(env))
-    if f.rec is not None and f.data is not None and not is_taken(cfg.run_dir): _ask_rehearsal(f)
+    if f.rec is not None and f.data is not None and not is_taken(cfg.run_dir): _ask_rehearsal(f, proc)
     if f.rec is None: add(_UNTRIED)
     if cfg.budget_cap: add(check_budget(cfg, f.rehearsal, f.steps_done))
     set_rng_state(*state)
@@ -161,15 +162,16 @@ def _ask_disk(f:Preflight, env):
     model = sum(t.numel()*t.element_size() for t in saved.values())
     if _ask_output(f, sizes): f.checks.append(check_room(f.cfg, sum(sizes), model))
 
-def _ask_rehearsal(f:Preflight):
+def _ask_rehearsal(f:Preflight, proc:Path):
     say = partial(Check, 'rehearsal', 'does a step work, on the largest batch there is, and a save?')
     cfg, add = f.cfg, f.checks.append
     if (cfg.run_dir/'run.json').exists() and f.steps_done >= total_steps(cfg, f.data, f.rec): return # it is done
-    try: f.rehearsal = r = rehearse(cfg, f.rec, f.data, f.machine, f.speed)
+    try: f.rehearsal = r = rehearse(cfg, f.rec, f.data, f.machine, f.speed, proc)
     except TooLarge as e: return add(e.check)
     except WelllogError as e: return add(say(str(e), FAILURE, error=e))
     add(check_memory(f.machine, memory_need(cfg, f.rec, f.machine.device), r.kept, r.samples, r.peak))
     add(check_workers(f.machine, cfg.dataloader_num_workers, r.batch))
+    add(check_load(f.machine, r))
     seen = f'{span_text(r.step_s)} a step, {span_text(r.eval_s)} an evaluation, {span_text(r.save_s)} a save'
     add(say(f'{seen}; {first_few(r.lost, sep="; ")}', WARNING, 'fix these images') if r.lost else say(seen))
 

@@ -37,6 +37,7 @@ class Recogniser(nn.Module):
     "A model that reads, as the loop, the evaluator and the predictor know it"
     kinds = ('line',)  # kinds of sample it reads
     settings = ''      # fields of a `TrainingConfig` that `from_pretrained` takes
+    beside = 1         # parts of a batch that a processor trains at once, in threads; with dropout 1
     saved_as = 'model' # what is saved of it: the `model`, or an `adapter` beside a base that stays as it is
 
     def collate(self, samples:list[Sample], cost:int=0)->dict:

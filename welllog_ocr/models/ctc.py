@@ -11,6 +11,7 @@ from copy import deepcopy
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
+from threading import get_ident
 
 import numpy as np
 import torch
@@ -136,6 +137,10 @@ def fold(
     return model
 
 # %% ../../nbs/models/04_ctc.ipynb #752a44db
+def _has_dropout(model:nn.Module)->bool:
+    rates = [m.p for m in model.modules() if isinstance(m, nn.Dropout)]
+    return any(rates) or bool(getattr(model.config, 'attention_dropout', 0))
+
 class CTCRecogniser(Recogniser):
     "A line recogniser of the PP-OCR families"
     kinds, settings = ('line',), 'extra_characters distill'
@@ -150,6 +155,7 @@ class CTCRecogniser(Recogniser):
         self.model, self.characters = fold(model).to(memory_format=torch.channels_last), list(characters)
         self.model.set_attn_implementation('eager')
         self.distill, self.untouched = distill, deepcopy(self.model).requires_grad_(False) if distill else None
+        self.beside = 1 if _has_dropout(model) else 2
         self.index = {c: i for i, c in enumerate(self.characters, 1)}
         self.language, self.language_weight = None, 0. # set by `fit_language`
         self.eval()
@@ -204,8 +210,10 @@ def logits(
     untouched:bool=False,  # Ask the model that was never trained, which `distill` keeps
 )->torch.Tensor: # float32 (G, W/8, classes)
     "Logits of all classes at each step"
-    caught, model = [], self.untouched if untouched else self.model
-    hook = _output_layer(model).register_forward_hook(lambda m, args, out: caught.append(out))
+    caught, here = [], get_ident() # other threads may be in the same layer
+    model = self.untouched if untouched else self.model
+    take = lambda m, args, out: caught.append(out) if get_ident() == here else None
+    hook = _output_layer(model).register_forward_hook(take)
     try: model(pixels.contiguous(memory_format=torch.channels_last))
     finally: hook.remove()
     return caught[0].float()

@@ -7,6 +7,7 @@ __all__ = ['EMA', 'L2SP', 'frozen_hash', 'start_hash', 'total_steps', 'Run', 'tr
 
 # %% ../../nbs/run/06_step.ipynb #2e892db5
 import math
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
@@ -105,6 +106,8 @@ class Run:
         self.model, self.optimizer = self.pg.prepare(self.rec, _optimizer(cfg, rec))
         if cfg.optim == 'adamw_8bit' and is_sharded(rec):
             raise ConfigError("optim='adamw_8bit' keeps moments in blocks that FSDP would cut; take adamw, or DDP")
+        # Parts that are processed at once; several processes, and other devices, take them in turn
+        self.beside = rec.beside if self.device.type == 'cpu' and self.pg.n == 1 else 1
         self.epoch = self.at = self.step = self.seen = 0     # `at`: batches done in this epoch; `seen`: samples in all
         self.split = 1                                       # factor on the parts of a batch, for lack of memory
         self.skipped = self.skipped_in_a_row = 0             # steps without an update
@@ -142,6 +145,32 @@ def _optimizer(cfg:TrainingConfig, rec:Recogniser):
     adam = adamw_8bit(params[0].device) if cfg.optim == 'adamw_8bit' else torch.optim.AdamW
     return adam([g for g in groups if g['params']], lr=cfg.learning_rate)
 
+# %% ../../nbs/run/06_step.ipynb #7b1d90e2
+@contextmanager
+def _workers(run:Run):
+    "Within the context this thread computes alone; yields workers for the parts, `None`: they are taken in turn"
+    if run.beside == 1: yield; return
+    threads = torch.get_num_threads()
+    n = min(run.beside, threads)
+    torch.set_num_threads(1) # the norm of the gradient would depend on the number
+    try:
+        with ThreadPoolExecutor(n, initializer=_start_worker, initargs=(threads//n,)) as pool: yield pool
+    finally: torch.set_num_threads(threads)
+
+def _start_worker(threads:int):
+    torch.set_num_threads(threads)
+    torch.set_autocast_cache_enabled(False) # all threads share that cache
+
+def _beside(run:Run, micro:list, pool): # Yields the sum of the losses and the tokens of each part
+    params = list(run.rec.trainable().values())
+    def gradients(batch):
+        sums, n = _losses(run, batch)
+        return sums.detach().sum().item(), n.sum().item(), torch.autograd.grad(sums.sum(), params, allow_unused=True)
+    for sums, n, grads in pool.map(gradients, micro):
+        for p, g in zip(params, grads):
+            if g is not None: p.grad = g.clone() if p.grad is None else p.grad.add_(g)
+        yield sums, n
+
 # %% ../../nbs/run/06_step.ipynb #63009dd5
 def train_step(
     run:Run,
@@ -150,26 +179,33 @@ def train_step(
     "One optimizer step"
     run.model.train()
     run.pg.reseed(run.cfg.seed, run.step)
-    loss, tokens = _backward(run, micro)                                      # losses, backward,
-    run.loss, run.tokens, run.grad_norm = loss/max(1, tokens), tokens, _clip(run, tokens) # clip,
-    finite = tokens > 0 and math.isfinite(run.grad_norm) and math.isfinite(loss)
-    if finite:
-        run.optimizer.step()                                                  # step
-        run.l2_sp.update(run.optimizer.param_groups[0]['lr'])
-    run.optimizer.zero_grad()
-    run.schedule.step()
-    if finite: run.ema.update()
+    with _workers(run) as pool:
+        loss, tokens = _backward(run, micro, pool)                                  # losses, backward,
+        run.loss, run.tokens, run.grad_norm = loss/max(1, tokens), tokens, _clip(run, tokens) # clip,
+        finite = tokens > 0 and math.isfinite(run.grad_norm) and math.isfinite(loss)
+        if finite:
+            run.optimizer.step()                                                  # step
+            run.l2_sp.update(run.optimizer.param_groups[0]['lr'])
+        run.optimizer.zero_grad()
+        run.schedule.step()
+        if finite: run.ema.update()
     return finite
 
-def _backward(run:Run, micro:list)->tuple: # Sum of the losses, and number of tokens, over all processes
+def _backward(run:Run, micro:list, pool)->tuple: # Sum of the losses, and number of tokens, over all processes
     loss = tokens = 0
+    for sums, n in _beside(run, micro, pool) if pool else _in_turn(run, micro): loss, tokens = loss + sums, tokens + n
+    return run.pg.all_reduce(loss, tokens)
+
+def _in_turn(run:Run, micro:list):
     for i, batch in enumerate(micro):
         with run.pg.accumulate(run.model, i == len(micro) - 1):
-            with autocast(run.device, run.cfg.bf16): sums, n = run.model(to_device(batch, run.device))
+            sums, n = _losses(run, batch)
             if batch.get('idle'): sums, n = sums*0, n*0
             sums.sum().backward()
-        loss, tokens = loss + sums.detach().sum().item(), tokens + n.sum().item()
-    return run.pg.all_reduce(loss, tokens)
+        yield sums.detach().sum().item(), n.sum().item()
+
+def _losses(run:Run, batch:dict):
+    with autocast(run.device, run.cfg.bf16): return run.model(to_device(batch, run.device))
 
 def _clip(run:Run, tokens)->float:
     "Make the gradient a mean over tokens, and clip it; its norm before that"
@@ -187,7 +223,7 @@ def cuts(
     "Cut global batches into parts that fit"
     costs = [max(run.rec.cost(samples[i]) for i in batch) for batch in plan]
     room = run.cfg.max_batch_cost if run.cfg.max_batch_cost > 0 else math.inf
-    size = lambda n: max(1, int(n)//run.split) if n < math.inf else math.inf
+    size = lambda n: max(1, int(n)//(run.split*run.beside)) if n < math.inf else math.inf
     fitting = lambda batch, cost: parts(batch, size(run.cfg.per_device_train_batch_size), size(max(1, room/cost)))
     return [[(part, cost) for part in _share(run.pg, batch, partial(fitting, cost=cost))] for batch,
             cost in zip(plan, costs)]
