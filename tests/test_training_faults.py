@@ -326,7 +326,7 @@ def test_out_of_memory_in_the_middle_of_a_step(home, n, reliability):
             if i % 2: m.setattr(torch.autograd, 'grad', fails(torch.autograd.grad))
             else: run.rec.losses = fails(run.rec.losses)
             fit(run)
-        assert len(calls) == 2 and run.split == 2 and run.step == 8
+        assert len(calls) >= 2 and run.split == 2 and run.step == 8 # another part may have begun when the second failed
         a, b = run.callbacks[0].losses, whole.callbacks[0].losses
         assert math.isclose(a[at], b[at], rel_tol=1e-6)
         for s in a: assert math.isclose(a[s], b[s], rel_tol=1e-3), s

@@ -75,7 +75,7 @@ def _refuse_retry(run:Run, largest:int, why:str):
                          f'cannot be cut smaller while it is under way; lower max_batch_cost below '
                          f'{run.cfg.max_batch_cost} and start '
                          'again: the run goes on from its last checkpoint, with the same result')
-    if largest == 1:
+    if largest == 1 and (run.split > 1 or run.beside == 1): # else the parts are taken one by one
         raise SetupError(f'step {run.step + 1}: the memory is too small for a single sample ({why}); '
                          'use a smaller model, or leave out the largest samples')
 

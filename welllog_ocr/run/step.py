@@ -151,10 +151,10 @@ def _workers(run:Run):
     "Within the context this thread computes alone; yields workers for the parts, `None`: they are taken in turn"
     if run.beside == 1: yield; return
     threads = torch.get_num_threads()
-    n = min(run.beside, threads)
+    n, each = min(run.beside if run.split == 1 else 1, threads), max(1, threads//run.beside) # one where memory is short
     torch.set_num_threads(1) # the norm of the gradient would depend on the number
     try:
-        with ThreadPoolExecutor(n, initializer=_start_worker, initargs=(threads//n,)) as pool: yield pool
+        with ThreadPoolExecutor(n, initializer=_start_worker, initargs=(each,)) as pool: yield pool
     finally: torch.set_num_threads(threads)
 
 def _start_worker(threads:int):
