@@ -23,7 +23,7 @@ from ..core import SetupError
 from ..data.sample import Sample
 from ..files import read_json, write_json
 from .core import EMBEDDED, Prediction, Recogniser, load_pretrained, model_file, no_progress_bars
-from .ngram import CERTAIN, beam_search, count_ngrams, ngram_from_json, ngram_json
+from .ngram import CERTAIN, beam_search, count_ngrams, forced_path, ngram_from_json, ngram_json
 from .onnx import packaged_onnx
 from .preprocess import HEIGHT, MAX_WIDTH, filled, scaled_width, to_pixels
 
@@ -270,20 +270,8 @@ def fit_language(self:CTCRecogniser, texts:list[str], weight:float):
 
 def _scores(log_probs:np.ndarray, classes:list[int])->tuple:
     "Probability of each character of a text (class numbers) at its best step on the likeliest path (T, classes)"
-    states = np.array([0] + [c for k in classes for c in (k, 0)]) # blanks between, before and behind
-    skip = np.array([i > 1 and s != 0 and s != states[i - 2] for i, s in enumerate(states)])
-    best, came = np.full(len(states), -np.inf), []
-    best[:2] = log_probs[0, states[:2]]
-    for row in log_probs[1:]:
-        two = np.where(skip, np.r_[[-np.inf]*2, best[:-2]][:len(best)], -np.inf)
-        ways = np.stack([best, np.r_[-np.inf, best[:-1]], two])
-        came.append(ways.argmax(0))
-        best = ways.max(0) + row[states]
-    at, found = len(states) - 1 - int(len(states) > 1 and best[-2] > best[-1]), {}
-    for t in range(len(log_probs) - 1, -1, -1):
-        if states[at]: found[at] = max(found.get(at, -np.inf), log_probs[t, states[at]])
-        if t: at -= int(came[t - 1][at])
-    return tuple(round(float(np.exp(found[i])), 4) for i in sorted(found))
+    steps, _ = forced_path(log_probs, classes)
+    return tuple(round(float(np.exp(log_probs[t, c])), 4) for t, c in zip(steps, classes))
 
 @patch
 def _predict(self:CTCRecogniser, log_probs:torch.Tensor)->Prediction:
@@ -299,6 +287,13 @@ def _predict(self:CTCRecogniser, log_probs:torch.Tensor)->Prediction:
 def transcribe(self:CTCRecogniser, batch:dict)->list[Prediction]:
     "The text of each line"
     return self._by_group(batch, lambda lp, targets: [self._predict(l) for l in lp.cpu()])
+
+# %% ../../nbs/models/04_ctc.ipynb #8c2b0b5e
+@patch
+@torch.no_grad()
+def log_probs(self:CTCRecogniser, batch:dict)->list[np.ndarray]:
+    "Log probabilities (T, classes) of each line: what a text is searched in"
+    return self._by_group(batch, lambda lp, targets: lp.cpu().numpy())
 
 # %% ../../nbs/models/04_ctc.ipynb #b3a07f85
 def _ways(emit:torch.Tensor, skip:torch.Tensor)->tuple[torch.Tensor, torch.Tensor]:

@@ -48,22 +48,35 @@ class TorchReader:
         calibration=Calibration(), # Of its confidence
     ): self.rec, self.kinds, self.bf16, self.calibration = rec.eval(), rec.kinds, bf16, calibration
 
-    def __call__(
-        self,
-        pictures:list,    # Arrays, grey or RGB
-        kind:str='line',  # What each picture is: `line` or `page`
-    )->list[Read]: # In the same order
+    def _each(self, pictures:list, kind:str, use): # (position, result) of each picture; `use(batch)` gives the results
         import torch
         from PIL import Image
         from welllog_ocr.models.core import autocast, to_device
         image = lambda p: lambda: Image.fromarray(np.ascontiguousarray(p))
         samples = [Sample(str(n), '', image(p), p.shape[1::-1], '', kind=kind) for n, p in enumerate(pictures)]
-        out, device = [None]*len(samples), next(self.rec.parameters()).device
+        device = next(self.rec.parameters()).device
         for where in _batches([self.rec.cost(s) for s in samples], kind != 'line'):
             batch = to_device(self.rec.collate([samples[i] for i in where]), device)
-            with torch.no_grad(), autocast(device, self.bf16): preds = self.rec.transcribe(batch)
-            for i, p in zip(where, preds): out[i] = Read(p.text, p.confidence)
-        return out
+            with torch.no_grad(), autocast(device, self.bf16): found = use(batch)
+            yield from zip(where, found)
+
+    def __call__(
+        self,
+        pictures:list,    # Arrays, grey or RGB
+        kind:str='line',  # What each picture is: `line` or `page`
+    )->list[Read]: # In the same order
+        found = dict(self._each(pictures, kind, self.rec.transcribe))
+        return [Read(found[n].text, found[n].confidence) for n in range(len(pictures))]
+
+    @property
+    def characters(self)->list: return self.rec.characters # what classes 1.. of a line recogniser mean
+
+    def each_log_probs(
+        self,
+        pictures:list, # Arrays, grey or RGB, a line each
+    ): # Yields (position, (T, classes)), in any order
+        "Log probabilities of a line recogniser, before they are made a text"
+        yield from self._each(pictures, 'line', self.rec.log_probs)
 
 # %% ../../nbs/read/03_backends.ipynb #4d429ab3
 def best_path(
@@ -94,19 +107,26 @@ class OnnxReader:
         if self.language is None or plain.confidence > CERTAIN: return plain
         return Read(*beam_search(log_probs, self.characters, self.language, self.weight))
 
-    def __call__(
+    def each_log_probs(
         self,
-        pictures:list,    # Arrays, grey or RGB
-        kind:str='line',  # `line`
-    )->list[Read]: # In the same order
-        out, widths = [None]*len(pictures), [filled(min(MAX_WIDTH, scaled_width(p.shape[1::-1]))) for p in pictures]
+        pictures:list, # Arrays, grey or RGB
+    ): # Yields (position, (T, classes)), the widest first
+        "Log probabilities of each line"
+        widths = [filled(min(MAX_WIDTH, scaled_width(p.shape[1::-1]))) for p in pictures]
         for width in sorted(set(widths), reverse=True): # padding changes what is read, so only equal widths go together
             same = [i for i, w in enumerate(widths) if w == width]
             for part in _batches([width]*len(same)):
                 batch = np.stack([to_pixels(np.ascontiguousarray(pictures[same[k]])) for k in part])
                 for k, probs in zip(part, self.session.run(None, {self.input: batch})[0]):
-                    out[same[k]] = self._read(np.log(np.maximum(probs, 1e-12)))
-        return out
+                    yield same[k], np.log(np.maximum(probs, 1e-12))
+
+    def __call__(
+        self,
+        pictures:list,    # Arrays, grey or RGB
+        kind:str='line',  # `line`
+    )->list[Read]: # In the same order
+        found = {k: self._read(lp) for k, lp in self.each_log_probs(pictures)}
+        return [found[k] for k in range(len(pictures))]
 
 # %% ../../nbs/read/03_backends.ipynb #effacc00
 def open_reader(
