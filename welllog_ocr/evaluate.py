@@ -305,7 +305,7 @@ def read_folds(
         todo = not (out/name/_FILES[TUNED]).exists()
         left = f'; about {span_text((time.monotonic() - began)/trained*(len(parts) - i))} left' if trained else ''
         print(f'\n{name}, {i + 1} of {len(parts)}: {len(learned) or "drawn"} lines to learn from, {len(held)} lines of '
-              f'{len({s.group for s in held})} wells to read{left if todo else ", read already"}', flush=True)
+              f'{len({s.group for s in held})} wells to read{left if todo else "; done already"}', flush=True)
         rows = _kept(out/name, TUNED, partial(_train_and_read, plan, out, name, learned, held, not trained))
         trained += todo
         for n, r in rows.items(): found[n] = found[n] + r
