@@ -318,8 +318,9 @@ def read_folds(
 def _same_evaluation(out:Path, plan:FoldPlan):
     "Note what is evaluated. Raises `ConfigError` when the folder holds another evaluation"
     path, now = out/'folds.json', plan.identity()
-    old = read_json(path) if path.exists() else now
-    changed = [f'{k}: {old.get(k)} -> {now.get(k)}' for k in {**old, **now} if old.get(k) != now.get(k)]
+    # a setting that did not exist then counts with its default
+    old = {**asdict(TrainingConfig()), **(read_json(path) if path.exists() else now)}
+    changed = [f'{k}: {old.get(k)} -> {v}' for k, v in now.items() if old.get(k) != v]
     if changed: raise ConfigError(f'{out} holds another evaluation ({first_few(changed, sep="; ")}), and its folds '
                                   'would be mixed with new ones; name another --output')
     write_json(path, now)
