@@ -22,7 +22,7 @@ def test_a_line_is_what_its_plan_says(i):
     assert x.std() > 5, 'an empty sheet'
 
 def test_all_ways_of_writing_and_all_characters_come_up():
-    plans = [plan_line('cover', i) for i in range(1500)]
+    plans = [plan_line('cover', i) for i in range(3000)]
     style = [p.style for p in plans]
     assert all(style.count(m) > 200 for m in ('printed', 'typed', 'handwritten'))
     seen = set(''.join(p.text for p in plans))

@@ -85,7 +85,8 @@ def embedded_model()->tuple[nn.Module, list[str]]:
 
 # %% ../../nbs/models/04_ctc.ipynb #df6ba981
 HEADER_CHARACTERS = ''.join(map(chr, range(33, 127))) + (
-    '°½¼¾⅛⅜⅝⅞⅓⅔±×·²³µΩØ£§®©–—‘’“”•…ÀÁÂÄÅÆÇÈÉÊËÍÎÑÓÔÖÚÜßàáâäåæçèéêëíîïñóôöøùúûü ')
+    '°½¼¾⅛⅜⅝⅞⅓⅔±×·²³µΩØ£§®©№′″–—‘’“”•…ÀÁÂÄÅÆÇÈÉÊËÍÎÑÓÔÖÚÜßàáâäåæçèéêëíîïñóôöøùúûü ')
+_TWINS = {'\u2126': 'Ω', '\u03bc': 'µ'} # sign -> the one that stands for both
 
 # %% ../../nbs/models/04_ctc.ipynb #2cfc6847
 def _output_layer(model:nn.Module)->nn.Linear:
@@ -157,6 +158,7 @@ class CTCRecogniser(Recogniser):
         self.distill, self.untouched = distill, deepcopy(self.model).requires_grad_(False) if distill else None
         self.beside = 1 if _has_dropout(model) else 2
         self.index = {c: i for i, c in enumerate(self.characters, 1)}
+        self.index |= {a: self.index[b] for a, b in _TWINS.items() if a not in self.index and b in self.index}
         self.language, self.language_weight = None, 0. # set by `fit_language`
         self.eval()
 
@@ -370,8 +372,9 @@ def from_pretrained(
 )->CTCRecogniser:
     "A recogniser ready to train or to read. A model with thousands of characters is cut to those of headers"
     model, characters = embedded_model() if name == EMBEDDED else _load(name)
-    wanted = [c for c in characters if c in HEADER_CHARACTERS] if len(characters) > 1000 else list(characters)
-    wanted += [c for c in dict.fromkeys(extra_characters) if c not in wanted]
+    many = len(characters) > 1000
+    wanted = [c for c in characters if c in HEADER_CHARACTERS] if many else list(characters)
+    wanted += [c for c in dict.fromkeys(HEADER_CHARACTERS*many + extra_characters) if c not in wanted]
     rec = cls(model if wanted == characters else cut_head(model, characters, wanted), wanted, distill)
     found = None if name == EMBEDDED else model_file(name, 'language.json')
     if found: rec.language, rec.language_weight = ngram_from_json(read_json(found))
