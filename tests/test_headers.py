@@ -16,16 +16,16 @@ from welllog_ocr.draw.page import PER_PAGE, SynthCrops, SynthPages, crops_of, dr
 from welllog_ocr.draw.ink import writable
 from welllog_ocr.synth import write_folder
 from welllog_ocr.draw.wells import NO_SECTIONS, PROGRAMMES, arps, inches, make_well
-from welllog_ocr.draw.words import states
+from welllog_ocr.vocabulary import STATES
 
 NUMBER = st.integers(0, 10**9)
 
 def broken_rules(w)->list[str]:
     "What does not hold together in a well"
     state, county, unique = w.api.split('-')
-    counties = states()[w.state].counties
+    counties = STATES[w.state].counties
     yield w.county not in counties, 'county in state'
-    yield int(state) != states()[w.state].code or int(county) != counties.get(w.county) or len(unique) != 5, 'API number'
+    yield int(state) != STATES[w.state].code or int(county) != counties.get(w.county) or len(unique) != 5, 'API number'
     yield int(county) % 2 == 0 and w.county not in ('La Paz', 'Cibola', 'Los Alamos'), 'counties have odd numbers'
     yield not w.kb > w.df > w.gl, 'KB > DF > GL'
     yield abs(w.apd - (getattr(w, w.datum) - w.gl)) > .051 or not 4 <= w.apd <= 41, 'above permanent datum'

@@ -200,20 +200,22 @@ LABELS = _labels() # plain wording -> names of its fields
 
 # %% ../nbs/03_vocabulary.ipynb #5a7e0002
 class State(NamedTuple):
-    "What is known of a state of the USA"
-    code:int      # First two digits of its well numbers; 0: not known
-    forms:tuple   # Postal code, and the abbreviation in use on old forms
+    "What well numbers and headers call a state of the USA and its counties"
+    code:int      # First two digits of its well numbers; 0: Alaska, whose well numbers name no boroughs
+    short:tuple   # Abbreviations, the postal one first
     counties:dict # Name of a county or parish -> its three digits in well numbers
 
-def _codes(names:str)->dict:
-    out, code = {}, -1
-    for name, _, given in (n.partition('=') for n in names.split(',')):
-        code = out[name] = int(given) if given else code + 2 - (code % 2 == 0)
-    return out
+def _coded(text:str)->dict: # County -> code
+    "`Adams,Bond,Cole=9,Dade`: the next odd number unless a number is given"
+    codes, last = {}, -1
+    for name, _, code in (c.partition('=') for c in text.split(',')):
+        last = codes[name] = int(code) if code else last + 1 + last % 2
+    return codes
 
 def _states()->dict:
     lines = files('welllog_ocr').joinpath('counties.txt').read_text(encoding='utf-8').splitlines()
     rows = (line.split('|') for line in lines if line and line[0] != '#')
-    return {name: State(int(code), (*dict.fromkeys(forms),), _codes(counties)) for name, code, *forms, counties in rows}
+    return {name: State(int(code), tuple(dict.fromkeys((postal, short, short.replace(' ', '')))), _coded(counties))
+            for name, code, postal, short, counties in rows}
 
 STATES = _states() # name -> `State`

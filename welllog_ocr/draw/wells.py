@@ -11,18 +11,19 @@ from datetime import date, timedelta
 from typing import NamedTuple
 
 from ..core import rng_for
-from .words import OIL_STATES, choose, integer, letter, make_value, pick, place, states, surname
+from .words import OIL_STATES, choose, integer, letter, make_value, pick, place, surname
+from ..vocabulary import STATES
 
 # %% ../../nbs/draw/01_wells.ipynb #1dbf8687
 def api_number(
-    state:str,  # As in `states()`
+    state:str,  # As in `STATES`
     county:str, # One of its counties
     year:int,   # Year of drilling: numbers below 10000 were given to wells that were there before the system
     r,
 )->str: # SS-CCC-UUUUU
     "A US well number"
     unique = integer(r, 1, 10000) if year < 1967 else integer(r, 20000, 50000)
-    return f'{states()[state].code:02}-{states()[state].counties[county]:03}-{unique:05}'
+    return f'{STATES[state].code:02}-{STATES[state].counties[county]:03}-{unique:05}'
 
 # %% ../../nbs/draw/01_wells.ipynb #380cddb3
 _TOWNSHIPS = { # State -> directions of townships, directions of ranges, highest township
@@ -71,7 +72,7 @@ def _sections(state:str, r)->tuple: # As of `_texas`
 NO_SECTIONS = ('West Virginia', 'Pennsylvania', 'Ohio', 'Kentucky', 'New York')
 
 def location(
-    state:str, # As in `states()`
+    state:str, # As in `STATES`
     r,
 )->tuple: # (lines of description, section, township, range); '' where the state has none
     "Where a well is, in the words of its state"
@@ -248,12 +249,12 @@ def make_well(
     r = rng_for('well', *key)
     year = integer(r, 1947, 1961) if r.random() < .45 else integer(r, 1961, 2016)
     state = choose(r, _OFTEN) if r.random() < .7 else pick(r, OIL_STATES)
-    county = pick(r, tuple(states()[state].counties))
+    county = pick(r, tuple(STATES[state].counties))
     where, section, township, range_ = location(state, r)
     kb, df, gl = _elevations(r, state)
     permit = f'{county[:3].upper()}-{integer(r, 10, 9999)}'
     made = lambda kind: make_value(r, kind)
-    return Well(made('company'), made('well'), made('field'), county, state, pick(r, states()[state].short),
+    return Well(made('company'), made('well'), made('field'), county, state, pick(r, STATES[state].short),
                 api_number(state, county, year, r), permit,
                 f'{surname(r)[:2].upper()}-{integer(r, 1, 400)}' if r.random() < .6 else str(integer(r, 100, 99999)),
                 tuple(where), section, township, range_, kb, df, gl, 'kb' if year > 1955 or r.random() < .5 else 'df',

@@ -155,7 +155,7 @@ def survey_number(text:str)->Norm:
     found = re.search(r'(\d{1,3})\s*-?\s*(N|S|E|W)?(?![a-z])', text, re.I)
     return Norm(found[1].lstrip('0') + (found[2] or '').upper()) if found else Norm(flags=('unparsed',))
 
-_STATE_OF = {re.sub(r'[^a-z]', '', form.lower()): name for name, s in STATES.items() for form in (name, *s.forms)}
+_STATE_OF = {re.sub(r'[^a-z]', '', form.lower()): name for name, s in STATES.items() for form in (name, *s.short)}
 
 def state(text:str)->Norm:
     "The name of a state of the USA; any other text stays as it is"
