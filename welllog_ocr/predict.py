@@ -46,7 +46,7 @@ from .files import writable_dir
 from .read.backends import Read, as_reader, model_id, open_reader
 from .read.detect import Detector
 from .read.export import open_results, rows_file, write_as
-from .read.page import Page, overlay, prepare_page, scan_files, to_row
+from .read.page import Page, first_reading, overlay, prepare_page, scan_files, to_row
 from .render import visible
 
 # %% ../nbs/14_predict.ipynb #1cc1629f
@@ -91,14 +91,16 @@ def prepare_ahead(
 _TOGETHER = 64 # pictures that are collected before they are read
 
 def _read_some(reader, some:list)->list[tuple]: # (row, `Page` or `None`)
-    "Rows of several pages, whose pictures are read together"
-    pictures = [p for _, page in some if isinstance(page, Page) for p in page.pictures]
-    kind = 'line' if 'line' in reader.kinds else 'page'
-    preds, out = (Read(p.text, reader.calibration(p.confidence)) for p in reader(pictures, kind)), []
-    for (path, n), page in some:
-        if isinstance(page, str): out.append((dict(file=str(path), page=n, error=page), None))
-        else: out.append((to_row(page, [next(preds) for _ in page.pictures]), page))
-    return out
+    "Rows of several pages, whose pictures are read together: their lines, and then the cells that these have shown"
+    kind, pages = 'line' if 'line' in reader.kinds else 'page', [page for _, page in some if isinstance(page, Page)]
+    read   = lambda pictures: (Read(p.text, reader.calibration(p.confidence)) for p in reader(pictures, kind))
+    preds  = read([p for page in pages for p in page.pictures])
+    firsts = [first_reading(page, [next(preds) for _ in page.pictures]) for page in pages]
+    again  = [found.pictures if found else [] for _, found in firsts]
+    preds  = read([p for pictures in again for p in pictures])
+    rows   = iter([to_row(page, *first, [next(preds) for _ in pictures]) for page, first, pictures in zip(pages, firsts, again)])
+    return [(next(rows), page) if isinstance(page, Page) else (dict(file=str(path), page=n, error=page), None)
+            for (path, n), page in some]
 
 def _check_kind(kinds:tuple, kind:str):
     "Raises `ConfigError` when a model does not read what it is asked to"

@@ -1,0 +1,97 @@
+"Records of headers: drawn sheets against their truth, and pages on which there is no header"
+import json
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from welllog_ocr.draw.forms import lay_out
+from welllog_ocr.draw.page import draw_page, page_lines
+from welllog_ocr.read.backends import Read
+from welllog_ocr.read.layout import lay_level
+from welllog_ocr.read.record import find_cells, to_record
+from welllog_ocr.vocabulary import FIELDS
+
+MNEMONICS = {f.las3[0]: f.name for f in FIELDS.values() if f.las3} # drawn truth has mnemonics
+
+def read_truly(img, lines):
+    "The record of a page whose lines are read without errors; cells are left to the lines"
+    quads = [np.float32([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]) for x0, y0, x1, y1 in (l['box'] for l in lines)]
+    texts = [l['text'] for l in lines]
+    found = find_cells(np.asarray(img.convert('L')), quads, texts)
+    rows = [dict(text=t, confidence=1., box=q.tolist()) for t, q in zip(texts, quads)]
+    place, order = (lambda q: q.tolist()), {n: n for n in range(len(rows))}
+    return to_record(found, [Read(t, 1.) for t in texts], [Read('', 0.)]*len(found.pictures), place, rows, order)
+
+def drawn(i, seed='records', dpi=150):
+    page = lay_out(seed, i, dpi)
+    return page, draw_page(page), page_lines(page)
+
+def values(record): return [*record['fields'].values(), *(v for run in record['runs'] for v in run.values())]
+
+@pytest.mark.parametrize('i', range(6))
+def test_a_drawn_sheet_has_most_of_its_values(i):
+    page, img, lines = drawn(i)
+    record = read_truly(img, lines)
+    want = {MNEMONICS[m]: t for m, t in page.fields.items() if m in MNEMONICS and FIELDS[MNEMONICS[m]].part == 'title'}
+    right = [n for n, t in want.items() if n in record['fields'] and ''.join(record['fields'][n]['text'].lower().split()) in ''.join(t.lower().split())]
+    assert record['form'] in ('api_rp31', 'schlumberger_1948') and len(right) >= .6*len(want)
+    assert len(record['runs']) == len(page.runs)
+    json.dumps(record)
+
+def test_every_value_says_where_it_is():
+    _, img, lines = drawn(1)
+    record = read_truly(img, lines)
+    for v in values(record):
+        assert v['text'] and v['how'] == 'cell' and 0 <= v['confidence'] <= 1 and len(v['box']) == 4
+        assert all(-20 < x < img.width + 20 and -20 < y < img.height + 20 for x, y in v['box'])
+        assert all(0 <= n < len(lines) for n in v['lines'])
+
+def test_a_blank_form_has_no_values():
+    _, img, lines = drawn(2)
+    record = read_truly(img, [l for l in lines if l['kind'] == 'nothing'])
+    assert not values(record)
+
+def test_half_a_header_gives_half_a_record():
+    _, img, lines = drawn(3)
+    half = img.height//2
+    record = read_truly(img.crop((0, 0, img.width, half)), [l for l in lines if l['box'][3] < half])
+    whole = read_truly(img, lines)
+    assert set(record['fields']) <= set(whole['fields']) | {'location'} and len(record['runs']) <= len(whole['runs'])
+
+def test_two_headers_on_a_page_do_not_fail():
+    _, img, lines = drawn(4)
+    both = Image.new('L', (2*img.width, img.height), 255)
+    both.paste(img, (0, 0)), both.paste(img, (img.width, 0))
+    moved = [l | dict(box=(l['box'][0] + img.width, l['box'][1], l['box'][2] + img.width, l['box'][3])) for l in lines]
+    json.dumps(read_truly(both, lines + moved))
+
+LETTERS = dict(letter=['Dear Sir', 'we thank you for your order of last week', 'Yours'], russian=['Отчёт о скважине', 'Глубина 2500 м'],
+               chinese=['测井报告', '井号 12'], numbers=['1200', '33.5', '@', '°F', '"'], nothing=[])
+
+@pytest.mark.parametrize('name', LETTERS)
+def test_a_page_of_another_kind_has_an_empty_record(name):
+    img = Image.new('L', (900, 700), 255)
+    draw = ImageDraw.Draw(img)
+    lines = [dict(text=t, box=(60, 60 + 70*n, 60 + 22*len(t), 90 + 70*n)) for n, t in enumerate(LETTERS[name])]
+    for l in lines: draw.rectangle(l['box'], outline=0)
+    record = read_truly(img, lines)
+    assert (record['form'], record['fields'], record['runs']) == ('', {}, [])
+    assert [v['value']['text'] for v in record['other']] == [t for t in LETTERS[name] if any(c.isalnum() for c in t)]
+
+@pytest.mark.parametrize('shade', ['black', 'white', 'photo'])
+def test_a_photograph_has_an_empty_record(shade):
+    grey = dict(black=np.zeros((300, 400), np.uint8), white=np.full((300, 400), 255, np.uint8),
+                photo=(np.random.default_rng(0).normal(128, 50, (300, 400)).cumsum(1) % 256).astype(np.uint8))[shade]
+    boxes = [dict(text='x', box=(10, 10 + 30*n, 200, 30 + 30*n)) for n in range(6)]
+    record = read_truly(Image.fromarray(grey), boxes)
+    assert not values(record)
+
+@pytest.mark.parametrize('degrees', [-4, 3])
+def test_a_crooked_page_is_laid_level(degrees):
+    quads, turn = [], np.tan(np.radians(degrees))
+    for n in range(5):
+        x, y = 50., 100. + 60*n
+        quads.append(np.float32([(x, y + turn*x), (x + 400, y + turn*(x + 400)), (x + 400, y + 24 + turn*(x + 400)), (x, y + 24 + turn*x)]))
+    words = lay_level(np.full((600, 700), 255, np.uint8), quads, ['COMPANY HOPE GAS']*5).words
+    rows = {n: {round(w.y) for w in words if w.line == n} for n in range(5)}
+    assert all(len(ys) == 1 for ys in rows.values()) and len({y for ys in rows.values() for y in ys}) == 5
