@@ -66,7 +66,7 @@ def test_two_headers_on_a_page_do_not_fail():
     json.dumps(read_truly(both, lines + moved))
 
 LETTERS = dict(letter=['Dear Sir', 'we thank you for your order of last week', 'Yours'], russian=['Отчёт о скважине', 'Глубина 2500 м'],
-               chinese=['测井报告', '井号 12'], numbers=['1200', '33.5', '@', '°F', '"'], nothing=[])
+               chinese=['测井报告', '井号 12'], numbers=['1200', '33.5', '@', '°F', '"'], nothing=[], empty=['', ' '])
 
 @pytest.mark.parametrize('name', LETTERS)
 def test_a_page_of_another_kind_has_an_empty_record(name):

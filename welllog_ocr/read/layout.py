@@ -192,7 +192,8 @@ def lay_level(
     quads = [(q @ turn[:, :2].T + turn[:, 2]).astype(np.float32) for q in quads]
     height = float(np.median([min(np.linalg.norm(q[3] - q[0]), np.linalg.norm(q[1] - q[0])) for q in quads] or [20.]))
     ruling = find_rules(grey, height)
-    words = [w for n, (q, t) in enumerate(zip(quads, texts)) if not on_end(q) for w in _line_words(n, q, t, ruling.ink)]
+    words = [w for n, (q, t) in enumerate(zip(quads, texts))
+             if t.strip() and not on_end(q) for w in _line_words(n, q, t, ruling.ink)]
     return Sheet(grey, turn, height, ruling, words)
 
 def rows_of_words(

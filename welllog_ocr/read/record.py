@@ -185,5 +185,6 @@ def to_record(
         words = [w.text for w in found.loose if order[w.line] == n]
         record['other'].append(dict(label='', value=whole(n) | dict(text=' '.join(words))))
     inside = {n for v in record['other'] for n in v['value']['lines']} | {order[w.line] for w in found.sheet.words}
-    record['other'] += [dict(label='', value=whole(n)) for n in range(len(lines)) if n not in inside]
+    record['other'] += [dict(label='', value=whole(n)) for n in range(len(lines))
+                        if n not in inside and re.search(r'\w', lines[n]['text'])]
     return finish_record(record)
