@@ -20,6 +20,15 @@ def test_embedded_model_equals_onnxruntime(width):
     assert np.abs(ours - theirs).max() < 1e-3
     assert (ours.argmax(-1) == theirs.argmax(-1)).all()
 
+def test_an_onnx_file_of_the_family_is_a_model_to_start_from(tmp_path):
+    path = files('rapidocr')/'models'/'PP-OCRv6_rec_small.onnx'
+    ours, packaged = load_recogniser(str(path)).state_dict(), load_recogniser().state_dict()
+    assert all(torch.equal(ours[k], packaged[k]) for k in packaged)
+
+@pytest.mark.parametrize('name, why', [('PP-OCRv6_det_small.onnx', 'no text recogniser'), ('absent.onnx', 'cannot be loaded')])
+def test_an_onnx_file_of_something_else_is_refused(name, why):
+    with pytest.raises(SetupError, match=why): load_recogniser(str(files('rapidocr')/'models'/name))
+
 def test_embedded_model_equals_onnxruntime_on_lines():
     model, characters = embedded_model()
     session = onnxruntime.InferenceSession(str(files('rapidocr')/'models'/'PP-OCRv6_rec_small.onnx'), providers=['CPUExecutionProvider'])

@@ -78,7 +78,7 @@ _group = dataclass(frozen=True, kw_only=True)
 @_group
 class ModelSettings:
     "What is trained"
-    # Model to train: `PP-OCRv6-small` (comes with a package), a local folder, or a name on the hub
+    # Model to train: `PP-OCRv6-small` (comes with a package), a folder, an .onnx file of its family, or a hub name
     model_name:str = refused('PP-OCRv6-small')
     # Characters to read beyond the header character set; each gets a new row in the output head
     extra_characters:str = refused('')

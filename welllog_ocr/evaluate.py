@@ -173,7 +173,8 @@ def labelled(
         alone = [s.id for s in samples if s.group == s.id]
         if alone and not ungrouped:
             raise DataError(f'{source}: {len(alone)} of {len(samples)} samples have no group '
-                            f'({first_few(alone, 3, ", ")}), so lines of one well could be learned and read in the same fold; add a column group with '
+                            f'({first_few(alone, 3, ", ")}), so lines of one well could be learned and read in the '
+                            f'same fold; add a column group with '
                             'the well, or say --ungrouped if each is of a well of its own')
         tag = lambda text: f'{name}{split}/{text}'
         found += [replace(s, id=tag(s.id), group=tag(s.group) if s.group == s.id else s.group) for s in samples]

@@ -98,7 +98,8 @@ def _read_some(reader, some:list)->list[tuple]: # (row, `Page` or `None`)
     firsts = [first_reading(page, [next(preds) for _ in page.pictures]) for page in pages]
     again  = [found.pictures if found else [] for _, found in firsts]
     preds  = read([p for pictures in again for p in pictures])
-    rows   = iter([to_row(page, *first, [next(preds) for _ in pictures]) for page, first, pictures in zip(pages, firsts, again)])
+    rows   = iter([to_row(page, *first, [next(preds) for _ in pictures]) for page, first,
+                   pictures in zip(pages, firsts, again)])
     return [(next(rows), page) if isinstance(page, Page) else (dict(file=str(path), page=n, error=page), None)
             for (path, n), page in some]
 
@@ -135,7 +136,8 @@ def predict(
             for line in row.get('lines', ()): line.pop('at', None)
             yield row
         some.clear()
-    for found in prepare_ahead(page_jobs(scan_files(scans, overlays or ''), set(done)), prepare, workers or max(1, cores//2)):
+    for found in prepare_ahead(page_jobs(scan_files(scans, overlays or ''), set(done)), prepare, workers
+                               or max(1, cores//2)):
         some.append(found)
         n = sum(len(page.pictures) for _, page in some if isinstance(page, Page))
         if max(n, len(some)) >= _TOGETHER: yield from flush()

@@ -320,7 +320,8 @@ witnessed_by: Witnessed By
 def _ordered(text:str)->list[tuple[str, list]]:
     "(row, wordings) of a form, from top to bottom"
     rows = [line.split(': ', 1) for line in text.strip().splitlines()]
-    return [(plain_row if plain_row != '-' else '-' + labels.split('|')[0], labels.split('|')) for plain_row, labels in rows]
+    return [(plain_row if plain_row != '-' else '-' + labels.split('|')[0], labels.split('|')) for plain_row,
+            labels in rows]
 
 FORM_ROWS = {form: _ordered(text) for form, text in _ORDER.items()} # form -> (row, wordings) from top to bottom
 
@@ -346,7 +347,8 @@ def _title_labels()->dict:
     return {plain_label(l): name for l, name in reversed(title + [(l, '') for l in _OTHER.split(';')])}
 
 TITLE_LABELS = _title_labels() # plain wording -> name of its field, '' without one
-LABELS = {w: tuple(n for n in names.split() if n in FIELDS) for w, names in (TITLE_LABELS | RUN_LABELS).items()} # -> fields
+# -> fields
+LABELS = {w: tuple(n for n in names.split() if n in FIELDS) for w, names in (TITLE_LABELS | RUN_LABELS).items()}
 
 # %% ../nbs/03_vocabulary.ipynb #7d1f0a09
 SERVICE_COMPANIES = '''Schlumberger|Schlumberger Well Surveying Corporation|Schlumberger Well Services|Halliburton|Welex|

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ADAPTER_CONFIG', 'EMBEDDED', 'FAMILIES', 'Prediction', 'Recogniser', 'freeze', 'default_device', 'has_bf16',
            'autocast', 'to_device', 'release_memory', 'is_out_of_memory', 'first_line', 'no_progress_bars',
-           'load_pretrained', 'model_file', 'adapter_config', 'adapter_base', 'model_type', 'family', 'load_recogniser',
-           'load_model']
+           'load_pretrained', 'model_file', 'adapter_config', 'adapter_base', 'model_type', 'is_onnx', 'family',
+           'load_recogniser', 'load_model']
 
 # %% ../../nbs/models/00_core.ipynb #1c49cd84
 import ctypes, importlib, os
@@ -224,11 +224,13 @@ def model_type(
                          f"name a folder, a hub model, or '{EMBEDDED}', which needs neither") from e
 
 # %% ../../nbs/models/00_core.ipynb #b57661c8
+def is_onnx(name:str)->bool: return str(name).endswith('.onnx')
+
 def family(
     name:str, # As for `load_recogniser`
 )->type:
     "The class that reads with a model. Raises `SetupError` for a missing model or an unknown architecture"
-    kind = _LINES[0] if name == EMBEDDED else model_type(name)
+    kind = _LINES[0] if name == EMBEDDED or is_onnx(name) else model_type(name)
     if kind not in FAMILIES:
         raise SetupError(f"'{name}' is a '{kind}' model, and no chapter reads that architecture yet; "
                          f"known are {', '.join(sorted(FAMILIES))}")

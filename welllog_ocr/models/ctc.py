@@ -22,7 +22,8 @@ from torch.nn import functional as F
 from ..core import SetupError
 from ..data.sample import Sample
 from ..files import read_json, write_json
-from .core import EMBEDDED, Prediction, Recogniser, load_pretrained, model_file, no_progress_bars
+from .core import EMBEDDED, Prediction, Recogniser, first_line, is_onnx, load_pretrained, model_file
+from .core import no_progress_bars
 from .ngram import CERTAIN, beam_search, count_ngrams, forced_path, ngram_from_json, ngram_json
 from .onnx import packaged_onnx
 from .preprocess import HEIGHT, MAX_WIDTH, filled, scaled_width, to_pixels
@@ -32,11 +33,18 @@ from .preprocess import HEIGHT, MAX_WIDTH, filled, scaled_width, to_pixels
 def _onnx_weights(path:Path)->tuple[list, list]:
     "The weights of an ONNX recogniser, and its characters without the blank"
     import onnx
-    model = onnx.load(str(path))
+    try: model = onnx.load(str(path))
+    except Exception as e: # the file system's errors, and the parser's of its own
+        raise SetupError(f'{path}: cannot be loaded as ONNX ({type(e).__name__}: {first_line(e)}); name another '
+                         f'file') from None
     arrays = {i.name: i for i in model.graph.initializer}
     used = [(node.op_type, arrays[name]) for node in model.graph.node for name in node.input if name in arrays]
     found = [(op, onnx.numpy_helper.to_array(a)) for op, a in used]
-    characters = {p.key: p.value for p in model.metadata_props}['character'].split('\n')
+    facts = {p.key: p.value for p in model.metadata_props}
+    if 'character' not in facts:
+        raise SetupError(f'{path}: names no characters, so it is no text recogniser of PP-OCR; name one, '
+                         f'or {EMBEDDED}, which comes with a package')
+    characters = facts['character'].split('\n')
     return [(op, torch.from_numpy(a.copy())) for op, a in found if a.dtype == np.float32 and a.size > 1], characters
 
 # %% ../../nbs/models/04_ctc.ipynb #b60a12d4
@@ -68,16 +76,22 @@ def _take(module:nn.Module, weights:list):
     if module.bias is not None: put('bias')
 
 # %% ../../nbs/models/04_ctc.ipynb #39deecc1
-def embedded_model()->tuple[nn.Module, list[str]]:
-    "PP-OCRv6 small with all its 18,709 characters, from rapidocr's wheel. Raises `SetupError` for another model in it"
+def embedded_model(
+    path:Path|None=None, # ONNX file of a recogniser of the same architecture; `None`: the one in rapidocr's wheel
+)->tuple[nn.Module, list[str]]: # Model, its characters without the blank: 18,709 in rapidocr's wheel
+    "PP-OCRv6 small from an ONNX file. Raises `SetupError` for another architecture"
     from transformers import PPOCRV6SmallRecConfig, PPOCRV6SmallRecForTextRecognition
-    path = packaged_onnx('PP-OCRv6_rec_small.onnx', f'the weights of {EMBEDDED}')
+    path = path or packaged_onnx('PP-OCRv6_rec_small.onnx', f'the weights of {EMBEDDED}')
     weights, characters = _onnx_weights(path)
     n_classes = len(weights[-1][1])
     # class 0 is the blank, the last one the space, which the list leaves out
     characters = characters[:n_classes - 2] + [' ']
     model = PPOCRV6SmallRecForTextRecognition(PPOCRV6SmallRecConfig(head_out_channels=n_classes)).eval()
-    for module in _called_modules(model, torch.zeros(1, 3, 48, 320)): _take(module, weights)
+    try:
+        for module in _called_modules(model, torch.zeros(1, 3, 48, 320)): _take(module, weights)
+    except (RuntimeError, IndexError) as e:
+        raise SetupError(f'{path}: its weights are of other shapes than those of {EMBEDDED} ({first_line(e)}), '
+                         'so it is another architecture; name its folder for transformers instead') from None
     if weights:
         raise SetupError(f'{path}: {len(weights)} weights are left over, '
                          f'so it is another architecture than {EMBEDDED}; pip install "rapidocr>=3.10,<4"')
@@ -366,17 +380,18 @@ def _load(name:str)->tuple[nn.Module, list[str]]: # Model, its characters withou
 @patch(cls_method=True)
 def from_pretrained(
     cls:CTCRecogniser,
-    name:str=EMBEDDED,        # `PP-OCRv6-small`, a folder, or a hub name
+    name:str=EMBEDDED,        # `PP-OCRv6-small`, a folder, an .onnx file of its family, or a hub name
     extra_characters:str='',  # Characters to add to those it has
     distill:float=0.,         # Weight of the KL divergence from the untouched model in training; 0: none
 )->CTCRecogniser:
     "A recogniser ready to train or to read. A model with thousands of characters is cut to those of headers"
-    model, characters = embedded_model() if name == EMBEDDED else _load(name)
+    onnx = Path(name) if is_onnx(name) else None
+    model, characters = embedded_model(onnx) if onnx or name == EMBEDDED else _load(name)
     many = len(characters) > 1000
     wanted = [c for c in characters if c in HEADER_CHARACTERS] if many else list(characters)
     wanted += [c for c in dict.fromkeys(HEADER_CHARACTERS*many + extra_characters) if c not in wanted]
     rec = cls(model if wanted == characters else cut_head(model, characters, wanted), wanted, distill)
-    found = None if name == EMBEDDED else model_file(name, 'language.json')
+    found = None if onnx or name == EMBEDDED else model_file(name, 'language.json')
     if found: rec.language, rec.language_weight = ngram_from_json(read_json(found))
     return rec
 
