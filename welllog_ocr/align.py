@@ -58,7 +58,7 @@ def _saved(folder:Path, name:str, line, **more)->dict:
 def page_row(
     folder:Path,       # With `train/` and `review/`
     page:Page,
-    found,             # `Found` on it
+    found,             # `Aligned` on it
     group:str,         # Well
     source:str,        # `weak` or `self`
 )->dict: # `lines`, and counts of what gave no line

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FIELDS', 'API_ROWS', 'OLD_ROWS', 'FORM_ROWS', 'RUN_LABELS', 'FOLLOWS', 'TITLE_LABELS', 'LABELS', 'SERVICE_COMPANIES',
-           'LOG_WORDS', 'STAMPS', 'STATES', 'HeaderField', 'RunRow', 'plain_label', 'State']
+           'LOG_WORDS', 'STAMPS', 'STATES', 'HeaderField', 'RunRow', 'plain_label', 'State', 'arps']
 
 # %% ../nbs/03_vocabulary.ipynb #db91553b
 import re
@@ -393,3 +393,12 @@ def _states()->dict:
             for name, code, postal, short, counties in rows}
 
 STATES = _states() # name -> `State`
+
+# %% ../nbs/03_vocabulary.ipynb #5a7e0005
+def arps(
+    r1:float, # Resistivity, ohm m
+    t1:float, # Temperature at which it was measured, °F
+    t2:float, # Temperature asked for, °F
+)->float: # ohm m
+    "Resistivity of a brine at another temperature: R2 = R1 (T1 + 6.77)/(T2 + 6.77) (J. J. Arps, 1953)"
+    return r1*(t1 + 6.77)/(t2 + 6.77)

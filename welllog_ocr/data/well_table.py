@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..core import DataError, first_few
-from .formats import read_rows
+from .formats import table_rows
 from .labels import complaints
 from ..vocabulary import FIELDS, LABELS, plain_label
 
@@ -103,7 +103,7 @@ def read_well_table(
     path, left = Path(path), Counter()
     if not path.exists(): raise DataError(f'{path}: no such file or folder; name the table of what stands on the scans')
     las = sorted(p for p in path.rglob('*') if p.suffix.lower() == '.las') if path.is_dir() else []
-    found = [dict(file=p.name, fields=f) for p in las if (f := read_las(p))] if las else read_rows(path)
+    found = [dict(file=p.name, fields=f) for p in las if (f := read_las(p))] if las else table_rows(path)
     rows = [_row(r, left) for r in found if isinstance(r, dict)]
     if not any(r.file or r.key for r in rows):
         columns = first_few(dict.fromkeys(k for r in found if isinstance(r, dict) for k in r), 8, ', ')

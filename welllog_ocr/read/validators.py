@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['RULES', 'out_of_range', 'odd_size', 'depths_apart', 'below_total_depth', 'interval_reversed', 'casings_apart',
-           'footage_apart', 'elevations_swapped', 'datum_apart', 'datum_elevation_apart', 'arps', 'mud_order',
-           'mud_at_bottom', 'temperature_odd', 'temperatures_apart', 'county_not_in_state', 'well_number_elsewhere',
-           'date_impossible', 'check_record', 'finish_record']
+           'footage_apart', 'elevations_swapped', 'datum_apart', 'datum_elevation_apart', 'mud_order', 'mud_at_bottom',
+           'temperature_odd', 'temperatures_apart', 'county_not_in_state', 'well_number_elsewhere', 'date_impossible',
+           'check_record', 'finish_record']
 
 # %% ../../nbs/read/05_validators.ipynb #38c73f52
 import re
@@ -14,7 +14,7 @@ from datetime import date
 from typing import Callable, NamedTuple
 
 from .values import FIRST_LOG, normalise
-from ..vocabulary import STATES
+from ..vocabulary import STATES, arps
 
 # %% ../../nbs/read/05_validators.ipynb #9f3b03a4
 _TO_FEET = {'m': 3.28084, 'mm': 1/25.4, 'cm': 1/2.54}
@@ -129,10 +129,6 @@ def datum_elevation_apart(f:dict)->list[str]:
     return ['permanent_datum_elev', ground] if None not in (a, b) and abs(a - b) > 1.5 else []
 
 # %% ../../nbs/read/05_validators.ipynb #54ea9418
-def arps(r1:float, t1:float, t2:float)->float: # ohm-metres; Fahrenheit; Fahrenheit
-    "Resistivity at another temperature"
-    return r1*(t1 + 6.77)/(t2 + 6.77)
-
 def _at_75(f:dict, name:str):
     return arps(f[name], f[f'{name}_temp'], 75) if {name, f'{name}_temp'} <= f.keys() else None
 
