@@ -1,18 +1,19 @@
 """Evaluations: what the rows add up to, whatever the order, and that nothing ends a training from there."""
-import random, shutil
+import json, random, shutil, subprocess, sys
 
 import numpy as np
 import pytest
 import torch
-from conftest import share
+from conftest import ROOT, share
 from hypothesis import given, settings, strategies as st
 from runs import events, tiny
 
 import welllog_ocr.train
-from welllog_ocr.core import ConfigError
+from welllog_ocr.core import ConfigError, DataError
 from welllog_ocr.data.labels import well_key
 from welllog_ocr.data.sample import Sample
 from welllog_ocr.eval.folds import assign_folds
+from welllog_ocr.eval.fields import coverage, figures, keystrokes, page_cells, read_cells
 from welllog_ocr.evaluate import _arguments, main
 from welllog_ocr.files import read_json, read_jsonl, write_jsonl
 from welllog_ocr.eval.predictions import evaluate, repeated_characters
@@ -216,3 +217,66 @@ def test_drawn_lines_alone_are_learned_once(home, seven_wells, monkeypatch):
     monkeypatch.setattr(welllog_ocr.train, 'train', lambda cfg: calls.append(cfg.data_path) or real(cfg))
     rows = main(folds_args(home, seven_wells, '--drawn_only', '--synth_lines', '16'))
     assert calls == [None] and len(rows['fine-tuned']) == 24 and {r['fold'] for r in rows['fine-tuned']} == {1, 2, 3}
+
+# --- records of whole sheets, against their truth
+
+JUDGE = ROOT.parent/'shared'/'tools'/'score_fields.py' # no part of the project
+
+def sheets(n, seed):
+    "Made-up truth, and records with every kind of mistake"
+    rng, truth, found = random.Random(seed), [], []
+    text = lambda: rng.choice(['SHELL OIL CO.', '10,228', '8-5/8" @ 1,000', '.58 @ 82 °F', "3609'", 'Texas', '12/1/78', '№ 7', ' ', '?', '', '180', '.180'])
+    names = ['company', 'well', 'elev_kb', 'elev_gl'], ['run_no', 'date', 'rm', 'bht', 'depth_driller']
+    values = lambda names: {k: text() for k in names if rng.random() < .8}
+    def read(cells):
+        out = {k: rng.choice([v, v, v.lower(), v.replace(',', ''), text(), v[:-1]]) for k, v in cells.items() if rng.random() < .9} | ({'ph': text()} if rng.random() < .2 else {})
+        return {k: v if rng.random() < .1 else dict(text=v, confidence=round(rng.random(), 1)) for k, v in out.items()}
+    for i in range(n):
+        t = dict(file_name=f'{i}.png', group=f'well {i//2}', form=rng.choice(['api', 'old']), split=rng.choice(['train', 'eval', 'eval']),
+                 fields=values(names[0]), runs=[values(names[1]) for _ in range(rng.choice([0, 1, 2, 3, 4, 7]))], unsure=rng.sample(['fields.well', 'runs.0.rm', 'runs.1.bht', 'other'], 2))
+        runs = [read(r) for r in t['runs'] if rng.random() < .9] + [read(values(names[1])) for _ in range(rng.choice([0, 0, 1]))]
+        rng.shuffle(runs)
+        truth.append(t)
+        if rng.random() < .9: found.append(dict(file=f'scans/{i}.png', page=0, record=rng.choice([dict(fields=read(t['fields']), runs=runs)]*9 + [None])))
+    return truth, found
+
+# what the judge said of sheets(30, seed), split eval
+JUDGED = {0: {'all': [217, 101, 169], 'title': [40, 22, 32], 'runs': [177, 79, 137], 'coverage': 0.055299539170506916},
+          1: {'all': [163, 87, 143], 'title': [39, 21, 31], 'runs': [124, 66, 112], 'coverage': 0.018404907975460124}}
+
+@pytest.mark.parametrize('seed', range(2))
+def test_cells_count_as_the_judge_counts_them(tmp_path, seed):
+    truth, found = sheets(30, seed)
+    write_jsonl(tmp_path/'truth.jsonl', truth), write_jsonl(tmp_path/'found.jsonl', found)
+    cells, _ = read_cells(tmp_path/'truth.jsonl', tmp_path/'found.jsonl', 'eval')
+    judged = JUDGED[seed]
+    if JUDGE.exists():
+        asked = [sys.executable, JUDGE, tmp_path/'truth.jsonl', tmp_path/'found.jsonl', '--split', 'eval', '--json']
+        said = json.loads(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
+        assert judged == {k: [said[k][n] for n in ('cells', 'right', 'given')] for k in ('all', 'title', 'runs')} | dict(coverage=said['coverage_at_99'])
+    for part, of in dict(all=cells, title=[c for c in cells if c['part'] == 'title'], runs=[c for c in cells if c['part'] == 'run']).items():
+        f = figures(of)
+        assert [f[k] for k in ('cells', 'right', 'given')] == judged[part]
+        assert f['recall'] == pytest.approx(f['right']/f['cells']) and f['f1'] == pytest.approx(2*f['recall']*f['precision']/(f['recall'] + f['precision']))
+    assert coverage(cells) == pytest.approx(judged['coverage'])
+    low, high = figures(cells)['interval']
+    assert 0 <= low < figures(cells)['f1'] < high <= 1
+
+def test_kinds_of_wrong_cells_add_up_and_keystrokes_are_counted():
+    truth, found = sheets(20, 5)
+    read = {r['file'].removeprefix('scans/'): r['record'] or {} for r in found}
+    cells = [c for t in truth for c in page_cells(t, read.get(t['file_name'], {}))]
+    n = figures(cells)
+    assert sum(n['wrong'].values()) == sum(not c['right'] for c in cells) and n['keystrokes'] == sum(map(keystrokes, cells))
+    assert all(n['wrong'].values()) and n['wrong']['invented'] == sum(not c['truth'] for c in cells)
+    one = lambda truth, **found: {c['field']: (c['wrong'], keystrokes(c)) for c in page_cells(dict(file_name='x', fields=truth), dict(fields={k: dict(text=v) for k, v in found.items()}))}
+    assert one(dict(elev_kb='3609', elev_gl='3594'), elev_kb='3594', elev_gl='3609') == dict(elev_kb=('place', 3), elev_gl=('place', 3))
+    assert one(dict(company='ABC', well='', field='X Y'), company='ABD', well='7', api='9') == dict(company=('text', 1), well=('invented', 1), api=('invented', 1), field=('missing', 3))
+    assert one(dict(section='9', range='9'), section='9') == dict(section=('', 0), range=('missing', 1)) # the 9 stands where it belongs
+
+@pytest.mark.parametrize('wrong, why', ((dict(fields='x'), 'no such file'), (dict(split='none'), 'no row of split'), (dict(found=[dict(file='z.png')]), 'none of the')))
+def test_records_that_cannot_be_held_against_the_truth(tmp_path, wrong, why):
+    truth, found = sheets(4, 1)
+    write_jsonl(tmp_path/'truth.jsonl', truth), write_jsonl(tmp_path/'found.jsonl', wrong.get('found', found))
+    args = ['--fields', str(tmp_path/wrong.get('fields', 'truth.jsonl')), '--predictions', str(tmp_path/'found.jsonl'), '--split', wrong.get('split', '')]
+    with pytest.raises(DataError, match=why): main(_arguments(args))

@@ -74,7 +74,7 @@ def test_refusals(place, tmp_path):
     with pytest.raises(DataError, match='no such file'): run(place, [tmp_path/'lost.png'], tmp_path/'x.jsonl')
     (tmp_path/'none').mkdir()
     with pytest.raises(DataError, match='holds no scans'): run(place, [tmp_path/'none'], tmp_path/'x.jsonl')
-    with pytest.raises(ConfigError, match='none of .jsonl'): run(place, [place/'sheet.png'], tmp_path/'x.xlsx')
+    with pytest.raises(ConfigError, match='none of .jsonl'): run(place, [place/'sheet.png'], tmp_path/'x.docx')
     run(place, [place/'sheet.png'], tmp_path/'y.jsonl')
     with pytest.raises(ConfigError, match='two ways of reading'): run(place, [place/'sheet.png'], tmp_path/'y.jsonl', kind='line')
     shutil.copytree(place/'model', tmp_path/'other')
@@ -87,17 +87,23 @@ def test_refusals(place, tmp_path):
     with pytest.raises(DataError, match='none of the 1 scans'): run(place, [tmp_path/'bad.png'], tmp_path/'z.jsonl')
 
 def test_formats_agree(place, tmp_path):
-    rows = run(place, [place/'sheet.png'], tmp_path/'r.csv')
+    rows = run(place, [place/'sheet.png'], tmp_path/'r.csv', rows='line')
     run(place, [place/'sheet.png'], tmp_path/'r.json')
     assert json.loads((tmp_path/'r.json').read_text()) == rows
-    table = list(csv.DictReader((tmp_path/'r.csv').open(newline='', encoding='utf-8')))
-    assert [r['text'].lstrip("'") for r in table] == [l['text'] for l in rows[0]['lines']]
+    table = list(csv.DictReader((tmp_path/'r.csv').open(newline='', encoding='utf-8-sig')))
+    assert [r['text'] for r in table] == [l['text'] for l in rows[0]['lines']]
+
+def test_every_format_is_written_from_what_was_read(place, tmp_path):
+    shutil.copy(place/'sheet.png', tmp_path/'b.png')
+    for rows in ('scan', 'run', 'line'):
+        for end in WRITERS: run(place, [place/'sheet.png', tmp_path/'b.png'], tmp_path/f'r{end}', rows=rows)
+    assert {p.suffix for p in tmp_path.glob('r.*')} == WRITERS.keys() - {'.las'} and len(list((tmp_path/'r').glob('*.las'))) == 2
 
 def test_a_new_format_is_one_line(place, tmp_path, monkeypatch):
     monkeypatch.setitem(WRITERS, '.foo', lambda rows: (row['text'] + '\n' for row in rows))
     row, = run(place, [place/'sheet.png'], tmp_path/'r.foo')
     assert (tmp_path/'r.foo').read_text() == row['text'] + '\n'
-    with pytest.raises(ConfigError, match='.md and .foo'): run(place, [place/'sheet.png'], tmp_path/'x.xlsx')
+    with pytest.raises(ConfigError, match='.las and .foo'): run(place, [place/'sheet.png'], tmp_path/'x.docx')
 
 class Pages(Recogniser):
     "Reads whole pages, and says how large they were"

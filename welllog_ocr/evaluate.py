@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ARGS', 'DRAWN', 'UNTOUCHED', 'TUNED', 'PLAIN', 'eval_samples', 'write_report', 'main', 'labelled', 'FoldPlan',
-           'plan_folds', 'write_split', 'fold_config', 'read_folds', 'by_folds']
+           'plan_folds', 'write_split', 'fold_config', 'read_folds', 'by_folds', 'by_fields']
 
 # %% ../nbs/11_evaluate.ipynb #070f5f81
 from .config import config_from_args
@@ -16,10 +16,13 @@ _PROG = 'python -m welllog_ocr.evaluate'
 
 def _arguments(argv=None):
     argv = sys.argv[1:] if argv is None else argv
-    if any(w.partition('=')[0] == '--folds' for w in argv): return _fold_arguments(argv)
+    named = {w.partition('=')[0] for w in argv}
+    if '--folds' in named: return _fold_arguments(argv)
+    if '--fields' in named: return _field_arguments(argv)
     p = argparse.ArgumentParser(prog=_PROG, description='Read a data set with a model and count the errors.',
                                 epilog='To evaluate a way of training instead of a model, by cross-validation: '
-                                       f'{_PROG} --folds 5 --help')
+                                       f'{_PROG} --folds 5 --help. To hold records of wells against their truth: '
+                                       f'{_PROG} --fields TRUTH.jsonl --help')
     p.add_argument('--model', required=True,
                    help='folder of a saved model, such as runs/quick_val/best; a hub name; or PP-OCRv6-small')
     p.add_argument('--data', required=True,
@@ -36,6 +39,19 @@ def _arguments(argv=None):
     return p.parse_args(argv)
 
 # %% ../nbs/11_evaluate.ipynb #ebd0c977
+def _field_arguments(argv):
+    p = argparse.ArgumentParser(prog=_PROG, allow_abbrev=False, description='Hold what predict found against the truth '
+                                'of whole sheets, field by field.')
+    p.add_argument('--fields', required=True, metavar='TRUTH.jsonl', help='a row for each sheet: file_name, '
+                   'fields, runs, unsure, and if known group (the well), form and split')
+    p.add_argument('--predictions', required=True, metavar='FOUND.jsonl', help='rows of predict for the same pictures')
+    p.add_argument('--split', default='', help='only sheets of this split, such as eval [all]')
+    p.add_argument('--by', default='field', choices=('field', 'form', 'well'), help='what gets a line each [field]')
+    p.add_argument('--output', metavar='FOLDER', help='gets cells.jsonl (a row for each cell), summary.json '
+                   'and table.md')
+    p.add_argument('--debug', action='store_true', help='show the traceback of an error')
+    return p.parse_args(argv)
+
 def _fold_arguments(argv):
     p = argparse.ArgumentParser(prog=_PROG, allow_abbrev=False, description='Train on all wells but a few, read the '
                                 'few, and so on until every labelled line is read by a model that has not seen its '
@@ -77,12 +93,14 @@ from .files import read_json, writable_dir, write_atomic, write_json, write_json
 from .data.load import load_eval, load_split, locate
 from .data.labels import well_key
 from .data.sample import fingerprint, of_kind, skip_report
+from .eval.fields import BY, coverage, fields_report, fields_table, figures, read_cells
 from .eval.folds import assign_folds, folds_table, gains, measure
 from .eval.predictions import evaluate, sample_row
 from .eval.report import comparison, confusion_table, slices
 from .eval.rows import read_rows, same_samples
 from .metrics import summarise
 from .models.core import Prediction, default_device, load_model, load_recogniser, release_memory
+from .read.values import normalise
 from .render import span_text
 from .review.log import apply_review, open_review
 
@@ -139,8 +157,9 @@ def _measured(name:str, args, device)->tuple[list, list]: # Rows, `Skip`s
     return evaluate(rec, samples, args.per_device_eval_batch_size, bf16=not args.float32, log=log), skips
 
 def main(args):
-    "Evaluate a saved model, and another beside it if asked; or a config by folds"
+    "Evaluate a saved model, and another beside it if asked; or a config by folds, or records"
     if hasattr(args, 'folds'): return by_folds(args)
+    if hasattr(args, 'fields'): return by_fields(args)
     bs = args.per_device_eval_batch_size
     if bs < 1: raise ConfigError(f'per_device_eval_batch_size={bs}: must be 1 or more')
     if args.output: writable_dir(args.output) # before the work, not after
@@ -346,6 +365,26 @@ def by_folds(args)->dict: # name -> rows of all labelled lines
     write_atomic(out/'table.md', f'{text}\n')
     print(f'\n{text}\n\nrows, metrics and table are in {out}, and a run folder for each training')
     return rows
+
+# %% ../nbs/11_evaluate.ipynb #fedde4a5
+def _meaning(name:str, text:str):
+    found = normalise(name, text)
+    return None if found.value is None else (found.value, found.unit)
+
+def by_fields(args)->list[dict]: # Of `page_cells`
+    "Hold records against the truth of whole sheets"
+    cells, lost = read_cells(args.fields, args.predictions, args.split, _meaning)
+    if lost: print(f'{len(lost)} sheets were not read ({first_few(lost, 3, ", ")}); their cells count as missing\n')
+    print(fields_report(cells, args.by))
+    if args.output:
+        folder = writable_dir(args.output)
+        parts = dict(all=cells, **{p: [c for c in cells if c['part'] == p] for p in ('title', 'run')})
+        write_jsonl(folder/'cells.jsonl', cells)
+        found = {n: figures(c) for n, c in parts.items()}
+        write_json(folder/'summary.json', dict(found, coverage_at_99=coverage(cells)))
+        write_atomic(folder/'table.md', '\n\n'.join(fields_table(cells, by) for by in ('', *BY)) + '\n')
+        print(f'\ncells, figures and tables are in {folder}')
+    return cells
 
 # %% ../nbs/11_evaluate.ipynb #986c7cb8
 if ARGS: run_command(partial(main, ARGS[0]), ARGS[0].debug)

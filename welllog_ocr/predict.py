@@ -7,7 +7,7 @@ __all__ = ['ARGS', 'page_jobs', 'prepare_ahead', 'predict', 'main']
 
 # %% ../nbs/14_predict.ipynb #14714dbe
 from .core import is_command
-from .read.export import WRITERS
+from .read.export import ROWS, WRITERS
 
 import argparse
 
@@ -21,6 +21,8 @@ def _arguments(argv=None):
                    'page: a sheet, or a log with its header on top; auto: by its shape [auto]')
     p.add_argument('--output', metavar='FILE', help=f'its ending names the format: {", ".join(WRITERS)}; the rows also '
                    'stand in a .jsonl beside it, where a run that was cut off continues. Without: shown on the screen')
+    p.add_argument('--rows', default='scan', choices=list(ROWS), help='what a row of a .csv, .parquet or .xlsx '
+                   'stands for: a scan with all its runs, a run, or a line of text [scan]')
     p.add_argument('--overlay', metavar='FOLDER', help='gets a picture of each page with what was read, for a check')
     p.add_argument('--workers', type=int, default=0, help='pages that are decoded and searched for lines at the same '
                    'time; 0: half the cores [0]')
@@ -179,7 +181,7 @@ def main(args):
     else:
         with open_results(target, same) as (before, add):
             n = _consume(run(done=before), lambda row: add(row | same), bad)
-        if Path(args.output) != target: write_as(target, args.output)
+        if Path(args.output) != target: write_as(target, args.output, args.rows)
     print(_report(n, bad, len(before)), file=sys.stderr if target is None else sys.stdout)
     if bad and not n['pages'] and not before: raise DataError(f'none of the {len(bad)} scans could be read')
 

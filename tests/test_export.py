@@ -1,0 +1,165 @@
+"Records in files: every text as it was read, whatever it looks like, in every format."
+import csv, io, json, sys, zipfile
+
+import lascheck, lasio, openpyxl, pytest
+import pyarrow.parquet as pq
+from conftest import ROOT
+from hypothesis import given, settings, strategies as st
+
+from welllog_ocr.core import ConfigError, SetupError
+from welllog_ocr.files import write_jsonl
+from welllog_ocr.read.export import ROWS, TABLES, rows_file, show_wells, to_las, write_as
+from welllog_ocr.read.validators import finish_record
+from welllog_ocr.vocabulary import FIELDS
+
+FORMULAS = ['=1+1', '=HYPERLINK("http://x.example","y")', '+44 20', '-2+3', '@SUM(A1)', '  =1', '\t=1', '＝1+1', '=cmd|\' /C calc\'!A0', '#N/A', '#REF!', 'TRUE', '1e5', '007', '1/2', '{=1}']
+HOSTILE  = ['a:b', 'MSFL: 12', '10:30', ' : ', '"quoted"', '9-5/8" @ 5,350', '~A', '# no', '11,100', '0052', '10.0', 'nan', 'inf', '1 : 2 : 3', '', '.', 'x.y : z', '[1]', '(2)', 'Ünï ½ °F №', '<b>', 'a | b', '1000 psi', ',;\t', "'", '23:59:59']
+
+def value(text, **more): return dict(text=text, value=None, unit='', confidence=.5, flags=[], box=[], lines=[], how='cell') | more
+
+def record_of(texts, runs=2):
+    "Each field of the vocabulary has a text, and each run"
+    texts = iter(texts)
+    of = lambda part: {n: value(next(texts)) for n, f in FIELDS.items() if f.part == part}
+    return dict(form='api_rp31', fields=of('title'), runs=[of('run') for _ in range(runs)], other=[dict(label='Rig: 1', value=value('=2'))])
+
+def page(record=None, file='scans/a.png', **more):
+    row = dict(file=file, page=0, sha256='', model='m', how='auto', kind='page', text='', lines=[], confidence=.5)
+    return row | (dict(record=record) if record else {}) | more
+
+def endless(texts):
+    while True: yield from texts
+
+def texts_of(record):
+    return {f'{before}{n}': v['text'] for before, values in [('', record['fields']), *((f'run{i}_', r) for i, r in enumerate(record['runs'], 1))] for n, v in values.items()}
+
+def written(tmp_path, rows, ending, by='scan'):
+    write_jsonl(tmp_path/'rows.jsonl', rows)
+    write_as(tmp_path/'rows.jsonl', tmp_path/f'out{ending}', by)
+    return tmp_path/f'out{ending}'
+
+def table(path):
+    if path.suffix == '.csv': return list(csv.DictReader(path.open(newline='', encoding='utf-8-sig')))
+    if path.suffix == '.parquet': return pq.read_table(path).to_pylist()
+    head, *rows = openpyxl.load_workbook(path).active.values
+    return [dict(zip(head, r)) for r in rows]
+
+@pytest.mark.parametrize('ending', TABLES)
+@pytest.mark.parametrize('texts', (FORMULAS, HOSTILE), ids=('formulas', 'hostile'))
+def test_no_table_changes_a_text(tmp_path, ending, texts):
+    record = record_of(endless(texts))
+    scan, = table(written(tmp_path, [page(record)], ending))
+    for name, text in texts_of(record).items(): assert (scan[name] or '') == text, name
+    assert scan['other'] == 'Rig: 1: =2' and scan['company_confidence'] in (.5, '0.5')
+    first, second = table(written(tmp_path, [page(record)], ending, 'run'))
+    for n, r in ((1, first), (2, second)):
+        assert int(r['run']) == n and all((r[k] or '') == v['text'] for k, v in (record['fields'] | record['runs'][n - 1]).items())
+
+def test_xlsx_has_texts_and_numbers_and_no_formula(tmp_path):
+    path = written(tmp_path, [page(finish_record(record_of(endless(FORMULAS + ["3,609'"]))))], '.xlsx')
+    sheet = zipfile.ZipFile(path).read('xl/worksheets/sheet1.xml').decode()
+    assert '<f>' not in sheet and 't="e"' not in sheet and 't="inlineStr"' in sheet
+    record = finish_record(dict(form='', fields=dict(elev_kb=value("3,609'")), runs=[dict(rm=value('.58 @ 82 °F'))], other=[]))
+    row, = table(written(tmp_path, [page(record)], '.xlsx'))
+    assert (row['elev_kb'], row['elev_kb_value'], row['elev_kb_unit']) == ("3,609'", 3609, 'ft')
+    assert (row['run1_rm_value'], row['run1_rm_value_2'], row['run1_rm_unit']) == (.58, 82, 'ohm.m degF')
+
+def test_what_xml_cannot_hold_is_replaced_in_xlsx_alone(tmp_path):
+    record = dict(fields=dict(well=value('A\x07\x00B')), runs=[])
+    assert [table(written(tmp_path, [page(record)], end))[0]['well'] for end in ('.xlsx', '.csv', '.parquet')] == ['A\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}B', 'A\x07\x00B', 'A\x07\x00B']
+
+def test_csv_says_that_it_is_utf8_and_quotes_texts(tmp_path):
+    raw = written(tmp_path, [page(dict(fields=dict(well=value('=1', confidence=.25)), runs=[]))], '.csv').read_bytes()
+    assert raw.startswith(b'\xef\xbb\xbf"file","page","link"') and b'"=1"' in raw and b',0.25,' in raw and raw.endswith(b'\r\n')
+
+@pytest.mark.parametrize('ending', TABLES)
+@pytest.mark.parametrize('by', ROWS)
+def test_every_table_has_the_same_columns_whatever_was_read(tmp_path, ending, by):
+    rows = [page(), page(dict(form='', fields={}, runs=[], other=[])), page(dict(fields=None, runs=None)), dict(file='scans/b.png', page=0, error='=gone')]
+    found = table(written(tmp_path, rows, ending, by))
+    if by == 'line': assert [r['error'] for r in found] == ['=gone']; return
+    assert len(found) == 4 and list(found[0])[:4] == ['file', 'page', 'link', 'form'] and found[3]['error'] == '=gone' and found[3]['link'].startswith('file://')
+    assert {n if f.part == 'title' or by == 'run' else f'run1_{n}' for n, f in FIELDS.items()} <= found[0].keys() and not any(r['company'] for r in found)
+    more = table(written(tmp_path, [page(record_of(endless(['x']), 3))], ending, by))
+    assert by == 'run' and list(more[0]) == list(found[0]) or by == 'scan' and [c for c in more[0] if not c.startswith(('run2', 'run3'))] == list(found[0])
+
+def test_a_field_that_the_vocabulary_lacks_is_not_lost(tmp_path):
+    record = dict(fields=dict(mud_engineer=value('Joe')), runs=[dict(sonde_no=value('7'))])
+    row, = table(written(tmp_path, [page(record)], '.csv'))
+    assert (row['mud_engineer'], row['run1_sonde_no']) == ('Joe', '7')
+    assert '"Joe"' in to_las(record) and 'SONDE_NO_1' in to_las(record)
+
+# --- LAS
+
+def read_las(tmp_path, text, name='a.las'):
+    (tmp_path/name).write_text(text, encoding='utf-8')
+    checked = lascheck.read(str(tmp_path/name))
+    assert checked.check_conformity(), checked.get_non_conformities()
+    return lasio.read(str(tmp_path/name), encoding='utf-8')
+
+def exact(las):
+    found = [l.split(' = ', 1) for l in las.other.splitlines()]
+    return {k: json.loads(v) for k, v in found if k != 'other'}
+
+@pytest.mark.parametrize('texts', (FORMULAS, HOSTILE), ids=('formulas', 'hostile'))
+@pytest.mark.parametrize('finish', (False, True), ids=('as read', 'normalised'))
+def test_las_is_read_back_with_every_text(tmp_path, texts, finish):
+    record = record_of(endless(texts))
+    las = read_las(tmp_path, to_las(finish_record(record) if finish else record))
+    assert exact(las) == texts_of(record)
+    for section, end, values in ((las.well, '', record['fields']), *((las.params, f'_{i}', r) for i, r in enumerate(record['runs'], 1))):
+        for name, v in values.items():
+            if FIELDS[name].kind != 'text' or not v['text'].strip() or len(FIELDS[name].las2) != 1: continue
+            if (mnemonic := FIELDS[name].las2[0]) in ('LOC', 'LUN'): continue # two fields share it
+            shown, plain = str(section[mnemonic + end].value), ' '.join(v['text'].split())
+            assert ' '.join(shown.strip('"').split()) in (plain.strip('"'), plain.replace(':', ';')), name
+
+def test_las_numbers_are_values_in_their_unit(tmp_path):
+    run = dict(run_no=value('01'), depth_driller=value('11,100'), casing_driller=value('9 5/8" @ 5,350'), rm=value('.58 @ 82 °F'), bit_size=value('8 1/2"'), bht=value('none'), density=value('9.3'))
+    las = read_las(tmp_path, to_las(finish_record(dict(form='', fields=dict(api=value('0200112345')), runs=[run, dict(depth_driller=value('3200 m'))], other=[]))))
+    found = {i.mnemonic: (i.value, i.unit) for i in las.params}
+    assert found == dict(RUN_1=('"01"', ''), TDD_1=(11100, 'FT'), CSIZ_1=(9.625, 'IN'), CDD_1=(5350, 'FT'), RMS_1=(.58, 'OHMM'), MST_1=(82, 'DEGF'), BS_1=(8.5, 'IN'), MRT_1=('none', ''), DFD_1=(9.3, 'LB/GAL'), TDD_2=(3200, 'M'))
+    assert las.well.API.value == '0200112345'
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text(st.characters(exclude_categories=['Cs']), max_size=12), min_size=1, max_size=8))
+def test_any_text_comes_back_from_las(texts):
+    record = dict(fields={n: value(t) for n, t in zip(FIELDS, texts)}, runs=[dict(run_no=value(texts[-1]), witnessed_by=value(texts[0]))], other=[])
+    assert exact(lasio.read(io.StringIO(to_las(record)))) == texts_of(record)
+
+def test_las_of_no_record_and_of_several_scans(tmp_path):
+    assert read_las(tmp_path, to_las({})).well.COMP.value == ''
+    record = record_of(endless(['x']))
+    rows = [page(record), page(record, page=1), page(record, file='other/A.png'), page(file='c.png'), dict(file='b.png', page=0, error='gone')]
+    out = written(tmp_path, rows, '.las')
+    assert not out.exists() and sorted(p.name[:2] for p in (tmp_path/'out').iterdir()) == ['A-', 'a-', 'a-', 'c.']
+    for p in (tmp_path/'out').iterdir(): read_las(tmp_path, p.read_text(encoding='utf-8'))
+    assert written(tmp_path, [page(record)], '.las').is_file()
+
+def test_las_of_the_truth_of_whole_sheets(tmp_path):
+    truth = ROOT.parent/'shared'/'data'/'real_headers'/'fields'/'fields.jsonl'
+    if not truth.exists(): pytest.skip('needs the truth of real headers, which is no part of the project')
+    for t in map(json.loads, truth.read_text(encoding='utf-8').splitlines()):
+        filled = lambda values: {k: value(v) for k, v in values.items() if v}
+        record = finish_record(dict(form=t['form'], fields=filled(t['fields']), runs=[filled(r) for r in t['runs']], other=[]))
+        assert exact(read_las(tmp_path, to_las(record))) == texts_of(record)
+
+# --- the rest
+
+@pytest.mark.parametrize('ending, package', (('.xlsx', 'openpyxl'), ('.las', 'lasio'), ('.parquet', 'pyarrow')))
+def test_a_missing_package_is_named_before_anything_is_read(tmp_path, monkeypatch, ending, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(SetupError, match=rf'{package} is not there.*welllog_ocr\[tables\]'): rows_file(tmp_path/f'x{ending}')
+
+def test_refusals(tmp_path):
+    write_jsonl(tmp_path/'rows.jsonl', [])
+    with pytest.raises(ConfigError, match='scan, run, line'): write_as(tmp_path/'rows.jsonl', tmp_path/'x.csv', 'well')
+    with pytest.raises(ConfigError, match='none of .jsonl'): rows_file(tmp_path/'x.doc')
+
+def test_a_notebook_and_markdown_escape_what_was_read(tmp_path):
+    record = record_of(endless(['<script>x</script>', 'a | b']))
+    record['fields']['well'] |= dict(flags=['"><b>'])
+    shown = show_wells(iter([page(record)]))._repr_html_()
+    assert '<script>' not in shown and '<b>' not in shown and '&lt;script&gt;' in shown
+    text = written(tmp_path, [page(record)], '.md').read_text()
+    assert '<script>' not in text and 'a \\| b' in text
