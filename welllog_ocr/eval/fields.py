@@ -153,7 +153,7 @@ def fields_report(
     "What was read right, and what a person has to do"
     f, typing = figures(cells), sum(len(c['truth']) for c in cells)
     few = '' if f['interval'] else ' The wells are too few for an interval.'
-    return (f'{fields_table(cells)}\n\n{len({c["file_name"] for c in cells})} sheets of {f["wells"]} wells.{few} '
+    return (f'{fields_table(cells)}\n\nSheets: {len({c["file_name"] for c in cells})}, wells: {f["wells"]}.{few} '
             f'Coverage at 99 % right: {coverage(cells):.1%}. To put all right takes {f["keystrokes"]} keystrokes; '
             f'to type it takes {typing}.\n\n{fields_table(cells, by)}')
 
