@@ -100,8 +100,8 @@ def _read_some(reader, some:list)->list[tuple]: # (row, `Page` or `None`)
     firsts = [first_reading(page, [next(preds) for _ in page.pictures]) for page in pages]
     again  = [found.pictures if found else [] for _, found in firsts]
     preds  = read([p for pictures in again for p in pictures])
-    rows   = iter([to_row(page, *first, [next(preds) for _ in pictures]) for page, first,
-                   pictures in zip(pages, firsts, again)])
+    rows   = iter([to_row(page, *first, [next(preds) for _ in pictures])
+                   for page, first, pictures in zip(pages, firsts, again)])
     return [(next(rows), page) if isinstance(page, Page) else (dict(file=str(path), page=n, error=page), None)
             for (path, n), page in some]
 

@@ -48,7 +48,7 @@ service_order | title | text | - | - | - | Service Order
 permanent_datum | title | text | - | PDAT | PDAT | Permanent Datum;Perm. Datum
 permanent_datum_elev | title | depth | FT | EPD | - | Elev.;Elevation
 log_measured_from | title | text | - | LMF | DREF | Log Measured From;Log Depths Measured From;Depths Measured From
-log_measured_above_pd | title | depth | FT | APD | APD | Ft. Above Perm. Datum;Above Perm. Datum;Above P.D.;Ft. above;Above Permanent Datum
+log_measured_above_pd | title | depth | FT | APD | APD | Ft. Above Perm. Datum;Above Perm. Datum;Above P.D.;Ft. above
 drilling_measured_from | title | text | - | DMF | - | Drilling Measured From;Drill Measured From;Drlg. Measured From
 elev_kb | title | depth | FT | EKB | - | K.B.;R.K.B.;Kelly Bushing
 elev_df | title | depth | FT | EDF | - | D.F.;Derrick Floor
@@ -103,7 +103,7 @@ rig_time | run | hours | H | - | - |
 truck_no | run | text | - | LUN | UNIT |
 '''
 # labels that have no field of their own
-_OTHER = 'Elevations;Remarks;Block;Abstract;Operator Rep.;Date Drilled;Reproduced By;Reference;Completion Record;Serial No.;Total Depth'
+_OTHER = 'Elevations;Remarks;Block;Abstract;Operator Rep.;Date Drilled;Reproduced By;Reference;Serial No.'
 
 # %% ../nbs/03_vocabulary.ipynb #2ca26ded
 def _field(line:str)->HeaderField:
@@ -196,7 +196,8 @@ date: Date|Logging Date|Date Logged|Date of Log
 run_no: Run No.|Run Number|Run
 type_log: Type Log|Type of Log
 depth_driller: Depth—Driller|Total Depth Driller|TD Driller
-depth_logger: Depth—Logger|Total Depth Logger|TD Logger|Depth Schlumberger|Schlumberger Depth|Depth Welex|Depth Halliburton|Depth Birdwell|Depth Lane-Wells
+depth_logger: Depth—Logger|Total Depth Logger|TD Logger|Depth Schlumberger|Schlumberger Depth
+|Depth Welex|Depth Halliburton|Depth Birdwell|Depth Lane-Wells
 btm_log_interval: Btm. Log Interval|Bottom Log Interval|Bottom Logged Interval|Btm Log Int.
 top_log_interval: Top Log Interval|Top Logged Interval|Top Log Int.
 casing_driller: Casing—Driller|Casing Driller Size @ Depth|Casing Dr.
@@ -217,7 +218,8 @@ time_since_circulation: Time Since Circ.|Time Since Circulation
 time_circulation_stopped: Circulation Stopped|Time Circulation Stopped|Circulation Stopped Time
 time_logger_on_bottom: Logger on Bottom|Time Logger on Bottom|Time on Bottom|Logger on Bottom Time|Tool on Bottom
 bht: Max. Rec. Temp.|Max. Recorded Temp.|Max. Rec. Temp., Deg. F.|Maximum Recorded Temperature|Bottom Hole Temperature
-equipment_no equipment_location: Equip.¦Location|Equip. No.¦Location|Equipment Number¦Location|Unit Number¦Location|Truck¦Location
+equipment_no equipment_location: Equip.¦Location|Equip. No.¦Location|Equipment Number¦Location
+|Unit Number¦Location|Truck¦Location
 recorded_by: Recorded By|Logged By|Engineer
 witnessed_by: Witnessed By|Witness|Witnessed By Mr.
 ''', schlumberger_1948='''
@@ -252,7 +254,25 @@ rig_time: Opr. Rig Time|Operating Rig Time
 truck_no: Truck No.|Truck & District
 recorded_by: Recorded By|Observer
 witnessed_by: Witness|Witnessed By|Witness By
-''', nuclear='''
+''', **{'api_rp31 nuclear': '''
+date: Date
+run_no: Run No.
+type_log: Type Log|Type of Log
+depth_driller: Depth—Driller
+depth_logger: Depth—Logger
+btm_log_interval: Bottom Logged Interval
+top_log_interval: Top Logged Interval
+fluid_type: Type Fluid in Hole
+salinity: Salinity, PPM Cl.|Salinity PPM|Salinity
+density: Density|Density Lb/Gal|Dens.
+fluid_level: Level|Fluid Level
+bht: Max. Rec. Temp., Deg. F.|Max. Rec. Temp.
+rig_time: Opr. Rig Time|Operating Rig Time
+equipment_no equipment_location: Equip.¦Location
+recorded_by: Recorded By
+witnessed_by: Witnessed By
+-record: Bore-Hole Record|Run Bore-Hole Record|Casing Record
+''', 'schlumberger_1948 nuclear': '''
 run_no: Run No.
 date: Date
 depth_datum: Depth Reference
@@ -282,7 +302,7 @@ rig_time: Opr. Rig Time
 truck_no: Truck No.
 recorded_by: Observer
 witnessed_by: Witness
-''', cased_hole='''
+'''}, cased_hole='''
 date: Date
 run_no: Run Number
 service_order: Service Order|Service Order No.|Service Ticket No.
@@ -313,15 +333,16 @@ equipment_no: Equipment Number|Equipment No.|Unit Number|Unit No.
 equipment_location: Location
 recorded_by: Recorded By
 witnessed_by: Witnessed By
--record: Borehole Record|Casing Record|CSG. REC.|Tubing Record|Primary Cementing Data|Casing & Tubing Record|Equipment Data
+-record: Borehole Record|Casing Record|CSG. REC.|Tubing Record|Primary Cementing Data
+|Casing & Tubing Record|Equipment Data
 ''')
 
 # %% ../nbs/03_vocabulary.ipynb #7d1f0a04
 def _ordered(text:str)->list[tuple[str, list]]:
     "(row, wordings) of a form, from top to bottom"
-    rows = [line.split(': ', 1) for line in text.strip().splitlines()]
-    return [(plain_row if plain_row != '-' else '-' + labels.split('|')[0], labels.split('|')) for plain_row,
-            labels in rows]
+    rows = [line.split(': ', 1) for line in text.strip().replace('\n|', '|').splitlines()]
+    rows = [(row, labels.split('|')) for row, labels in rows]
+    return [(row if row != '-' else '-' + labels[0], labels) for row, labels in rows]
 
 FORM_ROWS = {form: _ordered(text) for form, text in _ORDER.items()} # form -> (row, wordings) from top to bottom
 
@@ -347,27 +368,31 @@ def _title_labels()->dict:
     return {plain_label(l): name for l, name in reversed(title + [(l, '') for l in _OTHER.split(';')])}
 
 TITLE_LABELS = _title_labels() # plain wording -> name of its field, '' without one
-# -> fields
-LABELS = {w: tuple(n for n in names.split() if n in FIELDS) for w, names in (TITLE_LABELS | RUN_LABELS).items()}
+LABELS = {w: tuple(n for n in names.split() if n in FIELDS) # plain wording -> fields
+          for w, names in (TITLE_LABELS | RUN_LABELS).items()}
 
 # %% ../nbs/03_vocabulary.ipynb #7d1f0a09
-SERVICE_COMPANIES = '''Schlumberger|Schlumberger Well Surveying Corporation|Schlumberger Well Services|Halliburton|Welex|
-Halliburton Logging Services|Welex A Halliburton Company|Lane-Wells|Lane Wells Company|Dresser Atlas|Baker Atlas|Baker Hughes|
-Atlas Wireline Services|Western Atlas|Birdwell|Birdwell Division|Gearhart|Gearhart-Owen|Gearhart Industries|GO Wireline|PGAC|
-GO International|Perforating Guns Atlas Corp.|McCullough|McCullough Tool Company|NL McCullough|Weatherford|Computalog|
-Precision Energy Services|Reeves Wireline|Superior Well Services|Renegade Services|Renegade Wireline Services|Allied Wireline|
-Pioneer Wireline Services|Nabors Completion|FMC Technologies|Wedge Dia-Log|Dia-Log Company|Tucker Wireline Services|Log-Tech|
-Tucker Technologies|Rosel Company|Appalachian Well Surveys|Cased Hole Solutions|Capitan Wireline|Elgin Wireline|Basin Surveys|
-Frontier Wireline|Petrolog|Electra Log|Well Surveys Inc.|Worth Well Surveys|Great Guns|Century Geophysical|Jet Research|Widco|
-Pengo Wireline|The Western Company|Dyna-Log|Perf-O-Log|Cardinal Surveys|Black Warrior Wireline|Production Logging Services|
-Sperry-Sun|Anadrill|Pathfinder|Baroid|Core Laboratories|Epoch Well Services|Horizon Well Logging'''.replace('\n', '').split('|')
+SERVICE_COMPANIES = '''Schlumberger|Schlumberger Well Surveying Corporation|Schlumberger Well Services|
+Halliburton|Welex|Halliburton Logging Services|Welex A Halliburton Company|Lane-Wells|Lane Wells Company|
+Dresser Atlas|Baker Atlas|Baker Hughes|Atlas Wireline Services|Western Atlas|Birdwell|Birdwell Division|
+Gearhart|Gearhart-Owen|Gearhart Industries|GO Wireline|PGAC|GO International|Perforating Guns Atlas Corp.|
+McCullough|McCullough Tool Company|NL McCullough|Weatherford|Computalog|Precision Energy Services|
+Reeves Wireline|Superior Well Services|Renegade Services|Renegade Wireline Services|Allied Wireline|
+Pioneer Wireline Services|Nabors Completion|FMC Technologies|Wedge Dia-Log|Dia-Log Company|
+Tucker Wireline Services|Log-Tech|Tucker Technologies|Rosel Company|Appalachian Well Surveys|
+Cased Hole Solutions|Capitan Wireline|Elgin Wireline|Basin Surveys|Frontier Wireline|Petrolog|Electra Log|
+Well Surveys Inc.|Worth Well Surveys|Great Guns|Century Geophysical|Jet Research|Widco|Pengo Wireline|
+The Western Company|Dyna-Log|Perf-O-Log|Cardinal Surveys|Black Warrior Wireline|Production Logging Services|
+Sperry-Sun|Anadrill|Pathfinder|Baroid|Core Laboratories|
+Epoch Well Services|Horizon Well Logging'''.replace('\n', '').split('|')
 
-LOG_WORDS = tuple('''log logs gamma ray neutron induction electric electrical sonic acoustic velocity density compensated formation
-dual laterolog microlog caliper cement bond variable dipmeter temperature spectral porosity collar ccl casing survey borehole
-micro computed continuous simultaneous lateral guard resistivity spherically focused array litho express platform sfl radial
-reservoir performance monitor pnc sigma mud drilling sidewall directional proximity minilog perforating depth control nuclear
-radioactivity radiation microlaterolog televiewer image fracture identification carbon oxygen thermal decay production noise
-spinner tracer inspection thickness epithermal spontaneous potential diplog'''.split())
+LOG_WORDS = tuple('''log logs gamma ray neutron induction electric electrical sonic acoustic velocity density
+compensated formation dual laterolog microlog caliper cement bond variable dipmeter temperature spectral
+porosity collar ccl casing survey borehole micro computed continuous simultaneous lateral guard resistivity
+spherically focused array litho express platform sfl radial reservoir performance monitor pnc sigma mud
+drilling sidewall directional proximity minilog perforating depth control nuclear radioactivity radiation
+microlaterolog televiewer image fracture identification carbon oxygen thermal decay production noise spinner
+tracer inspection thickness epithermal spontaneous potential diplog'''.split())
 
 STAMPS = ('best copy available', 'best copy', 'available', 'confidential', 'field print', 'final print', 'record copy',
           'preliminary', 'received', 'fold here')

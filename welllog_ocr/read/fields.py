@@ -21,8 +21,8 @@ from ..vocabulary import LABELS, LOG_WORDS, SERVICE_COMPANIES, TITLE_LABELS, pla
 _GLUED = [re.compile(p) for p in (
     r"((?:or)?(?:R\.?)?[KDG]\.?[BFL]\.?[:;.]*|[Ee]lev\.?:?)(?=[\d(]+)(.+)$",
     r"(\d[\d.,']*)(Ft\.?)$",
-    r'((?:COMPANY|LOCATION|COUNTY|STATE|FIELD|WELL|Company|Well|Field|County|State|Location|No|From|Datum|Surveys|Services)'
-    r'(?:[:.]|(?=[A-Z0-9#])))(.+)$')]
+    r'((?:COMPANY|LOCATION|COUNTY|STATE|FIELD|WELL|Company|Well|Field|County|State|Location|No|From|Datum|Surveys|'
+    r'Services)(?:[:.]|(?=[A-Z0-9#])))(.+)$')]
 
 def unglued(words:list)->list:
     "Words in which a label and a value are two"
@@ -64,6 +64,9 @@ def _row_labels(sheet:Sheet, r:int, row:list)->list[Label]:
             if n > 1 and (b.x0 - a.x1 > 2.2*sheet.height or walls(sheet, b.y, a.x1 - .2*a.h, b.x0 + .2*a.h)): break
             plain = plain_label(joined(row[i:i + n]))
             least = 100 if len(plain) < 4 else 85 if len(plain) < 6 else 82
+            cut = row[0].x0 < 2*sheet.height and i == 0 and len(plain) > 6 # the left end of the label is off the page
+            found += [(.85, n, i, name) for w, name in TITLE_LABELS.items()
+                      if cut and name and w.endswith(plain) and w != plain][:1]
             if 1 < len(plain) <= 26: found += [(s, n, i, name) for name, s in closest(plain, TITLE_LABELS, least)[:1]]
     for s, n, i, name in sorted(found, key=lambda f: (f[0] < 1, -f[1] if f[0] == 1 else -f[0], f[2])):
         if busy & {*range(i, i + n)}: continue
@@ -83,7 +86,8 @@ def _fits(t:Label, before:list, row:list, names:set, h:float)->bool:
     if t.name in _LEVELS and last and last.name in _DATUMS and t.i == last.j: return False # `Log Measured From K.B.`
     if t.name in _LEVELS and last and last.name in _DATUMS | {'log_measured_above_pd'} and t.j >= len(row) \
         and t.x0 - row[t.i - 1].x1 < 3*h: return False # `12 Ft. above G.L.`
-    if t.name == 'section' and not {'township', 'range'} & names and t.j < len(row): return row[t.j].line != row[t.i].line
+    if t.name == 'section' and not {'township', 'range'} & names and t.j < len(row):
+        return row[t.j].line != row[t.i].line
     if t.name in ('latitude', 'longitude', 'permit_no'): return t.score == 1 and row[t.i].n == 0
     return t.score == 1 or t.name not in ('township', 'range') or 'section' in names
 
@@ -103,7 +107,8 @@ def _worth(t:Label, x:float, placed:list, row:list, h:float)->float:
     "How sure it is that a label is the one of its field"
     if t.name in _LEVELS: return t.score + .3*(t.j < len(row) and any(c.isdigit() for c in row[t.j].text))
     if t.name not in _BLOCK: return t.score
-    beside = t.name in ('state', 'country') and any(o.name in ('county', 'state') and o.row == t.row and o.x0 < t.x0 for o in placed)
+    beside = t.name in ('state', 'country') and any(o.name in ('county', 'state') and o.row == t.row and o.x0 < t.x0
+                                                    for o in placed)
     under = abs(t.x0 - x) < 2*h or beside
     return t.score + (.6 if under else -.3 if t.name in ('company', 'well', 'field', 'county', 'state') else 0)
 
@@ -114,7 +119,44 @@ def title_labels(rows:list, sheet:Sheet)->tuple[list, list]: # (one `Label` for 
     for t in placed:
         worth = _worth(t, x, placed, rows[t.row], h)
         if t.name and worth >= .75 and (t.name not in best or worth > best[t.name][0] + .01): best[t.name] = worth, t
-    return [t for _, t in best.values()], [t for t in placed if not t.name]
+    labels, others = [t for _, t in best.values()], [t for t in placed if not t.name]
+    return labels + _misread(rows, labels, x, h), others
+
+# %% ../../nbs/read/03_fields.ipynb #7714f00b
+def _alike(plain:str, name:str)->float:
+    if len(name) > 2: return fuzz.ratio(plain, name)/100
+    return (len(plain) == 2)*sum(a == b for a, b in zip(plain, name))/2
+
+def _label_at(rows:list, r:int, i:int, name:str, h:float)->Label:
+    w = rows[r][i]
+    return Label(name, .5, r, i, i + 1, w.x0, w.x1, w.y, w.h)
+
+def _misread(rows:list, labels:list, x:float, h:float)->list[Label]:
+    "Labels of the block, the state and the levels that only their place gives away"
+    at, out = {t.name: t for t in labels}, []
+    busy = {(t.row, i) for t in labels for i in range(t.i, t.j)}
+    def take(name, words, least):
+        found = [(_alike(plain_label(rows[r][i].text), short), r, i) for r, i in words if (r, i) not in busy
+                 for short in [dict(elev_kb='kb', elev_df='df', elev_gl='gl').get(name, name)]]
+        if not found or max(found)[0] < least: return
+        out.append(_label_at(rows, *max(found)[1:], name, h))
+        busy.add(max(found)[1:])
+    every = [(r, i) for r, row in enumerate(rows) for i in range(len(row))]
+    order = ['company', 'well', 'field', 'county']
+    for n, name in enumerate(order if sum(k in at for k in order) > 1 else ()):
+        top = max([at[k].y for k in order[:n] if k in at], default=-1e9) + h
+        low = min([at[k].y for k in order[n:] if k in at], default=1e9) - h
+        under = lambda w: abs(w.x0 - x) < 1.5*h and top < w.y < low
+        if name not in at: take(name, [(r, i) for r, i in every if under(rows[r][i])], .5)
+    if 'state' not in at and 'county' in at:
+        row = at['county'].row
+        take('state', [(row, i) for i in range(at['county'].j, len(rows[row]) - 1)], .6)
+    levels = [at[n] for n in _LEVELS if n in at]
+    for name in ('elev_kb', 'elev_df', 'elev_gl') if levels else ():
+        near = lambda w: any(abs(w.x0 - t.x0) < 2.5*h and .5*h < abs(w.y - t.y) < 3.5*h for t in levels)
+        filled = lambda r, i: any(c.isdigit() for w in rows[r][i + 1:i + 2] for c in w.text)
+        if name not in at: take(name, [(r, i) for r, i in every if near(rows[r][i]) and filled(r, i)], .5)
+    return out
 
 # %% ../../nbs/read/03_fields.ipynb #7714f002
 _GO_ON = {'company', 'well', 'field', 'location', 'location_of_well', 'other_services'}
@@ -172,12 +214,14 @@ class _Block:
         end = max([t.x1, *(w.x1 for w in self.got[t.name])])
         left  = max(walls(self.sheet, t.y, t.x0 - 12*h, t.x0 - .1*h), default=t.x0 - (1.5 if t.name in _BLOCK else 4)*h)
         right = min(walls(self.sheet, t.y, end - .2*h, t.x1 + 60*h), default=self.sheet.grey.shape[1])
-        right = min([right, *(o.x0 - .3*h for o in self.all if o.row == t.row and o.x0 > t.x1 and (o.name in _SIDE or not many))])
+        right = min([right, *(o.x0 - .3*h for o in self.all
+                              if o.row == t.row and o.x0 > t.x1 and (o.name in _SIDE or not many))])
         if not many: right = min(right, t.x1 + 6*h)
         reach = t.y + (2.2 if not many else 9 if t.name in ('company', 'well', 'field') else 14)*h
         low = min([self.low, reach, *(o.y - .4*h for o in self.all if o.y > t.y + .6*h and left - h < o.x0 < right)])
         middle = lambda w: (w.x0 + w.x1)/2
-        inside = lambda w: left - .2*h < middle(self.starts[w]) and middle(w) < right and t.y + .45*h < w.y < low and w.h < 2.2*h
+        across = lambda w: left - .2*h < middle(self.starts[w]) and middle(w) < right
+        inside = lambda w: across(w) and t.y + .45*h < w.y < low and w.h < 2.2*h
         rows = [row for r, row in enumerate(self.rows) if many or not any(o.row == r for o in self.labels)]
         found = [w for row in rows for w in row if w not in self.taken and inside(w)]
         if t.name in ('company', 'well', 'field'): found = [w for w in found if w.h > .6*t.h] # small print
@@ -199,8 +243,10 @@ def _boxed_location(block:_Block)->list:
     stop = [t.y for t in block.all if top < t.y < datum.y and t.name in ('api', 'section', 'township', 'range')]
     low, right = min(stop + [datum.y]) - .5*h, side.x0 - .5*h if side else block.sheet.grey.shape[1]
     left = min(t.x0 for n in ('company', 'well', 'field', 'county') if (t := block.of(n))) - 2*h
-    found = [w for row in block.rows for w in row if w not in block.taken and top < w.y < low and left < w.x0 < right and w.h < 1.6*h]
-    return [w for row in rows_of_words(found, .5*h) for w in row] if any(c.isdigit() for w in found for c in w.text) else []
+    found = [w for row in block.rows for w in row
+             if w not in block.taken and top < w.y < low and left < w.x0 < right and w.h < 1.6*h]
+    if not any(c.isdigit() for w in found for c in w.text): return []
+    return [w for row in rows_of_words(found, .5*h) for w in row]
 
 def _printed_lines(words:list, sheet:Sheet)->list[list]:
     "Lines of the heading, those in one row and of one size together"
@@ -219,19 +265,22 @@ def _is_title(words:list)->bool:
     text = joined(words)
     if re.search('service|reproduced|library|company', text, re.I): return False
     parts = [p for p in map(plain_label, re.split(r'[\s/,-]+', text)) if len(p) > 2]
-    return any(p in LOG_WORDS or len(p) > 4 and process.extractOne(p, LOG_WORDS, scorer=fuzz.ratio, score_cutoff=80) for p in parts)
+    near = lambda p: len(p) > 4 and process.extractOne(p, LOG_WORDS, scorer=fuzz.ratio, score_cutoff=80)
+    return any(p in LOG_WORDS or near(p) for p in parts)
 
 def maker(text:str, least:float=78)->tuple[str, float]: # ('', 0.) when it is none
     "The service company of a text, and how similar it is, 0 to 1"
     plain = plain_label(text)
-    found = process.extractOne(plain, [plain_label(s) for s in SERVICE_COMPANIES], scorer=fuzz.ratio, score_cutoff=least)
+    names = [plain_label(s) for s in SERVICE_COMPANIES]
+    found = process.extractOne(plain, names, scorer=fuzz.ratio, score_cutoff=least)
     return (SERVICE_COMPANIES[found[2]], found[1]/100) if found and len(plain) > 3 else ('', 0.)
 
 def _heading(block:_Block)->list[tuple[str, list, float]]: # (name, lines, score)
     tops, h = [t.y for n in ('company', 'well', 'file_no', 'api') if (t := block.of(n))], block.h
     if not tops: return []
     y = min(tops) - .8*h
-    lines = _printed_lines([w for row in block.rows for w in row if y - 18*h < w.y < y and w not in block.taken], block.sheet)
+    above = [w for row in block.rows for w in row if y - 18*h < w.y < y and w not in block.taken]
+    lines = _printed_lines(above, block.sheet)
     worth = [(maker(joined(l))[1]*len(joined(l))**.3, n) for n, l in enumerate(lines)]
     best = max(worth)[1] if worth and max(worth)[0] else None
     title = rows_of_words([w for n, l in enumerate(lines) if n != best and _is_title(l) for w in l], .5*h)
@@ -251,5 +300,6 @@ def title_cells(
              if (words := [w for w in block.got[t.name] if plain_label(w.text) or w.text in '"#&-'])]
     place = _boxed_location(block)
     found += [('location', _lines(place), .5)]*bool(place) + _heading(block)
-    cells = [Cell('fields', 0, name, name, [around(l) for l in lines], lines, score, 1.) for name, lines, score in found]
+    cells = [Cell('fields', 0, name, name, [around(l) for l in lines], lines, score, 1.)
+             for name, lines, score in found]
     return cells, block.taken | {w for c in cells for w in c.words}

@@ -72,7 +72,7 @@ def _hit(words:list)->Hit|None:
     found = []
     for n in range(min(6, len(words)), 0, -1):
         plain = plain_label(joined(words[:n]))
-        least = 84 if len(plain) > 5 else 100
+        least = 78 if len(plain) > 7 else 84 if len(plain) > 5 else 100
         found += [(s, n, row) for row, s in closest(plain, RUN_LABELS, least)[:1] if len(plain) > 2]
     if found:
         s, n, row = max(found, key=lambda f: (round(f[0], 1), f[1]))
@@ -137,9 +137,20 @@ def _label_edge(sheet:Sheet, group:list, pitch:float, right:float)->float:
     while len(found) > 1 and len(labels(*found[:2])) > 2: found = found[1:]
     return found[0] if found and found[0] < most + 8*h else most + .3*h
 
+def _step_of_marks(sheet:Sheet, first:float, y0:float, y1:float)->float:
+    "Width of columns without rules: the distance of the marks that are printed in all of them; 0. without any"
+    h, gaps = sheet.height, []
+    marks = [w for w in sheet.words if w.x0 > first and y0 < w.y < y1 and w.text in ('@', 'CC', 'min', '°F', 'ml')]
+    for row in rows_of_words(marks, .5*h):
+        for mark in {w.text for w in row}:
+            xs = [w.x0 for w in row if w.text == mark]
+            gaps += [b - a for a, b in zip(xs, xs[1:]) if b - a > 3*h]
+    return float(np.median(gaps)) if len(gaps) > 2 else 0.
+
 def _edges(sheet:Sheet, first:float, y0:float, y1:float, right:float)->list[float]:
     "Borders of columns of one width; a border that is missing is put in"
     found = [x for x, _ in borders(sheet, y0, y1, first + 3*sheet.height, right)]
+    if not found and (step := _step_of_marks(sheet, first, y0, y1)): found = list(np.arange(first + step, right, step))
     out, w = [first], found[0] - first if found else right - first
     for x in found:
         k = (x - out[-1])/w
@@ -148,6 +159,9 @@ def _edges(sheet:Sheet, first:float, y0:float, y1:float, right:float)->list[floa
         if n > 3 or abs(k - n) > .17*n: break
         out += [out[-1] + (x - out[-1])/n*(i + 1) for i in range(n)]
         w = (out[-1] - first)/(len(out) - 1)
+    step, wide = _step_of_marks(sheet, first, y0, y1), out[-1] - first
+    n = round(wide/step) if step else 0
+    if len(out) == 2 and n > 1 and abs(wide/step - n) < .25: out = [first + wide/n*i for i in range(n + 1)]
     return out if found else [first, right]
 
 def _between(above:str, below:str, n:int)->list[str]:
@@ -176,7 +190,8 @@ def _without_doubles(rows:list)->list[Row]:
         if r.row not in best or r.score > rows[best[r.row]].score: best[r.row] = i
     return [r if r.row in _SEVERAL or best[r.row] == i else r._replace(row='') for i, r in enumerate(rows)]
 
-def _rows(sheet:Sheet, group:list, pitch:float, x0:float, edge:float)->tuple[list, list]: # (`Row`s, words of the labels)
+def _rows(sheet:Sheet, group:list, pitch:float, x0:float, edge:float)->tuple[list, list]:
+    "(`Row`s, words of their labels)"
     h, ys = sheet.height, [t.words[0].y for t in group]
     own = [w for t in group for w in t.words]
     beside = [w for w in sheet.words if x0 - 1.2*h <= (w.x0 + w.x1)/2 < edge + .2*h and w.x0 < edge - .5*h
@@ -227,7 +242,8 @@ class Cell(NamedTuple):
     def words(self)->list[Word]: return [w for line in self.lines for w in line]
 
 _RUNNING_ON = {'date', 'depth_datum', 'fluid_type', 'recorded_by', 'witnessed_by', 'truck_no', 'equipment_location',
-               'source_of_sample', 'rig_time', 'time_since_circulation', 'depth_logger', 'depth_driller', 'casing_logger'}
+               'source_of_sample', 'rig_time', 'time_since_circulation', 'depth_logger', 'depth_driller',
+               'casing_logger'}
 _PRINTED = re.compile(r'cc\.?\s*30\s*min\.?|\bdeg\b|\bmin\b|\bpsi\b', re.I)
 
 def says(text:str)->bool:
@@ -292,16 +308,28 @@ def _run_on(grid:dict, table:Table):
 def _divider(sheet:Sheet, x0:float, x1:float, y:float, pitch:float)->float|None:
     "Where a short rule parts a cell"
     w, near = x1 - x0, .3*pitch
-    return next((x for x, top, low in sheet.ruling.down
-                 if x0 + .25*w < x < x0 + .75*w and top < y + near and low > y - near), None)
+    ruled = next((x for x, top, low in sheet.ruling.down
+                  if x0 + .25*w < x < x0 + .75*w and top < y + near and low > y - near), None)
+    left, top = max(0, int(x0 + .25*w)), max(0, int(y - .5*pitch))
+    part = sheet.ruling.ink[top:int(y + .5*pitch), left:max(left, int(x0 + .75*w))] # a rule of one row is as ink
+    if ruled is not None or not part.size: return ruled
+    tall = part.mean(0)
+    beside = np.minimum(np.roll(tall, 5), np.roll(tall, -5))
+    x = int(np.argmax(tall - beside))
+    return float(left + x) if tall[x] > .85 and beside[x] < .4 else None
 
-def _two(sheet:Sheet, words:list, x0:float, x1:float, y:float, pitch:float)->tuple[list, list]:
+def _two(sheet:Sheet, words:list, x0:float, x1:float, at:float|None)->tuple[list, list]:
     "Words before and behind the divider of a cell"
-    w, at = x1 - x0, _divider(sheet, x0, x1, y, pitch)
+    w = x1 - x0
     gaps = [(b.x0 - a.x1, (a.x1 + b.x0)/2) for a, b in zip(words, words[1:])]
     if at is None and gaps and max(gaps)[0] > .8*sheet.height and .2*w < max(gaps)[1] - x0 < .8*w: at = max(gaps)[1]
     at = x0 + .58*w if at is None else at
-    return [w for w in words if (w.x0 + w.x1)/2 < at and w.text != '|'], [w for w in words if (w.x0 + w.x1)/2 >= at and w.text != '|']
+    words = [w for w in words if w.text != '|' and not (w.text in 'lI1' and w.x0 - 4 < at < w.x1 + 4)]
+    return [w for w in words if (w.x0 + w.x1)/2 < at], [w for w in words if (w.x0 + w.x1)/2 >= at]
+
+def _clipped(quad:np.ndarray, x0:float, x1:float)->np.ndarray:
+    "A rectangle between two rules"
+    return np.c_[quad[:, 0].clip(x0 + 3, max(x0 + 6, x1 - 3)), quad[:, 1]].astype(np.float32)
 
 def _ink_box(sheet:Sheet, x0:float, x1:float, y:float, pitch:float)->np.ndarray|None:
     "Corners around the letters in a cell; `None` when it is blank"
@@ -315,19 +343,23 @@ def _ink_box(sheet:Sheet, x0:float, x1:float, y:float, pitch:float)->np.ndarray|
     c, d = min(f[1] for f in keep) - .12*pitch, max(f[1] + f[3] for f in keep) + .12*pitch
     return rectangle(x0 + 2 + a, top + c, x0 + 2 + b, top + d)
 
-def _row_cells(sheet:Sheet, table:Table, r:int, y:float, c:int, words:list, **facts):
-    "Cells of a row in one column: one, or two with a divider, or one around ink alone"
+def _row_cells(sheet:Sheet, table:Table, r:int, y:float, c:int, words:list, free:float, **facts):
+    "Cells of a row in one column: one, or two with a divider, or one around ink alone that begins behind `free`"
     x0, x1, pitch, row = *table.edges[c:c + 2], table.pitch, table.rows[r]
     names = row.row.split() if row.row[:1] not in ('', '-') else []
     part = lambda name: {'title': 'fields', 'run': 'runs'}[FIELDS[name].part] if name in FIELDS else 'other'
-    make = lambda name, quad, words: Cell(part(name), label=row.label, score=row.score, quads=[quad], lines=[words] if words else [],
-                                          name=name if name in FIELDS else '', **facts)
+    make = lambda name, quad, words: Cell(part(name), name=name if name in FIELDS else '', label=row.label,
+                                          score=row.score, quads=[quad], lines=[words] if words else [], **facts)
+    mid = len(names) == 2 and _divider(sheet, x0, x1, y, pitch)
     if words:
-        parts = _two(sheet, words, x0, x1, y, pitch) if len(names) == 2 else [words]
-        return [make(name, around(part), part) for name, part in zip(names or [''], parts) if part]
-    mid = len(names) == 2 and (_divider(sheet, x0, x1, y, pitch) or (x0 + x1)/2)
+        parts = _two(sheet, words, x0, x1, mid) if len(names) == 2 else [words]
+        sides = [(-1e9, mid), (mid, 1e9)] if mid else [(-1e9, 1e9)]*2
+        return [make(name, _clipped(around(part), *side), part)
+                for name, part, side in zip(names or [''], parts, sides) if part]
+    mid = mid or len(names) == 2 and (x0 + x1)/2
     places = [(x0, mid), (mid, x1)] if mid else [(x0, x1)]
-    boxes = [(name, _ink_box(sheet, *place, y, pitch)) for name, place in zip(names, places)]
+    boxes = [(name, _ink_box(sheet, max(a, free), b, y, pitch)) for name, (a, b) in zip(names, places)
+             if b - max(a, free) > pitch]
     return [make(name, quad, []) for name, quad in boxes if quad is not None]
 
 def table_cells(
@@ -341,5 +373,7 @@ def table_cells(
     for r in range(len(table.rows)):
         marks = [joined(words) for (k, c), words in grid.items() if k == r and c not in runs]
         for n, c in enumerate(runs):
-            out += _row_cells(sheet, table, r, float(ys[r]), c, grid.get((r, c), []), run=n, fit=fit, mark=' '.join(marks[:1]))
+            free = max([w.x1 + .2*w.h for w in grid.get((r, c - 1), ())], default=0.)
+            words, facts = grid.get((r, c), []), dict(run=n, fit=fit, mark=' '.join(marks[:1]))
+            out += _row_cells(sheet, table, r, float(ys[r]), c, words, free, **facts)
     return out, used

@@ -22,6 +22,7 @@ from .detect import Detector, cut
 from .layout import rows_of_boxes
 from .record import no_record, Found, find_cells, to_record
 from .record import no_record, Found, find_cells, to_record
+from .record import no_record, Found, find_cells, to_record
 from ..render import visible
 
 # %% ../../nbs/read/09_page.ipynb #543b416c
@@ -135,7 +136,7 @@ def _best(page:Page, preds:list)->list[Read]:
 def first_reading(
     page:Page,
     preds:list,     # `Read`, one for each of its pictures
-)->tuple[list[Read], Found|None]: # (the reading of each line, the cells to read next; `None` when the page has no lines)
+)->tuple[list[Read], Found|None]: # (the reading of each line, the cells to read next; `None` without lines)
     "What was read of a page, and what is still to be read"
     best = _best(page, preds)
     if not page.quads or page.facts['kind'] == 'line': return best, None
@@ -164,7 +165,8 @@ def to_row(
              for r, i, q in order]
     text  = '\n'.join(' '.join(l['text'] for l in lines if l['row'] == r) for r in range(len(rows)))
     sure  = round(float(np.mean([l['confidence'] for l in lines])), 4) if lines else 1.
-    record = to_record(found, best, second, stored, lines, {i: n for n, (_, i, _) in enumerate(order)}) if found else no_record()
+    places = {i: n for n, (_, i, _) in enumerate(order)}
+    record = to_record(found, best, second, stored, lines, places) if found else no_record()
     return base | dict(text=text, confidence=sure, lines=lines, record=record, unread=len(best) - len(kept))
 
 # %% ../../nbs/read/09_page.ipynb #c057f981
