@@ -253,6 +253,7 @@ def test_canary(home, env, capfd, mode):
     secrets = planted(env)
     data = home/'hf_CANARYinthepath0005CANARY'
     write_folder(data, n=24)
+    env.setattr('welllog_ocr.run.trackers.LINGER', 60) # what is sent is the point, however slow the machine is
     with WandbServer() as s:
         env.setenv('WANDB_BASE_URL', s.url), env.setenv('WANDB_MODE', mode)
         cfg = tiny(home, data_path=str(data), use_wandb=True, max_steps=4)
