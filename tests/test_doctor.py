@@ -14,7 +14,15 @@ from welllog_ocr.files import read_jsonl, write_jsonl
 from welllog_ocr.data.checks import KINDS, quick
 from welllog_ocr.doctor import examine, read_splits
 from welllog_ocr.data.findings import INFO, LOOK, MUST, Example, Finding, Histogram, Report
+from welllog_ocr.draw.ink import SHARES
 from welllog_ocr.synth import write_folder
+
+@pytest.fixture(scope='module', autouse=True)
+def neat():
+    "Lines without what the doctor is to find: wide gaps, cut letters"
+    before, SHARES['edges'] = SHARES['edges'], 0.
+    yield
+    SHARES['edges'] = before
 
 def alarms(report)->dict: return {f.kind: f.verdict for f in report.findings if f.verdict != INFO}
 

@@ -18,7 +18,7 @@ from ..core import rng_for, stable_hash
 from ..data.sample import Sample
 from .ink import JOINED, SHARES, Piece, Series, face_for, fonts_fingerprint, width, write
 from .wear import add_dirt, degrade_line, skew
-from .words import choose, county_and_state, integer, make_value, pick
+from .words import capitals, choose, county_and_state, integer, make_value, pick
 
 # %% ../../nbs/draw/07_line.ipynb #a834f2cf
 def _forms(table:str)->tuple: return tuple(f.strip() for f in table.replace('\n', ';').split(';') if f.strip())
@@ -86,8 +86,8 @@ def _signed(text:str, r)->str:
 def _cased(text:str, style:str, r)->str:
     "The text in the case its writer used: typists and draughtsmen like capitals"
     u = r.random()
-    if style == 'printed': return text.upper() if u < .3 else text
-    return text if u < (.12 if style == 'typed' else .2) else text.upper()
+    if style == 'printed': return capitals(text) if u < .3 else text
+    return text if u < (.12 if style == 'typed' else .2) else capitals(text)
 
 def _words(form:str, style:str, r)->list[tuple[str, bool]]: # (text, is it a value)
     "The pieces of a form with their values drawn"
@@ -98,7 +98,7 @@ def _words(form:str, style:str, r)->list[tuple[str, bool]]: # (text, is it a val
             text = re.sub(r'\{(\w+)\}', lambda m: place.get(m[1]) or make_value(r, m[1]), part)
             text = _cased(_signed(text, r), style, r)
         else:
-            text = part.upper() if upper else part
+            text = capitals(part) if upper else part
             if part[-1].isalpha() and r.random() < .3: text += choose(r, ':|:|.|')
         out.append((text, value))
     return out
@@ -209,7 +209,7 @@ def _others(pieces:list, h:float, up:float, down:float, r)->tuple:
         for p in pieces if r.random() < .3 else [pick(r, pieces)]:
             text = ' '.join(pick(r, _ROW) for _ in range(integer(r, 1, 4)))
             show = r.uniform(.05, min(.3 if p.face.style == 'hand' else .45, room - .05))
-            if p.text.isupper(): text = text.upper()
+            if p.text.isupper(): text = capitals(text)
             base = show*p.size if above else h + (1 - show)*p.size
             out.append(p._replace(text=text, x=p.x + r.normal(0, .8)*p.size, base=base))
     return tuple(out)
@@ -217,19 +217,26 @@ def _others(pieces:list, h:float, up:float, down:float, r)->tuple:
 _ROW = 'Company Field Witnessed Recorded By 1320 6.625 Depth 2-14 Oil Location Rm @ 88 Sec. 14 Casing Max. 135'.split()
 
 # %% ../../nbs/draw/07_line.ipynb #c1b7f4c3
+def _fitting(up:float, down:float, letters:float, tall:float)->tuple:
+    "Margins of a line that is no taller than `tall`: a recogniser writes one character for each sixth of the height"
+    part = min(1., max(0., tall - letters)/(up + down)) if up + down > 0 else 1.
+    return up*part, down*part
+
 def _laid_out(key, words, style, kind, r)->LinePlan:
     pieces = _set(words, style, kind, r)
     size = max(p.size for p in pieces)
     x0, x1, top, low = _extent(pieces)
     margins = _margins(style, r)
     left, right, up, down = (size*m for m in margins)
-    w, h = left + x1 - x0 + right, up + low - top + down
+    text, w = ' '.join(p.text for p in pieces), left + x1 - x0 + right
+    up, down = _fitting(up, down, low - top, 6*w/(len(text) + sum(a == b for a, b in zip(text, text[1:])) + 2))
+    h = up + low - top + down
     pieces = [p._replace(x=p.x + left - x0, base=p.base + up - top) for p in pieces]
     base = up - top
     marks = _rule_marks(pieces, kind, left*r.uniform(0, 1), w - right*r.uniform(0, 1), up, base, h, r)
     invert, room = kind == 'print' and r.random() < .35, max(.05*size, min(up, down))
     others = () if invert or kind == 'print' else _others(pieces, h, margins[2], margins[3], r)
-    return LinePlan(key, ' '.join(p.text for p in pieces), style, (max(16, round(w)), max(16, round(h))),
+    return LinePlan(key, text, style, (max(16, round(w)), max(16, round(h))),
                     tuple(pieces), () if invert else tuple(marks), others, room, invert, r.random() < .12)
 
 def _said(r)->tuple: # (pieces as of `_words`, style, kind of line)
@@ -283,7 +290,7 @@ def draw_line(
     return Image.fromarray(degrade_line(x, r, grey=plan.grey))
 
 # %% ../../nbs/draw/07_line.ipynb #0f1ca40e
-LINES_VERSION = 3 # of the drawing: raised when the same seed draws other lines
+LINES_VERSION = 4 # of the drawing: raised when the same seed draws other lines
 
 class SynthLines(Series):
     "`n` drawn lines as a sequence of `Sample`s; line `i` is a pure function of seed, number and fonts"

@@ -241,7 +241,7 @@ def draw_page(
     return _scan(page, (0, 0, *page.size), page.size, degradation_of(page).angle, rng_for('grain', *page.key))
 
 # %% ../../nbs/draw/08_page.ipynb #db64f939
-HEADERS_VERSION = 3 # of the drawing: raised when the same seed draws other headers
+HEADERS_VERSION = 4 # of the drawing: raised when the same seed draws other headers
 PER_PAGE = 8        # crops of one sheet
 
 def _only(page:Layout, crop:Crop)->Layout:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from .ink import Face, Piece, face_for, fonts, width, writable
 from .wells import inches
-from .words import MONTHS, choose, integer, pick
+from .words import MONTHS, capitals, choose, integer, pick
 
 # %% ../../nbs/draw/04_sheet.ipynb #0af7574a
 class Mark(NamedTuple):
@@ -169,10 +169,10 @@ def text_width(sh:Sheet, text:str, size:float, face:Face, stretch:float=1., gap:
 def label(sh:Sheet, text:str, x, base, size, colon:bool=True, **more)->int: # Number of the mark
     "Put on a printed label"
     L = sh.look
-    text = (text.upper() if L.caps else text) + (L.colon if colon and text[-1].isalpha() else '')
+    text = (capitals(text) if L.caps else text) + (L.colon if colon and text[-1].isalpha() else '')
     return place_text(sh, text, x, base, size, L.label, 'printed', L.label_stretch, white=sh.dark, **more)
 
-def cased(text:str, L:Look)->str: return text.upper() if L.upper else text
+def cased(text:str, L:Look)->str: return capitals(text) if L.upper else text
 
 def value_width(sh:Sheet, text:str, size:float)->float:
     "How wide a value will be, in 1/200 inch"
