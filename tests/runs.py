@@ -19,8 +19,8 @@ def tiny(folder, **changes):
                                     per_device_train_batch_size=4, per_device_eval_batch_size=4, warmup_steps=2, learning_rate=1e-3, logging_steps=3, eval_steps=8, save_steps=2, bf16=False), **changes})
 
 def make_model(folder):
-    from welllog_ocr.models.ctc import tiny_ctc
-    tiny_ctc(ALL).save_pretrained(folder/'model')
+    from welllog_ocr.models.ctc import HEADER_CHARACTERS, tiny_ctc
+    tiny_ctc(HEADER_CHARACTERS).save_pretrained(folder/'model')
 
 def adapted(folder, **changes):
     "The same for a vision-language model with LoRA; its moments are in 8 bits, those of the smaller tensors in 32"

@@ -53,7 +53,8 @@ PRINTED = 'values forms titles_old titles_new subtitles log_names tools muds rem
 @cache
 def common()->set:
     "Words that are no sign of a sheet: of the closed lists as they are on the disk, of the trade, of more than one LAS file"
-    general = ' '.join((LISTS/f'{name}.txt').read_text(encoding='utf-8') for name in (*CLOSED, *PRINTED))
+    files = [(LISTS.parents[1] if name == 'counties' else LISTS)/f'{name}.txt' for name in (*CLOSED, *PRINTED)]
+    general = ' '.join(f.read_text(encoding='utf-8') for f in files)
     return _words(general + str(FORMS)) | {w for w, n in las_words()[0].items() if n > 1}
 
 def rare()->tuple[set, set]:
