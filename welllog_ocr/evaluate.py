@@ -100,7 +100,7 @@ from .eval.report import comparison, confusion_table, slices
 from .eval.rows import read_rows, same_samples
 from .metrics import summarise
 from .models.core import Prediction, default_device, load_model, load_recogniser, release_memory
-from .read.values import normalise
+from .read.values import to_value
 from .render import span_text
 from .review.log import apply_review, open_review
 
@@ -368,7 +368,7 @@ def by_folds(args)->dict: # name -> rows of all labelled lines
 
 # %% ../nbs/11_evaluate.ipynb #fedde4a5
 def _meaning(name:str, text:str):
-    found = normalise(name, text)
+    found = to_value(name, text)
     return None if found.value is None else (found.value, found.unit)
 
 def by_fields(args)->list[dict]: # Of `page_cells`

@@ -191,7 +191,8 @@ def plain_label(
     return re.sub(r'[^a-z0-9@]', '', text.lower())
 
 # %% ../nbs/03_vocabulary.ipynb #7d1f0a02
-_ORDER = dict(api_rp31='''
+_ORDER = {}
+_ORDER['api_rp31'] = '''
 date: Date|Logging Date|Date Logged|Date of Log
 run_no: Run No.|Run Number|Run
 type_log: Type Log|Type of Log
@@ -222,7 +223,10 @@ equipment_no equipment_location: Equip.¦Location|Equip. No.¦Location|Equipment
 |Unit Number¦Location|Truck¦Location
 recorded_by: Recorded By|Logged By|Engineer
 witnessed_by: Witnessed By|Witness|Witnessed By Mr.
-''', schlumberger_1948='''
+'''
+
+# %% ../nbs/03_vocabulary.ipynb #94272f16
+_ORDER['schlumberger_1948'] = '''
 run_no: Run No.
 date: Date
 first_reading: First Reading
@@ -254,7 +258,10 @@ rig_time: Opr. Rig Time|Operating Rig Time
 truck_no: Truck No.|Truck & District
 recorded_by: Recorded By|Observer
 witnessed_by: Witness|Witnessed By|Witness By
-''', **{'api_rp31 nuclear': '''
+'''
+
+# %% ../nbs/03_vocabulary.ipynb #dc385b76
+_ORDER['api_rp31 nuclear'] = '''
 date: Date
 run_no: Run No.
 type_log: Type Log|Type of Log
@@ -272,7 +279,10 @@ equipment_no equipment_location: Equip.¦Location
 recorded_by: Recorded By
 witnessed_by: Witnessed By
 -record: Bore-Hole Record|Run Bore-Hole Record|Casing Record
-''', 'schlumberger_1948 nuclear': '''
+'''
+
+# %% ../nbs/03_vocabulary.ipynb #5bc78464
+_ORDER['schlumberger_1948 nuclear'] = '''
 run_no: Run No.
 date: Date
 depth_datum: Depth Reference
@@ -302,7 +312,10 @@ rig_time: Opr. Rig Time
 truck_no: Truck No.
 recorded_by: Observer
 witnessed_by: Witness
-'''}, cased_hole='''
+'''
+
+# %% ../nbs/03_vocabulary.ipynb #5b7876a8
+_ORDER['cased_hole'] = '''
 date: Date
 run_no: Run Number
 service_order: Service Order|Service Order No.|Service Ticket No.
@@ -335,7 +348,7 @@ recorded_by: Recorded By
 witnessed_by: Witnessed By
 -record: Borehole Record|Casing Record|CSG. REC.|Tubing Record|Primary Cementing Data
 |Casing & Tubing Record|Equipment Data
-''')
+'''
 
 # %% ../nbs/03_vocabulary.ipynb #7d1f0a04
 def _ordered(text:str)->list[tuple[str, list]]:

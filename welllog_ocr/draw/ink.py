@@ -362,6 +362,7 @@ def _typed(ink, p:Piece, r, m:_Machine):
         for more in (0, 1) if m.heavy else (0,): stamp(ink, mask, x + dx + more, y - up, strength)
         if dice[i, 4] < m.twice: stamp(ink, mask, x + dx + (.05 + .09*dice[i, 5])*p.size, y - up, strength*.8)
 
+# %% ../../nbs/draw/02_ink.ipynb #21064948
 def _type(ink, p:Piece, r, hand):
     "Text struck letter by letter"
     m = _machine(hand)
@@ -410,6 +411,7 @@ class _Hand(NamedTuple):
     split:bool=False  # Fractions with a raised and a lowered figure
     dot:float=0.      # Height of a point
 
+# %% ../../nbs/draw/02_ink.ipynb #35b97598
 def _hand(p:Piece, r, hand)->_Hand:
     may = hand is not r or p.text.isupper() # a hand of its own draws a number for each text, so that its stream goes on
     u, plain = hand.random(16), hand.random() > SHARES['hands']

@@ -23,6 +23,7 @@ from .words import capitals, choose, county_and_state, integer, make_value, pick
 # %% ../../nbs/draw/07_line.ipynb #a834f2cf
 def _forms(table:str)->tuple: return tuple(f.strip() for f in table.replace('\n', ';').split(';') if f.strip())
 
+# %% ../../nbs/draw/07_line.ipynb #ea36b162
 FORMS = dict( # kind of line -> its forms
     ruled=_forms('''
 COMPANY|{company};COMPANY|{company};WELL|{well};WELL|{well};FIELD|{field};FIELD|{field};COUNTY|{county}|STATE|{state}
@@ -66,6 +67,8 @@ Type Log|{log};Other Services|{tool}'''),
     print=_forms('''
 {title};{title};{title};{service};{service};{city};{address};{forms};{forms};{forms};{forms};{state_form};{log_names}
 {titles_old};{titles_new};{title}|{title};Ver. {number};RUN No.;{company};{phone}'''))
+
+# %% ../../nbs/draw/07_line.ipynb #29d84586
 _KINDS = ['ruled']*36 + ['cells']*30 + ['free']*20 + ['print']*14 # in per cent
 
 # %% ../../nbs/draw/07_line.ipynb #3d1a0d01
@@ -259,6 +262,7 @@ def plan_line(
     r = rng_for('line', seed, i)
     return _laid_out((seed, i), *_said(r), r)
 
+# %% ../../nbs/draw/07_line.ipynb #fc4ec02c
 def line_text(
     seed,   # Which series: a number or a text
     i:int,  # Number of the line

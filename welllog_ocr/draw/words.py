@@ -19,7 +19,8 @@ from ..vocabulary import STATES
 def pick(r, items): return items[int(r.integers(len(items)))]
 def choose(r, ways:str)->str: return pick(r, ways.split('|')) # a wording of 'one|another|or this'
 def integer(r, lo, hi): return int(r.integers(lo, hi))
-def capitals(text:str)->str: return text.upper().replace('Μ', 'µ') # the capital of µ is a Greek letter that no header has
+def capitals(text:str)->str:
+    return text.upper().replace('Μ', 'µ') # the capital of µ is a Greek letter that no header has
 def letter(r, end:int=91)->str: return chr(integer(r, 65, end)) # a capital before chr(end)
 
 def _lines(name:str)->list: # of a file of lists; the first line names the source

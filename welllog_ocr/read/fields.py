@@ -11,9 +11,10 @@ from collections import defaultdict
 from typing import NamedTuple
 
 import numpy as np
+from fastcore.basics import patch
 from rapidfuzz import fuzz, process
 
-from .forms import Cell, around, closest
+from .forms import FormCell, around, closest
 from .layout import Sheet, joined, rows_of_words, walls
 from ..vocabulary import LABELS, LOG_WORDS, SERVICE_COMPANIES, TITLE_LABELS, plain_label
 
@@ -55,6 +56,7 @@ class Label(NamedTuple):
     row:int; i:int; j:int # Its row of words, its first word there, and the one behind its last
     x0:float; x1:float; y:float; h:float # Ends, centre and height, in pixels
 
+# %% ../../nbs/read/03_fields.ipynb #13c17f58
 def _row_labels(sheet:Sheet, r:int, row:list)->list[Label]:
     "Texts of a row that may be labels"
     found, busy, out = [], set(), []
@@ -112,6 +114,7 @@ def _worth(t:Label, x:float, placed:list, row:list, h:float)->float:
     under = abs(t.x0 - x) < 2*h or beside
     return t.score + (.6 if under else -.3 if t.name in ('company', 'well', 'field', 'county', 'state') else 0)
 
+# %% ../../nbs/read/03_fields.ipynb #835b9c46
 def title_labels(rows:list, sheet:Sheet)->tuple[list, list]: # (one `Label` for each field, labels without one)
     placed, h, best = _placed(rows, sheet), sheet.height, {}
     main = [t for t in placed if t.name in ('company', 'well', 'field', 'county', 'location') and t.score > .9]
@@ -171,6 +174,7 @@ def _starts(words:list, h:float)->dict:
         last = w
     return out
 
+# %% ../../nbs/read/03_fields.ipynb #617e1dd2
 class _Block:
     "Labels of a sheet with what belongs to them"
     def __init__(self, sheet:Sheet, words:list, low:float):
@@ -208,24 +212,26 @@ class _Block:
         if end or k < len(words): self.got['log_measured_above_pd'] = words[k:] + unit
         if not end and k < len(words): self.labels.append(start._replace(name='log_measured_above_pd'))
 
-    def _under(self, t:Label)->list:
-        "What stands below a label in its box"
-        h, many = self.h, t.name in _GO_ON
-        end = max([t.x1, *(w.x1 for w in self.got[t.name])])
-        left  = max(walls(self.sheet, t.y, t.x0 - 12*h, t.x0 - .1*h), default=t.x0 - (1.5 if t.name in _BLOCK else 4)*h)
-        right = min(walls(self.sheet, t.y, end - .2*h, t.x1 + 60*h), default=self.sheet.grey.shape[1])
-        right = min([right, *(o.x0 - .3*h for o in self.all
-                              if o.row == t.row and o.x0 > t.x1 and (o.name in _SIDE or not many))])
-        if not many: right = min(right, t.x1 + 6*h)
-        reach = t.y + (2.2 if not many else 9 if t.name in ('company', 'well', 'field') else 14)*h
-        low = min([self.low, reach, *(o.y - .4*h for o in self.all if o.y > t.y + .6*h and left - h < o.x0 < right)])
-        middle = lambda w: (w.x0 + w.x1)/2
-        across = lambda w: left - .2*h < middle(self.starts[w]) and middle(w) < right
-        inside = lambda w: across(w) and t.y + .45*h < w.y < low and w.h < 2.2*h
-        rows = [row for r, row in enumerate(self.rows) if many or not any(o.row == r for o in self.labels)]
-        found = [w for row in rows for w in row if w not in self.taken and inside(w)]
-        if t.name in ('company', 'well', 'field'): found = [w for w in found if w.h > .6*t.h] # small print
-        return [w for row in rows_of_words(found, .5*h) for w in row]
+# %% ../../nbs/read/03_fields.ipynb #78031739
+@patch
+def _under(self:_Block, t:Label)->list:
+    "What stands below a label in its box"
+    h, many = self.h, t.name in _GO_ON
+    end = max([t.x1, *(w.x1 for w in self.got[t.name])])
+    left  = max(walls(self.sheet, t.y, t.x0 - 12*h, t.x0 - .1*h), default=t.x0 - (1.5 if t.name in _BLOCK else 4)*h)
+    right = min(walls(self.sheet, t.y, end - .2*h, t.x1 + 60*h), default=self.sheet.grey.shape[1])
+    right = min([right, *(o.x0 - .3*h for o in self.all
+                          if o.row == t.row and o.x0 > t.x1 and (o.name in _SIDE or not many))])
+    if not many: right = min(right, t.x1 + 6*h)
+    reach = t.y + (2.2 if not many else 9 if t.name in ('company', 'well', 'field') else 14)*h
+    low = min([self.low, reach, *(o.y - .4*h for o in self.all if o.y > t.y + .6*h and left - h < o.x0 < right)])
+    middle = lambda w: (w.x0 + w.x1)/2
+    across = lambda w: left - .2*h < middle(self.starts[w]) and middle(w) < right
+    inside = lambda w: across(w) and t.y + .45*h < w.y < low and w.h < 2.2*h
+    rows = [row for r, row in enumerate(self.rows) if many or not any(o.row == r for o in self.labels)]
+    found = [w for row in rows for w in row if w not in self.taken and inside(w)]
+    if t.name in ('company', 'well', 'field'): found = [w for w in found if w.h > .6*t.h] # small print
+    return [w for row in rows_of_words(found, .5*h) for w in row]
 
 # %% ../../nbs/read/03_fields.ipynb #7714f004
 def _lines(words:list)->list[list]:
@@ -268,6 +274,7 @@ def _is_title(words:list)->bool:
     near = lambda p: len(p) > 4 and process.extractOne(p, LOG_WORDS, scorer=fuzz.ratio, score_cutoff=80)
     return any(p in LOG_WORDS or near(p) for p in parts)
 
+# %% ../../nbs/read/03_fields.ipynb #6832cd89
 def maker(text:str, least:float=78)->tuple[str, float]: # ('', 0.) when it is none
     "The service company of a text, and how similar it is, 0 to 1"
     plain = plain_label(text)
@@ -292,7 +299,7 @@ def title_cells(
     sheet:Sheet,
     words:list,  # Those that no run table took
     low:float,   # Where the run table begins, in pixels
-)->tuple[list[Cell], set]: # (cells, `Word`s in them and in the labels)
+)->tuple[list[FormCell], set]: # (cells, `Word`s in them and in the labels)
     "The cells of the title block"
     block = _Block(sheet, unglued(words), low)
     if len({t.name for t in block.labels}) < 3: return [], set()
@@ -300,6 +307,6 @@ def title_cells(
              if (words := [w for w in block.got[t.name] if plain_label(w.text) or w.text in '"#&-'])]
     place = _boxed_location(block)
     found += [('location', _lines(place), .5)]*bool(place) + _heading(block)
-    cells = [Cell('fields', 0, name, name, [around(l) for l in lines], lines, score, 1.)
+    cells = [FormCell('fields', 0, name, name, [around(l) for l in lines], lines, score, 1.)
              for name, lines, score in found]
     return cells, block.taken | {w for c in cells for w in c.words}

@@ -20,9 +20,9 @@ from ..files import sha256_file
 from .backends import Read
 from .detect import Detector, cut
 from .layout import rows_of_boxes
-from .record import no_record, Found, find_cells, to_record
-from .record import no_record, Found, find_cells, to_record
-from .record import no_record, Found, find_cells, to_record
+from .record import no_record, FoundCells, find_cells, to_record
+from .record import no_record, FoundCells, find_cells, to_record
+from .record import no_record, FoundCells, find_cells, to_record
 from ..render import visible
 
 # %% ../../nbs/read/09_page.ipynb #543b416c
@@ -136,7 +136,7 @@ def _best(page:Page, preds:list)->list[Read]:
 def first_reading(
     page:Page,
     preds:list,     # `Read`, one for each of its pictures
-)->tuple[list[Read], Found|None]: # (the reading of each line, the cells to read next; `None` without lines)
+)->tuple[list[Read], FoundCells|None]: # (the reading of each line, the cells to read next; `None` without lines)
     "What was read of a page, and what is still to be read"
     best = _best(page, preds)
     if not page.quads or page.facts['kind'] == 'line': return best, None
@@ -148,10 +148,11 @@ def _whole_text(read:Read)->dict:
     lines = [dict(text=t, confidence=sure, row=n, box=[]) for n, t in enumerate(read.text.split('\n'))]
     return dict(text=read.text, confidence=sure, lines=lines, record=no_record(), unread=0)
 
+# %% ../../nbs/read/09_page.ipynb #e0d820c8
 def to_row(
     page:Page,
     best:list,          # `Read`, one for each of its lines
-    found:Found|None,   # Its cells
+    found:FoundCells|None,   # Its cells
     second:list,        # `Read`, one for each of the pictures of its cells
 )->dict: # As the chapter on export describes it
     "What stands on a page"

@@ -11,9 +11,8 @@ __all__ = ['RULES', 'out_of_range', 'odd_size', 'depths_apart', 'below_total_dep
 # %% ../../nbs/read/05_validators.ipynb #38c73f52
 import re
 from datetime import date
-from typing import Callable, NamedTuple
 
-from .values import FIRST_LOG, normalise
+from .values import FIRST_LOG, to_value
 from ..vocabulary import STATES, arps
 
 # %% ../../nbs/read/05_validators.ipynb #9f3b03a4
@@ -221,7 +220,7 @@ def _filled(values:dict, left:dict, last_year:int):
     for name, v in values.items():
         ditto = left.get(name) if _DITTO.fullmatch(v['text'].strip()) else None
         if ditto: v.update(value=ditto['value'], unit=ditto['unit']); continue
-        found = normalise(name, v['text'], last_year)
+        found = to_value(name, v['text'], last_year)
         v.update(value=found.value, unit=found.unit, flags=[*dict.fromkeys([*v.get('flags', ()), *found.flags])])
 
 def finish_record(

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['FIRST_LOG', 'plain_fractions', 'amount', 'Norm', 'measured', 'casing', 'resistivity', 'day', 'time_or_hours',
            'us_well_number', 'well_identifier', 'angle', 'survey_number', 'state', 'county', 'service_company',
-           'normalise']
+           'to_value']
 
 # %% ../../nbs/read/04_values.ipynb #22c3f9d0
 import re, unicodedata
-from datetime import date, datetime
+from datetime import date
 from typing import NamedTuple
 
 from ..vocabulary import FIELDS, STATES
@@ -199,7 +199,7 @@ _BY_KIND = dict(
     api=us_well_number, uwi=well_identifier, angle=angle, township=survey_number, range=survey_number, state=state,
     county=county, hours=time_or_hours)
 
-def normalise(
+def to_value(
     name:str,        # Of `FIELDS`
     text:str,        # As on the paper
     last_year:int=0, # Last year in which the form was printed; 0: unknown

@@ -96,7 +96,7 @@ def align_values(
     while True:
         pairs = [(s, i, v) for i, t in enumerate(texts) for v in set(pool)
                  if (s := _best_span(v, t, spans[i], names[i]))]
-        lines, before = set(), len(pool)
+        lines = set()
         for s, i, v in sorted(pairs, key=lambda p: (-p[0].rank, p[1], p[0].start)):
             if i in lines or v not in pool: continue
             spans[i].append(s), lines.add(i), pool.remove(v), pool.extend(_left(v, s.text))

@@ -381,9 +381,8 @@ def estimate(
         adam.zero_grad()
         reading = _peak(memory, partial(_evaluate, cfg, rec, held, card)) + _size(*_tensors(held))
         reading += len(held['targets'])*_cache_bytes(cfg, rec, sample) + (_size(*params) if cfg.ema_decay else 0)
-    architecture = f'{rec.model.config.model_type} {sum(weights.values())/1e6:.0f} MB'
     return Memory(weights, moments, _size(*copies), _size(*_tensors(batch)), gradients, step, update, reading, n, cost,
-                  architecture)
+                  f'{rec.model.config.model_type} {sum(weights.values())/1e6:.0f} MB')
 
 # %% ../../nbs/run/11_memory.ipynb #ee84ba08
 LEDGER = 'memory.jsonl' # in output_dir

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import torch
+from fastcore.basics import patch
 from transformers import get_scheduler
 
 from ..config import TrainingConfig
@@ -129,12 +130,14 @@ class Run:
     @property
     def done(self)->bool: return self.step >= self.total or bool(self.stop)
 
-    def batches(self, epoch:int):
-        "The samples of an epoch, and its global batches as positions in them"
-        samples = epoch_samples(self.cfg, self.data, self.rec, epoch)
-        return samples, epoch_batches(self.cfg, self.data, self.rec, samples, epoch)
-
     def event(self, what:str, **facts): self.journal.event(what, step=self.step, **facts)
+
+# %% ../../nbs/run/06_step.ipynb #344f6c2c
+@patch
+def batches(self:Run, epoch:int):
+    "The samples of an epoch, and its global batches as positions in them"
+    samples = epoch_samples(self.cfg, self.data, self.rec, epoch)
+    return samples, epoch_batches(self.cfg, self.data, self.rec, samples, epoch)
 
 # %% ../../nbs/run/06_step.ipynb #c39d02b2
 def _optimizer(cfg:TrainingConfig, rec:Recogniser):
