@@ -94,7 +94,7 @@ def align_scans(
         yield page_row(Path(folder), page, found, _group(rows, path), 'weak' if confident is None else 'self')
 
 # %% ../nbs/22_align.ipynb #ddc2394a
-def _write_tables(folder:Path)->dict: # what `_report` tells
+def _write_tables(folder:Path)->dict: # what `_report` prints
     "Make the data folders from the rows of the pages"
     rows = [r for _, r in each_row(folder/'pages.jsonl') if 'error' not in r]
     lines = [l for r in rows for l in r['lines']]

@@ -197,7 +197,7 @@ def _margins(style:str, r)->list: # left, right, above, below; in heights of a l
     return [free + r.uniform(least, most) for _, least, most in kinds]
 
 def _extent(pieces:list)->tuple: # left, right, top, bottom of the ink
-    "Where the ink of pieces ends, as far as their faces tell: descenders count where there are some"
+    "Where the ink of pieces ends, as far as their faces say: descenders count where there are some"
     first, last = pieces[0], pieces[-1]
     side = lambda p: p.gap + p.size*(.06 if p.face.path else .2)
     low = lambda p: .25*p.size*any(c in 'gjpqy,;@()QJ/' for c in p.text)

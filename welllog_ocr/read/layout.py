@@ -58,7 +58,7 @@ def rows_of_boxes(
 # %% ../../nbs/read/01_layout.ipynb #a17f0002
 class Ruling(NamedTuple):
     "What is ruled on a page, and the ink that is not"
-    down:list        # (x, y0, y1) of each upright rule
+    down:list        # (x, y0, y1) of each vertical rule
     ink:np.ndarray   # uint8, 1 where there is ink beside the rules
 
 def _long_runs(ink:np.ndarray, start:float, gap:float, least:float, level:bool)->np.ndarray:
@@ -226,6 +226,6 @@ def borders(
     return [(x, share) for x, share in shares if share >= max(.3, .35*max(s for _, s in shares))]
 
 def walls(sheet:Sheet, y:float, x0:float, x1:float)->list[float]:
-    "x of the upright rules between `x0` and `x1` at a height"
+    "x of the vertical rules between `x0` and `x1` at a height"
     near = .2*sheet.height
     return [x for x, top, low in sheet.ruling.down if x0 < x < x1 and top < y + near and low > y - near]
