@@ -96,14 +96,21 @@ def test_lack_of_memory_is_told_and_costs_loader_workers(tmp_path):
     kills.start_worker = start
     assert kills.supervise() == 0 and 'the kernel ended it for lack of memory' in whys(kills)[0]
 
+def stop_when_there(s, number):
+    "Ask a supervisor to stop as soon as its worker is where it is to be"
+    def wait():
+        while not (s.run/'there').exists(): time.sleep(.02)
+        s.stop_signal = number
+    threading.Thread(target=wait, daemon=True).start()
+
 def test_a_signal_is_passed_on_and_its_status_comes_back(tmp_path):
     for number, life in ((signal.SIGTERM, 'hung@3'), (signal.SIGINT, 'hung@3'), (signal.SIGTERM, 'frozen@3')):
         s = supervisor(tmp_path/f'{number}{life}', life, rules=Rules(hang_s=60.))
-        threading.Timer(.5, lambda: setattr(s, 'stop_signal', number)).start()
+        stop_when_there(s, number)
         assert s.supervise() == 128 + number and s.starts == 1
         assert (s.run/'asked').read_text() == signal.Signals(number).name
     deaf = supervisor(tmp_path/'deaf', 'deaf@3', rules=Rules(hang_s=60., stop_s=.5))
-    threading.Timer(.5, lambda: setattr(deaf, 'stop_signal', signal.SIGTERM)).start()
+    stop_when_there(deaf, signal.SIGTERM)
     assert deaf.supervise() == 128 + signal.SIGKILL
 
 def test_after_a_crash_it_goes_on_from_the_newest_checkpoint(tmp_path):
