@@ -152,7 +152,8 @@ def _step_of_marks(sheet:Sheet, first:float, y0:float, y1:float)->float:
 def _edges(sheet:Sheet, first:float, y0:float, y1:float, right:float)->list[float]:
     "Borders of columns of one width; a border that is missing is put in"
     found = [x for x, _ in borders(sheet, y0, y1, first + 3*sheet.height, right)]
-    if not found and (step := _step_of_marks(sheet, first, y0, y1)): found = list(np.arange(first + step, right, step))
+    step = _step_of_marks(sheet, first, y0, y1)
+    if not found and step: found = list(np.arange(first + step, right, step))
     out, w = [first], found[0] - first if found else right - first
     for x in found:
         k = (x - out[-1])/w
@@ -161,7 +162,7 @@ def _edges(sheet:Sheet, first:float, y0:float, y1:float, right:float)->list[floa
         if n > 3 or abs(k - n) > .17*n: break
         out += [out[-1] + (x - out[-1])/n*(i + 1) for i in range(n)]
         w = (out[-1] - first)/(len(out) - 1)
-    step, wide = _step_of_marks(sheet, first, y0, y1), out[-1] - first
+    wide = out[-1] - first
     n = round(wide/step) if step else 0
     if len(out) == 2 and n > 1 and abs(wide/step - n) < .25: out = [first + wide/n*i for i in range(n + 1)]
     return out if found else [first, right]

@@ -44,14 +44,15 @@ class Norm(NamedTuple):
 
 _UNITS = dict( # kind -> (unit when none is written, pattern -> unit)
     depth=('ft', {r'^(m|meters?|metres?|mtrs?)\b': 'm'}), size=('in', {r'^mm\b': 'mm', r'^cm\b': 'cm'}),
-    temperature=('degF', {r'^(°|º|deg\.?)?\s*c\b': 'degC'}), resistivity=('ohm.m', {}), hours=('h', {r'^min': 'min'}))
+    temperature=('degF', {r'^(°|º|deg\.?)?\s*c\b': 'degC'}), resistivity=('ohm.m', {}), hours=('h', {r'^min': 'min'}),
+    number=('', {}))
 
 def _unit(kind:str, rest:str)->str:
     usual, others = _UNITS[kind]
     return next((unit for pattern, unit in others.items() if re.search(pattern, rest.strip(' ."\''), re.I)), usual)
 
 def measured(
-    kind:str, # One of `depth`, `size`, `temperature`, `resistivity`, `hours`
+    kind:str, # One of `depth`, `size`, `temperature`, `resistivity`, `hours`, `number`
     text:str,
 )->Norm:
     "A number with its unit"
@@ -193,9 +194,8 @@ def service_company(text:str)->Norm:
 # %% ../../nbs/read/04_values.ipynb #36cd561c
 _NOT = 'recorded|reached|run|available|measured|applicable|taken'
 _NO_VALUE = re.compile(rf'\W*(n\W?a|none|nil|full|unk(nown)?|not ({_NOT}))?\W*', re.I)
-_PLAIN_NUMBER = lambda text: (lambda v, _: Norm(v) if v is not None else Norm(flags=('unparsed',)))(*amount(text))
 _BY_KIND = dict(
-    text=lambda text: Norm(' '.join(text.split())), number=_PLAIN_NUMBER, casing=casing, resistivity=resistivity,
+    text=lambda text: Norm(' '.join(text.split())), casing=casing, resistivity=resistivity,
     api=us_well_number, uwi=well_identifier, angle=angle, township=survey_number, range=survey_number, state=state,
     county=county, hours=time_or_hours)
 
