@@ -16,7 +16,7 @@ import numpy as np
 from rapidfuzz import fuzz, process
 
 from .detect import cut
-from .layout import Sheet, Word, borders, joined, rows_of_words
+from .layout import Sheet, Word, borders, joined, rows_of_words, walls
 from ..vocabulary import FIELDS, FOLLOWS, FORM_ROWS, RUN_LABELS, plain_label
 
 # %% ../../nbs/read/02_forms.ipynb #e3321fd6
@@ -312,9 +312,8 @@ def _run_on(grid:dict, table:Table):
 # %% ../../nbs/read/02_forms.ipynb #b9281e73
 def _divider(sheet:Sheet, x0:float, x1:float, y:float, pitch:float)->float|None:
     "Where a short rule parts a cell"
-    w, near = x1 - x0, .3*pitch
-    ruled = next((x for x, top, low in sheet.ruling.down
-                  if x0 + .25*w < x < x0 + .75*w and top < y + near and low > y - near), None)
+    w = x1 - x0
+    ruled = next(iter(walls(sheet, y, x0 + .25*w, x0 + .75*w, .3*pitch)), None)
     left, top = max(0, int(x0 + .25*w)), max(0, int(y - .5*pitch))
     part = sheet.ruling.ink[top:int(y + .5*pitch), left:max(left, int(x0 + .75*w))] # a rule of one row is as ink
     if ruled is not None or not part.size: return ruled

@@ -227,7 +227,12 @@ def borders(
                min(1., sum(n for _, n in g)/(y1 - y0))) for g in groups]
     return [(x, share) for x, share in shares if share >= max(.3, .35*max(s for _, s in shares))]
 
-def walls(sheet:Sheet, y:float, x0:float, x1:float)->list[float]:
-    "x of the vertical rules between `x0` and `x1` at a height"
-    near = .2*sheet.height
+def walls(
+    sheet:Sheet,
+    y:float,             # Height at which they are looked for, in pixels
+    x0:float, x1:float,  # They lie between these
+    near:float=0.,       # A rule counts that ends so close above or below, in pixels; 0: a fifth of a text box
+)->list[float]:
+    "x of the vertical rules at a height"
+    near = near or .2*sheet.height
     return [x for x, top, low in sheet.ruling.down if x0 < x < x1 and top < y + near and low > y - near]
