@@ -23,6 +23,8 @@ def _arguments(argv=None):
                    'stand in a .jsonl beside it, where a run that was cut off continues. Without: shown on the screen')
     p.add_argument('--rows', default='scan', choices=list(ROWS), help='what a row of a .csv, .parquet or .xlsx '
                    'stands for: a scan with all its runs, a run, or a line of text [scan]')
+    p.add_argument('--vocabulary', metavar='FILE.toml', help='fields, wordings and forms beside the known ones; the page '
+                   'on the vocabulary says how')
     p.add_argument('--overlay', metavar='FOLDER', help='gets a picture of each page with what was read, for a check')
     p.add_argument('--workers', type=int, default=0, help='pages that are decoded and searched for lines at the same '
                    'time; 0: half the cores [0]')
@@ -50,6 +52,7 @@ from .read.detect import Detector
 from .read.export import open_results, rows_file, write_as
 from .read.page import Page, first_reading, overlay, prepare_page, scan_files, to_row
 from .render import visible
+from .vocabulary import use_vocabulary
 
 # %% ../nbs/14_predict.ipynb #1cc1629f
 def _page_count(path:Path)->int:
@@ -168,13 +171,9 @@ def _consume(rows, add, bad:list)->dict:
         n['pages'] += 1; n['lines'] += len(row['lines']); n['blank'] += not row['lines']
     return n
 
-def main(args):
-    "Read scans with a saved model"
-    if args.workers < 0: raise ConfigError(f'workers={args.workers}: must be 0 or more')
-    target = rows_file(args.output) if args.output else None
-    for folder in [f for f in (target and target.parent, args.overlay) if f]: writable_dir(folder)
+def _read_all(args, target:Path|None, own:str):
     rec  = open_reader(args.model, not args.float32)
-    same = dict(model=model_id(args.model), how=args.kind)
+    same = dict(model=model_id(args.model), how=args.kind + (f', vocabulary {own}' if own else ''))
     run  = partial(predict, rec, args.scans, args.kind, args.workers, overlays=args.overlay)
     bad, before = [], set()
     if target is None: n = _consume(run(), _show, bad)
@@ -184,5 +183,13 @@ def main(args):
         if Path(args.output) != target: write_as(target, args.output, args.rows)
     print(_report(n, bad, len(before)), file=sys.stderr if target is None else sys.stdout)
     if bad and not n['pages'] and not before: raise DataError(f'none of the {len(bad)} scans could be read')
+
+def main(args):
+    "Read scans with a saved model"
+    if args.workers < 0: raise ConfigError(f'workers={args.workers}: must be 0 or more')
+    with use_vocabulary(args.vocabulary) as own:
+        target = rows_file(args.output) if args.output else None
+        for folder in [f for f in (target and target.parent, args.overlay) if f]: writable_dir(folder)
+        _read_all(args, target, own)
 
 if ARGS: run_command(partial(main, ARGS), ARGS.debug)

@@ -4,12 +4,16 @@
 
 # %% auto #0
 __all__ = ['FIELDS', 'API_ROWS', 'OLD_ROWS', 'FORM_ROWS', 'RUN_LABELS', 'FOLLOWS', 'TITLE_LABELS', 'LABELS', 'SERVICE_COMPANIES',
-           'LOG_WORDS', 'STAMPS', 'STATES', 'HeaderField', 'RunRow', 'plain_label', 'State', 'arps']
+           'LOG_WORDS', 'STAMPS', 'STATES', 'HeaderField', 'RunRow', 'plain_label', 'use_vocabulary', 'State', 'arps']
 
 # %% ../nbs/03_vocabulary.ipynb #db91553b
-import re
+import re, tomllib
+from contextlib import contextmanager
 from importlib.resources import files
+from pathlib import Path
 from typing import NamedTuple
+
+from .core import ConfigError, did_you_mean, stable_hash
 
 # %% ../nbs/03_vocabulary.ipynb #d9ff7bfe
 class HeaderField(NamedTuple):
@@ -20,7 +24,9 @@ class HeaderField(NamedTuple):
     unit:tuple  # Unit of each value in the cell, as LAS writes it; empty: none
     las2:tuple  # Mnemonic of each value in LAS 2.0; empty: none
     las3:tuple  # Mnemonic of each value in LAS 3.0; empty: none
-    labels:tuple # Wordings in the title block, beside those of the run tables below
+    labels:tuple # Wordings in the title block, or of a row beside those of the run tables below
+    others:tuple=() # Mnemonics that other LAS files have for it
+    osdu:str=''  # Path in an OSDU record; empty: `ExtensionProperties` and the name
 
 # name | part | kind | unit | LAS 2.0 | LAS 3.0 | labels
 _TITLE = '''
@@ -105,13 +111,75 @@ truck_no | run | text | - | LUN | UNIT |
 # labels that have no field of their own
 _OTHER = 'Elevations;Remarks;Block;Abstract;Operator Rep.;Date Drilled;Reproduced By;Reference;Serial No.'
 
+# %% ../nbs/03_vocabulary.ipynb #8339971e
+# name | other mnemonics | OSDU
+_BESIDE = '''
+company | OPER CN | Well.FacilityOperators[].FacilityOperatorOrganisationID
+well | WN | Well.FacilityName
+field | FN FIELD | Well.GeoContexts[].FieldID
+county | COUN PARISH | Well.GeoContexts[].GeoPoliticalEntityID
+state | PROV ST | Well.GeoContexts[].GeoPoliticalEntityID
+country | NATI | Well.GeoContexts[].GeoPoliticalEntityID
+location | LOC1 SPOT | -
+section | SEC | -
+township | TWP TWN | -
+range | RGE RNG | -
+api | APIN API# | Well.NameAliases[].AliasName
+uwi | - | Wellbore.NameAliases[].AliasName
+permit_no | PERMIT | Well.NameAliases[].AliasName
+file_no | FILE | Well.NameAliases[].AliasName
+latitude | LAT | Well.SpatialLocation.AsIngestedCoordinates
+longitude | LON | Well.SpatialLocation.AsIngestedCoordinates
+service_company | SERV | WellLogAcquisition.LogRuns[].ContractorCompanyID
+other_services | OS1 | -
+service_order | SON | -
+permanent_datum_elev | EEL | Well.VerticalMeasurements[].VerticalMeasurement
+log_measured_from | DPRF | WellLogAcquisition.VerticalMeasurement.VerticalMeasurementTypeID
+log_measured_above_pd | - | WellLogAcquisition.VerticalMeasurement.VerticalMeasurement
+elev_kb | KB EKF EKB1 | Wellbore.VerticalMeasurements[].VerticalMeasurement
+elev_df | DF | Wellbore.VerticalMeasurements[].VerticalMeasurement
+elev_gl | GL | Wellbore.VerticalMeasurements[].VerticalMeasurement
+run_no | RUN# | WellLogAcquisition.LogRuns[].LogRunID
+date | DATE1 LDAT | -
+depth_driller | DD | Wellbore.VerticalMeasurements[].VerticalMeasurement
+depth_logger | DL | Wellbore.VerticalMeasurements[].VerticalMeasurement
+btm_log_interval | - | WellLogAcquisition.LogRuns[].SamplingStop
+top_log_interval | - | WellLogAcquisition.LogRuns[].SamplingStart
+casing_driller | CSIZE CSS CS CTD1 CBD | -
+casing_logger | CBLO CTL1 CBL LCSG1 | -
+bit_size | BIT BTZC | -
+fluid_type | MT MUD_TYPE | WellLogAcquisition.LogRuns[].WellboreFluidTypeID
+density | FD MDW WMUD DENS | -
+viscosity | VS VISC | -
+salinity | BSAL | -
+fluid_level | FLEV | -
+source_of_sample | WSS | -
+rm | RMM | -
+rmf | RMFM | -
+rmc | RMCM | -
+rm_bht | RMBH RBHT | -
+bht | BHT BHTEMP | -
+time_logger_on_bottom | TLOB TIMD | -
+recorded_by | ENGI1 ENGR RECB RCBY | -
+witnessed_by | WITN1 WITB | -
+first_reading | - | WellLogAcquisition.LogRuns[].SamplingStop
+last_reading | - | WellLogAcquisition.LogRuns[].SamplingStart
+'''
+
 # %% ../nbs/03_vocabulary.ipynb #2ca26ded
 def _field(line:str)->HeaderField:
     name, part, kind, *names, labels = (c.strip() for c in line.split('|'))
     several = [tuple(n.split()) if n != '-' else () for n in names]
     return HeaderField(name, part, kind, *several, tuple(filter(None, labels.split(';'))))
 
-FIELDS = {f.name: f for f in map(_field, filter(None, (_TITLE + _RUN + _RUN_OLD).split('\n')))} # name -> `HeaderField`
+def _fields()->dict:
+    found = {f.name: f for f in map(_field, filter(None, (_TITLE + _RUN + _RUN_OLD).split('\n')))}
+    for line in _BESIDE.strip().split('\n'):
+        name, others, osdu = line.split(' | ')
+        found[name] = found[name]._replace(others=tuple(others.strip('-').split()), osdu=osdu.strip('-'))
+    return found
+
+FIELDS = _fields() # name -> `HeaderField`
 
 # %% ../nbs/03_vocabulary.ipynb #d973164c
 class RunRow(NamedTuple):
@@ -351,17 +419,20 @@ witnessed_by: Witnessed By
 '''
 
 # %% ../nbs/03_vocabulary.ipynb #7d1f0a04
+def _row_name(row:str, labels:list)->str: return row if row != '-' else '-' + labels[0]
+
 def _ordered(text:str)->list[tuple[str, list]]:
     "(row, wordings) of a form, from top to bottom"
     rows = [line.split(': ', 1) for line in text.strip().replace('\n|', '|').splitlines()]
     rows = [(row, labels.split('|')) for row, labels in rows]
-    return [(row if row != '-' else '-' + labels[0], labels) for row, labels in rows]
+    return [(_row_name(row, labels), labels) for row, labels in rows]
 
 FORM_ROWS = {form: _ordered(text) for form, text in _ORDER.items()} # form -> (row, wordings) from top to bottom
 
 def _run_labels()->dict:
     found = [(l, ' '.join(f)) for row in API_ROWS + OLD_ROWS for l, f in zip(row.labels, row.fields)]
     found = [(l, row) for rows in FORM_ROWS.values() for row, labels in rows for l in labels] + found
+    found += [(l, f.name) for f in FIELDS.values() if f.part == 'run' for l in f.labels]
     found += [(l[2:], row) for l, row in found if l.startswith('"¦')] # beside its ditto mark
     return {plain: row for l, row in reversed(found) if len(plain := plain_label(l)) > 1}
 
@@ -381,8 +452,11 @@ def _title_labels()->dict:
     return {plain_label(l): name for l, name in reversed(title + [(l, '') for l in _OTHER.split(';')])}
 
 TITLE_LABELS = _title_labels() # plain wording -> name of its field, '' without one
-LABELS = {w: tuple(n for n in names.split() if n in FIELDS) # plain wording -> fields
-          for w, names in (TITLE_LABELS | RUN_LABELS).items()}
+
+def _labels()->dict:
+    return {w: tuple(n for n in names.split() if n in FIELDS) for w, names in (TITLE_LABELS | RUN_LABELS).items()}
+
+LABELS = _labels() # plain wording -> fields
 
 # %% ../nbs/03_vocabulary.ipynb #7d1f0a09
 SERVICE_COMPANIES = '''Schlumberger|Schlumberger Well Surveying Corporation|Schlumberger Well Services|
@@ -399,16 +473,163 @@ The Western Company|Dyna-Log|Perf-O-Log|Cardinal Surveys|Black Warrior Wireline|
 Sperry-Sun|Anadrill|Pathfinder|Baroid|Core Laboratories|
 Epoch Well Services|Horizon Well Logging'''.replace('\n', '').split('|')
 
-LOG_WORDS = tuple('''log logs gamma ray neutron induction electric electrical sonic acoustic velocity density
+LOG_WORDS = '''log logs gamma ray neutron induction electric electrical sonic acoustic velocity density
 compensated formation dual laterolog microlog caliper cement bond variable dipmeter temperature spectral
 porosity collar ccl casing survey borehole micro computed continuous simultaneous lateral guard resistivity
 spherically focused array litho express platform sfl radial reservoir performance monitor pnc sigma mud
 drilling sidewall directional proximity minilog perforating depth control nuclear radioactivity radiation
 microlaterolog televiewer image fracture identification carbon oxygen thermal decay production noise spinner
-tracer inspection thickness epithermal spontaneous potential diplog'''.split())
+tracer inspection thickness epithermal spontaneous potential diplog'''.split()
 
-STAMPS = ('best copy available', 'best copy', 'available', 'confidential', 'field print', 'final print', 'record copy',
-          'preliminary', 'received', 'fold here')
+STAMPS = ['best copy available', 'best copy', 'available', 'confidential', 'field print', 'final print', 'record copy',
+          'preliminary', 'received', 'fold here']
+
+# %% ../nbs/03_vocabulary.ipynb #c6852334
+_KINDS = {f.kind: f.unit for f in sorted(FIELDS.values(), key=lambda f: f.unit)} # kind -> its units
+_FACTS = dict(part=str, kind=str, unit=str, las2=str, las3=str, osdu=str, labels=list)
+_TAKEN = r'run\d.*|file|page|link|form|runs?|other|error' # other columns of a table
+
+def _fits(found, types:dict, where:str):
+    "Raises `ConfigError` for an unknown key and for a value of another type"
+    if not isinstance(found, dict):
+        raise ConfigError(f'{where}: must have keys ({", ".join(types)}), and is {found!r}')
+    for key, v in found.items():
+        if key not in types: raise ConfigError(f"{where}: there is no key '{key}'{did_you_mean(key, types)}")
+        if not isinstance(v, types[key]):
+            need = {str: 'a text', list: 'a list', dict: 'a table'}[types[key]]
+            raise ConfigError(f'{where}: {key} is {v!r}, and must be {need}')
+
+def _wordings(found, where:str)->list:
+    if not isinstance(found, list) or not all(isinstance(t, str) for t in found):
+        raise ConfigError(f'{where}: {found!r} is no list of wordings; write ["...", "..."]')
+    for text in found:
+        if len(plain_label(text)) > 1: continue
+        raise ConfigError(f"{where}: '{text}' has fewer than two of the letters and digits (a to z, 0 to 9) by which "
+                          'texts are compared, so it cannot be found; word it longer')
+    return found
+
+# %% ../nbs/03_vocabulary.ipynb #412e8ccc
+def _units(kind:str, unit:str, where:str)->tuple:
+    words, usual = tuple(unit.split()), _KINDS[kind]
+    if kind != 'number' and words not in ((), usual):
+        raise ConfigError(f"{where}: unit is '{unit}', but a value of kind {kind} is in {' '.join(usual) or 'no unit'} "
+                          "unless its cell says another; leave unit out, or take the kind number")
+    if kind == 'number' and (len(words) > 1 or re.search(r'[^\s!-~]|[.:]', unit)):
+        raise ConfigError(f"{where}: unit is '{unit}', which LAS cannot write; name one word of ASCII without points "
+                          'and colons, such as LB/GAL')
+    return words if kind == 'number' else usual
+
+def _own_field(name:str, facts:dict, where:str)->HeaderField:
+    "A field of a file: a new one, or one that is there with more wordings"
+    _fits(facts, _FACTS, where)
+    labels = tuple(_wordings(facts.get('labels', []), where))
+    if (f := FIELDS.get(name)) and facts.keys() <= {'labels'}: return f._replace(labels=f.labels + labels)
+    if f:
+        raise ConfigError(f'{where}: this field is there, so only labels can be added; name the new one otherwise')
+    if not re.fullmatch('[a-z][a-z0-9_]*', name) or re.fullmatch(_TAKEN, name):
+        raise ConfigError(f'{where}: cannot be the name of a column; name it in small letters, digits and _, '
+                          f'and not as another column ({_TAKEN})')
+    part, kind = facts.get('part', ''), facts.get('kind', 'text')
+    for key, v, known in (('part', part, ('title', 'run')), ('type', kind, _KINDS)):
+        if v not in known: raise ConfigError(f"{where}: there is no {key} '{v}'{did_you_mean(v, known)}")
+    las = [tuple(facts.get(k, '').split()) for k in ('las2', 'las3')]
+    for m in las[0] + las[1]:
+        if not re.fullmatch('[A-Z][A-Z0-9_]*', m):
+            raise ConfigError(f"{where}: '{m}' is no mnemonic; write capitals and digits, such as TDD")
+    unit = _units(kind, facts.get('unit', ''), where)
+    return HeaderField(name, part, kind, unit, *las, labels, osdu=facts.get('osdu', ''))
+
+# %% ../nbs/03_vocabulary.ipynb #ab2aa6a6
+def _own_rows(rows:list, where:str)->list:
+    "(row, wordings) of a form of a file"
+    for r in rows:
+        if not (isinstance(r, list) and len(r) == 2 and isinstance(r[0], str)):
+            raise ConfigError(f'{where}: the row {r!r} is none; write ["names of its fields", ["wording", ...]]')
+        for name in r[0].split() if r[0] != '-' else ():
+            if name not in FIELDS: raise ConfigError(f"{where}: there is no field '{name}'{did_you_mean(name, FIELDS)}")
+        if not _wordings(r[1], where) and r[0] in ('-', ''):
+            raise ConfigError(f'{where}: the row {r!r} has neither fields nor wordings, so nothing is known of it; '
+                              'leave it out')
+    return [(_row_name(row, labels), labels) for row, labels in rows]
+
+def _merged(rows:list, more:list)->list:
+    "Rows of a form with more of them: one that is there says where the next ones go"
+    rows, at = list(rows), len(rows)
+    for row, labels in more:
+        same = next((i for i, (r, _) in enumerate(rows) if r == row), None)
+        if same is None: rows.insert(at, (row, labels))
+        else: rows[same], at = (row, rows[same][1] + labels), same
+        at += 1
+    return rows
+
+# %% ../nbs/03_vocabulary.ipynb #b5c77cbf
+_LISTS = dict(service_companies=(SERVICE_COMPANIES, str), log_words=(LOG_WORDS, plain_label),
+              stamps=(STAMPS, str.lower))
+
+def _told_apart(table:dict, new:list, path:Path):
+    "Raises `ConfigError` when a wording of `new`, (wording, meaning), means something else too"
+    means = {w: name for w, name in table.items() if name[:1] not in ('', '-')}
+    for text, name in new:
+        if (old := means.setdefault(plain_label(text), name)) != name:
+            raise ConfigError(f"{path}: '{text}' is a wording of both '{old}' and '{name}', which could not be told "
+                              'apart on a form; leave it with one of them')
+
+def _own_forms(forms:dict, path:Path)->dict: # form -> (row, wordings)
+    for name, facts in forms.items():
+        if name not in FORM_ROWS and not re.fullmatch(r'\w+', name):
+            raise ConfigError(f"{path}: forms.'{name}' cannot be named so; write letters, digits and _")
+        _fits(facts, dict(rows=list), f'{path}, forms.{name}')
+    return {name: _own_rows(facts.get('rows', []), f'{path}, forms.{name}') for name, facts in forms.items()}
+
+def _put(table, new):
+    "In place, as the readers hold the tables"
+    table.clear()
+    (table.update if isinstance(table, dict) else table.extend)(new)
+
+def _readable(names, path:Path):
+    "Raises `ConfigError` for a field that no wording leads to"
+    rows = {r for rows in FORM_ROWS.values() for r, _ in rows} & {*RUN_LABELS.values()}
+    rows = {n for row in rows for n in row.split()}
+    for name in names:
+        if name in (rows if FIELDS[name].part == 'run' else TITLE_LABELS.values()): continue
+        need = 'a row of its own, with wordings, in rows of a form' if FIELDS[name].part == 'run' else 'labels'
+        raise ConfigError(f'{path}: nothing on a form leads to the field {name}; give it {need}')
+
+# %% ../nbs/03_vocabulary.ipynb #ffb11bf5
+def _extend(own:dict, path:Path):
+    "Add to the tables. Raises `ConfigError`"
+    _fits(own, dict(fields=dict, forms=dict, **dict.fromkeys(_LISTS, list)), str(path))
+    new = {name: _own_field(name, facts, f'{path}, fields.{name}') for name, facts in own.get('fields', {}).items()}
+    FIELDS.update(new)
+    forms = _own_forms(own.get('forms', {}), path)
+    label = lambda part: [(l, n) for n, f in new.items() if f.part == part for l in own['fields'][n].get('labels', ())]
+    rows = [(l, row) for more in forms.values() for row, labels in more for l in labels] + label('run')
+    for table, found in ((RUN_LABELS, rows), (TITLE_LABELS, label('title'))): _told_apart(table, found, path)
+    take = {plain_label(l): row for l, row in rows} # a row without a field may have one now
+    now  = lambda row, labels: next((take[p] for p in map(plain_label, labels) if row[0] == '-' and p in take), row)
+    for form, known in FORM_ROWS.items(): FORM_ROWS[form] = [(now(*row), row[1]) for row in known]
+    for form, more in forms.items(): FORM_ROWS[form] = _merged(FORM_ROWS.get(form, []), more)
+    for key, (table, form) in _LISTS.items(): table += map(form, _wordings(own.get(key, []), f'{path}, {key}'))
+    for table, made in _DERIVED: _put(table, made())
+    _readable(new, path)
+
+_DERIVED = (RUN_LABELS, _run_labels), (FOLLOWS, _follows), (TITLE_LABELS, _title_labels), (LABELS, _labels)
+
+@contextmanager
+def use_vocabulary(
+    path:Path|None, # TOML file; `None`: the tables stay as they are
+):
+    """The tables hold what a file adds, as long as this block lasts. Yields a hash of what it says, '' without a file.
+    Raises `ConfigError` for what cannot be read or told apart"""
+    if not path: yield ''; return
+    try: own = tomllib.loads(Path(path).read_text(encoding='utf-8-sig'))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise ConfigError(f'{path}: cannot be read as a vocabulary ({e}); name a TOML file in UTF-8') from None
+    tables = FIELDS, FORM_ROWS, *(t for t, _ in (*_DERIVED, *_LISTS.values()))
+    kept = [t.copy() for t in tables]
+    try: _extend(own, Path(path)); yield stable_hash(own)[:8]
+    finally:
+        for table, old in zip(tables, kept): _put(table, old)
 
 # %% ../nbs/03_vocabulary.ipynb #5a7e0002
 class State(NamedTuple):

@@ -80,7 +80,10 @@ def _row(row:dict, left:Counter)->WellRow:
 
 # %% ../../nbs/data/10_well_table.ipynb #229263e3
 _LAS = re.compile(r'\s*([^.\s#~]+)\s*\.(\S*)\s*(.*)')
-_MNEMONICS = {m: f.name for f in reversed(FIELDS.values()) for names in (f.las2, f.las3) for m in names}
+# a mnemonic of two fields leads to the one whose first it is
+_MNEMONICS = {m: f.name for names in (lambda f: f.las2[1:] + f.las3[1:], lambda f: f.others,
+                                      lambda f: f.las2[:1] + f.las3[:1])
+              for f in reversed(FIELDS.values()) for m in names(f)}
 
 def read_las(
     path:Path, # LAS 2.0 or 3.0
