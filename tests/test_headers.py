@@ -12,7 +12,7 @@ from welllog_ocr.core import ConfigError
 from welllog_ocr.files import read_jsonl
 from welllog_ocr.data.load import load_data
 from welllog_ocr.draw.forms import lay_out
-from welllog_ocr.draw.page import PER_PAGE, SynthCrops, SynthPages, crops_of, draw_region, page_fields, page_lines, page_markdown
+from welllog_ocr.draw.page import PER_PAGE, SynthCrops, SynthPages, crops_of, draw_region, page_record, page_lines, page_markdown
 from welllog_ocr.draw.ink import writable
 from welllog_ocr.synth import write_folder
 from welllog_ocr.draw.wells import NO_SECTIONS, PROGRAMMES, arps, inches, make_well
@@ -71,9 +71,9 @@ def test_a_layout_says_what_it_shows(i):
         a, b, c, d = l['box']
         assert 0 <= a < c <= w and 0 <= b < d <= h and l['text'] and l['style'] in ('printed', 'typed', 'handwritten')
     shown = ' '.join(l['text'] for l in page_lines(page))
-    assert all(word in shown for name, text in page_fields(page).items() if name != 'runs' for word in text.split())
+    assert all(word in shown for text in page_record(page)['fields'].values() for word in text.split() if word != '/')
     markdown = page_markdown(page)
-    assert markdown.count('<td') >= markdown.count('<tr>')*(1 + len(page.runs)) and page.fields['COMP'].split()[0] in markdown
+    assert markdown.count('<td') >= markdown.count('<tr>')*(1 + len(page.runs)) and page.fields['company'].split()[0] in markdown
 
 def alone(page, ids):
     "The page with these marks and nothing else; the others stay in the list, so that numbers and chance stay"

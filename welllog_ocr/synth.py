@@ -19,6 +19,7 @@ def _arguments(argv=None):
     p.add_argument('--kind', choices=['line', 'crop', 'page'], default='line',
                    help='single lines, lines cut out of drawn headers, or whole headers [line]')
     p.add_argument('--dpi', type=int, help='resolution of whole headers, 72 to 600 [200]')
+    p.add_argument('--light', action='store_true', help='whole headers that were copied well')
     p.add_argument('--format', choices=['png', 'tiff'], default='png',
                    help='tiff: one bit a pixel, CCITT G4, as archives have it [png]')
     p.add_argument('--debug', action='store_true', help='show the traceback of an error')
@@ -60,6 +61,7 @@ def write_folder(
     kind:str='line',         # What is drawn: `line`, `crop` or `page`
     dpi:int|None=None,       # Resolution of pages, 72 to 600; none: 200
     format:str='png',        # File format, `png` or `tiff`
+    light:bool=False,        # Pages that were copied well
 )->dict: # split -> images written
     "Draw into a data folder. Raises `DataError` when it holds data, `ConfigError` for a choice that does not fit"
     folder, n_eval = Path(folder), max(1, round(n*eval_share))
@@ -68,26 +70,34 @@ def write_folder(
     if dpi and kind != 'page': raise ConfigError(f'dpi={dpi}: a {kind} has the resolution that it was drawn with; '
                                                  'leave --dpi out, or draw pages with --kind page')
     if counts['train'] < 1: raise DataError(f'n={n}: a train and an eval split need at least 2 {kind}s')
-    more = dict(dpi=dpi or 200) if kind == 'page' else {}
+    more = dict(dpi=dpi or 200, light=light) if kind == 'page' else {}
     series = {split: SERIES[kind](count, f'{seed}-{split}', **more) for split, count in counts.items()}
     for place in (folder/split for split in counts):
         if place.exists() and any(place.iterdir()):
             raise DataError(f'{place}: is not empty, and drawn {kind}s would mix with what is there; name a new folder')
-    for split, samples in series.items(): _write_split(writable_dir(folder/split), samples, format)
+    truth, first = [], 0
+    for split, samples in series.items():
+        rows = _write_split(writable_dir(folder/split), samples, format, first)
+        truth += [dict({k: r[k] for k in ('file_name', 'group')}, split=split, **r['record'])
+                  for r in rows if 'record' in r]
+        first += len(rows)*(kind == 'page') # no two sheets share a name, so that a record finds its truth
+    if truth: write_jsonl(folder/'fields.jsonl', truth)
     return counts
 
-def _write_split(folder:Path, samples, format:str='png'):
+def _write_split(folder:Path, samples, format:str, first:int)->list:
     rows = []
-    for i, s in enumerate(samples):
+    for i, s in enumerate(samples, first):
         name = f'{i:06}.{"tif" if format == "tiff" else "png"}'
         (folder/name).write_bytes(_encoded(s.image, format, s.info.get('dpi', 0)))
         rows.append(dict(file_name=name, text=s.text, group=s.group, kind=s.kind, style=s.style, **s.info))
     write_jsonl(folder/'metadata.jsonl', rows) # last, and whole: a folder without it is no data set
+    return rows
 
 # %% ../nbs/06_synth.ipynb #1eb33807
 def main(args):
     "Draw into a folder"
-    counts = write_folder(args.folder, args.n, args.seed, kind=args.kind, dpi=args.dpi, format=args.format)
+    counts = write_folder(args.folder, args.n, args.seed, kind=args.kind, dpi=args.dpi, format=args.format,
+                          light=args.light)
     print(f"{counts['train']} {args.kind}s in {args.folder}/train, {counts['eval']} in {args.folder}/eval; "
           f'fonts {fonts_fingerprint()[:12]}')
 

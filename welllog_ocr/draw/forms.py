@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..core import rng_for
 from .ink import face_for, fonts
-from .run_table import rows_of, run_table
+from .run_table import rows_for, rows_of, run_table
 from .sheet import (
     Notation, Sheet, bar, barcode, block, cased, curve, edge, frame, info_lines, label, leader, make_look, pairs, panel,
     place_text, spine, sticker, text_width, title_size, value, value_width)
@@ -34,21 +34,22 @@ def _above(sh:Sheet, row:list, x0, base, x1, size):
     if sh.r.random() < .4: comma = [label(sh, ',', left - value_width(sh, feet, size) - 30, base, size)]
     n = 4 + len(comma)
     sh.line(i, j, *comma, k, tail, cuts=[(0, n, 1.), (n - 2, n, .5), (0, 2, .5)])
-    sh.fields.update(DREF=cased(datum, sh.look), APD=feet)
+    sh.fields.update(log_measured_from=cased(datum, sh.look), log_measured_above_pd=feet)
 
 # %% ../../nbs/draw/06_forms.ipynb #6599431f
 def datum_box(sh:Sheet, w:Well, notation:Notation, x0, y, x1, pitch:float, size:float)->float: # lower end
     "Where depths are counted from"
     L, r, split, names, feet = sh.look, sh.r, x0 + (x1 - x0)*.72, notation.datum, notation.feet
-    rows = [[('PDAT', choose(r, 'Permanent Datum|Permanent Datum:'), names['gl']),
-             ('EREF', choose(r, 'Elev.|Elev.:|; Elev.:'), feet(w.gl))],
-            [('DREF', 'Log Measured From', names[w.datum]), ('APD', '', feet(w.apd))],
-            [('DMF', 'Drilling Measured From', names[w.datum])]]
+    rows = [[('permanent_datum', choose(r, 'Permanent Datum|Permanent Datum:'), names['gl']),
+             ('permanent_datum_elev', choose(r, 'Elev.|Elev.:|; Elev.:'), feet(w.gl))],
+            [('log_measured_from', 'Log Measured From', names[w.datum]), ('log_measured_above_pd', '', feet(w.apd))],
+            [('drilling_measured_from', 'Drilling Measured From', names[w.datum])]]
     for n, row in enumerate(rows):
         base = y + pitch*(n + .8)
         if n == 1: _above(sh, row, x0 + 8, base, split - 8, size)
         else: pairs(sh, row, x0 + 8, base, split - 8, size, (.66, .34) if len(row) > 1 else (1.,))
-    elevations = [('EKB', 'K.B.', w.kb), ('EDF', 'D.F.', w.df if r.random() < .7 else None), ('EGL', 'G.L.', w.gl)]
+    floor = w.df if r.random() < .7 else None
+    elevations = [('elev_kb', 'K.B.', w.kb), ('elev_df', 'D.F.', floor), ('elev_gl', 'G.L.', w.gl)]
     head = label(sh, 'Elevations' if L.caps else 'Elev.:', split + 8, y + pitch*.8, size, colon=False)
     for n, (name, text, x) in enumerate(elevations):
         base = y + pitch*(n + .8)
@@ -82,9 +83,10 @@ def title_band(sh:Sheet, w:Well, x0, y0, x1, y1):
     if boxed: panel(sh, x0 + 18, y0 + h*.4, split - 10, y1 - 40, 'paper', True)
     base = y1 - 40 - max(10., (y1 - 40 - y0 - h*.4 - size)/2)
     _printed(sh, w.service, (x0 + split)/2, base, size, maker, .8, white=dark and not boxed, align=.5)
-    sh.fields['SRVC'] = w.service
-    for n, text in enumerate([w.title] + [w.subtitle]*bool(w.subtitle)):
-        text = text.upper() if L.title.style != 'hand' and r.random() < .6 else text
+    titles = [w.title] + [w.subtitle]*bool(w.subtitle)
+    titles = [t.upper() if L.title.style != 'hand' and r.random() < .6 else t for t in titles]
+    sh.fields.update(service_company=w.service, log_title=' / '.join(titles))
+    for n, text in enumerate(titles):
         gap = r.uniform(0, .25) if r.random() < .5 else 0.
         size = title_size(sh, text, h*(.13 if n else .22), x1 - split - 60, L.title, L.title_stretch, gap)
         base = y0 + h*(.8 if n else .5)
@@ -119,7 +121,8 @@ def old_band(sh:Sheet, w:Well, x0, y0, x1, y1):
     if w.subtitle:
         base = mid + (y1 - mid)*.28
         _printed(sh, w.subtitle.upper(), x0 + room*.62, base, 11, L.label, 1.1, .3, white=True, align=.5)
-    sh.fields['SRVC'] = text
+    above = [w.subtitle.upper()]*bool(w.subtitle)
+    sh.fields.update(service_company=text, log_title=' / '.join([*above, title]))
 
 # %% ../../nbs/draw/06_forms.ipynb #28a1fb04
 _STAMPS = ('CONFIDENTIAL|FIELD PRINT|FINAL PRINT|RECORD COPY|PRELIMINARY|GEOLOGICAL FILE|NOT FOR RESALE|CODED|'
@@ -150,6 +153,7 @@ def _paste(sh:Sheet, w:Well, free:tuple):
     face = face_for('', ('typewriter',), r)
     texts = choose(r, f'BEST COPY;available|BEST COPY;available|BEST COPY;AVAILABLE|{w.api}|API NO.;{w.api}|'
                       f'FILE NO.;{integer(r, 1000, 99999)}').split(';')
+    if w.api in texts: sh.fields.setdefault('api', w.api)
     for n, text in enumerate(texts):
         i = place_text(sh, text, x + 115, y + 38 + 32*n, 15, face, 'typed', 1., .05, align=.5)
         sh.line(i, kind='extra', cuts=[(0, 1, .5)])
@@ -235,17 +239,25 @@ def _remarks(sh:Sheet, x0, y, x1, size)->float:
 def _location_box(sh:Sheet, w:Well, x0, y, x1, size)->tuple: # (lower end, where it is split)
     "Location and other services"
     r, split = sh.r, x0 + (x1 - x0)*float(sh.r.uniform(.6, .75))
-    api = [('API', choose(r, 'API SERIAL NO.|API No.|API Number'), w.api)] if w.year > 1966 and r.random() < .7 else []
+    api = [('api', choose(r, 'API SERIAL NO.|API No.|API Number'), w.api)] if w.year > 1966 and r.random() < .7 else []
     lines = list(w.where)
-    if w.state in ('West Virginia', 'Ohio', 'Pennsylvania') and r.random() < .6: lines.append(f'PERMIT #{w.permit}')
+    if w.state in ('West Virginia', 'Ohio', 'Pennsylvania') and r.random() < .6:
+        lines.append(f'PERMIT #{w.permit}')
+        sh.fields['permit_no'] = w.permit
     title = choose(r, 'Location|LOCATION|Location:')
-    y1 = block(sh, lines, x0 + 12, y + size*1.7, size*1.9, size, split - x0 - 40, title, 'LOC')
+    y1 = block(sh, lines, x0 + 12, y + size*1.7, size*1.9, size, split - x0 - 40, title, 'location')
     if api: pairs(sh, api, x0 + 12, y1, split - 12, size, (.95,)); y1 += size*1.9
-    secs = [('SECT', 'Sec.', w.section), ('TOWN', 'Twp.', w.township), ('RANG', 'Rge.', w.range)]
+    secs = [('section', 'Sec.', w.section), ('township', 'Twp.', w.township), ('range', 'Rge.', w.range)]
     pairs(sh, secs, x0 + 12, y1 + size*.4, split - 12, size, (.3, .34, .34))
     title = choose(r, 'Other Services|Other Services:|OTHER SERVICES')
-    y2 = block(sh, list(w.others), split + 12, y + size*1.7, size*1.8, size, x1 - split - 34, title)
+    others = list(w.others), split + 12, y + size*1.7, size*1.8, size, x1 - split - 34
+    y2 = block(sh, *others, title, 'other_services', ' / ')
     return max(y1 + size*1.4, y2), split
+
+def _rows(sh:Sheet, form:str, table:list, other='')->list: # As of `rows_of`
+    "The rows of the form, or those that it has for a nuclear or another kind of log"
+    sh.form = pick(sh.r, (form,)*3 + (other or f'{form} nuclear',))
+    return rows_of(table if sh.form == form else rows_for(sh.form), sh.r)
 
 def api_heading(sh:Sheet, w:Well, notation:Notation, x0, y, x1)->tuple: # (lower end, empty part)
     "The standard heading of API RP 31, from about 1960"
@@ -256,18 +268,19 @@ def api_heading(sh:Sheet, w:Well, notation:Notation, x0, y, x1)->tuple: # (lower
     left, step = x0 + r.uniform(150, 220), r.uniform(2.3, 3.2)*big
     sh.dark = L.style == 'printed' and r.random() < .35
     if sh.dark: panel(sh, left, y, x1, y + step*4.6, choose(r, 'black|halftone'))
-    fields = [('COMP', 'COMPANY', w.company, 1 if sh.dark else 2), ('WELL', 'WELL', w.name, 1),
-              ('FLD', 'FIELD', w.field, 1)]
+    fields = [('company', 'COMPANY', w.company, 1 if sh.dark else 2), ('well', 'WELL', w.name, 1),
+              ('field', 'FIELD', w.field, 1)]
     y1 = info_lines(sh, fields, left + 12, y + step*.8, x1 - 12, step, big)
     state = pick(r, (w.state, w.state, w.abbreviation))
-    pairs(sh, [('CNTY', 'COUNTY', w.county), ('STAT', 'STATE', state)], left + 12, y1, x1 - 12, big, (.56, .44))
+    pairs(sh, [('county', 'COUNTY', w.county), ('state', 'STATE', state)], left + 12, y1, x1 - 12, big, (.56, .44))
     y1, sh.dark = (max(y1 + step*.4, y + step*4.6) if sh.dark else y1 + step*.4), False
     bar(sh, left, y1, x1, y1, L.thick)
     y2, split = _location_box(sh, w, left, y1, x1, small)
     frame(sh, left, y, x1, y2, L.thick); frame(sh, x0, y, left, y2, L.thick); bar(sh, split, y1, split, y2, L.thick)
     spine(sh, _names(w, False), x0 + 6, y, left - 4, y2, 1)
     y3 = datum_box(sh, w, notation, x0, y2 + r.uniform(0, 12), x1, small*2.2, small)
-    columns, rows = max(len(w.runs), pick(r, (1, 2, 2, 3, 4, 4))), rows_of(API_ROWS, r)
+    columns = max(len(w.runs), pick(r, (1, 2, 2, 3, 4, 4)))
+    rows = _rows(sh, 'api_rp31', API_ROWS, 'cased_hole' if w.year > 1980 else '')
     y4 = run_table(sh, w, notation, rows, x0, y3 + r.uniform(4, 16), x1, small*r.uniform(1.9, 2.4), columns, small)
     y5 = _remarks(sh, x0 + 10, y4 + small*2.4, x1 - 10, small)
     split = x0 + (x1 - x0)*.5 if columns > len(w.runs) else x0
@@ -278,14 +291,15 @@ def _side_box(sh:Sheet, w:Well, x0, y, x1, size, low)->float:
     "Other surveys, location of the well, elevations, filing number"
     r, L, room = sh.r, sh.look, x1 - x0 - 40
     title = choose(r, 'Other Surveys|Other Surveys:')
-    y = block(sh, list(w.others)[:2], x0 + 14, y + size*1.8, size*1.9, size, room, title)
+    y = block(sh, list(w.others)[:2], x0 + 14, y + size*1.8, size*1.9, size, room, title, 'other_services', ' / ')
     bar(sh, x0, y, x1, y, L.thick)
     where = list(w.where)[:1]
     if len(w.where) < 2: where = [f"{integer(r, 33, 264)*10}' fr {pick(r, ends)}.L." for ends in ('SN', 'EW')]
-    y = block(sh, where, x0 + 14, y + size*1.8, size*1.9, size, room, 'Location of Well')
+    y = block(sh, where, x0 + 14, y + size*1.8, size*1.9, size, room, 'Location of Well', 'location_of_well')
     y = max(y + size, low - size*8.6)
     head = label(sh, 'Elevation:', x0 + 10, y, size, colon=False)
-    for n, (name, text, x) in enumerate((('EKB', 'K.B.:', w.kb), ('EDF', 'D.F.:', w.df), ('EGL', 'or G.L.:', w.gl))):
+    elevations = ('elev_kb', 'K.B.:', w.kb), ('elev_df', 'D.F.:', w.df), ('elev_gl', 'or G.L.:', w.gl)
+    for n, (name, text, x) in enumerate(elevations):
         i = label(sh, text, x1 - 96, y, size, align=1., colon=False)
         leader(sh, sh.end(i) + 3, x1 - 8, y + 4)
         if r.random() < .75:
@@ -295,7 +309,7 @@ def _side_box(sh:Sheet, w:Well, x0, y, x1, size, low)->float:
             sh.fields[name] = str(x)
         y += size*1.8
     bar(sh, x0, y - size, x1, y - size, L.thick)
-    pairs(sh, [('FILE', 'FILING No.', w.filing)], x0 + 10, y + size*.8, x1 - 8, size*1.1, (1.,))
+    pairs(sh, [('file_no', 'FILING No.', w.filing)], x0 + 10, y + size*.8, x1 - 8, size*1.1, (1.,))
     return y + size*2
 
 def _measured_from(sh:Sheet, w:Well, notation:Notation, x, base, size):
@@ -306,7 +320,7 @@ def _measured_from(sh:Sheet, w:Well, notation:Notation, x, base, size):
     k = value(sh, apd, sh.end(j) + 60, base, size)
     t = label(sh, 'Ft. above', sh.end(k) + 10, base, size, colon=False)
     sh.line(i, j, k, t, value(sh, notation.datum['gl'], sh.end(t) + 14, base, size))
-    sh.fields.update(DREF=cased(datum, sh.look), APD=apd)
+    sh.fields.update(log_measured_from=cased(datum, sh.look), log_measured_above_pd=apd)
 
 # %% ../../nbs/draw/06_forms.ipynb #5a16c010
 def old_heading(sh:Sheet, w:Well, notation:Notation, x0, y, x1)->tuple: # (lower end, empty part)
@@ -316,16 +330,16 @@ def old_heading(sh:Sheet, w:Well, notation:Notation, x0, y, x1)->tuple: # (lower
     old_band(sh, w, x0, y, x1, y + band)
     y += band
     left, right, step = x0 + r.uniform(150, 210), x1 - r.uniform(290, 360), r.uniform(2.1, 2.8)*big
-    fields = [('COMP', 'COMPANY', w.company, 2), ('WELL', 'WELL', w.name, pick(r, (1, 2))),
-              ('FLD', 'FIELD', w.field, 1), ('LOC', 'LOCATION', w.where[-1], pick(r, (1, 2))),
-              ('CNTY', 'COUNTY', w.county, 1), ('STAT', 'STATE', w.state, 1)]
+    fields = [('company', 'COMPANY', w.company, 2), ('well', 'WELL', w.name, pick(r, (1, 2))),
+              ('field', 'FIELD', w.field, 1), ('location', 'LOCATION', w.where[-1], pick(r, (1, 2))),
+              ('county', 'COUNTY', w.county, 1), ('state', 'STATE', w.state, 1)]
     y1 = info_lines(sh, fields, left + 12, y + step*.8, right - 12, step, big)
     y1 = max(y1 - step*.4, _side_box(sh, w, right, y, x1, small, y1 - step*.4))
     frame(sh, left, y, right, y1, L.thick); frame(sh, x0, y, x1, y1, L.thick)
     spine(sh, _names(w, True), x0 + 6, y, left - 4, y1, pick(r, (1, 1, 3)))
     _measured_from(sh, w, notation, x0 + 40, y1 + small*1.8, small)
     y2 = y1 + small*1.8 + small*1.2
-    columns, rows = max(len(w.runs), pick(r, (2, 3, 3, 4))), rows_of(OLD_ROWS, r)
+    columns, rows = max(len(w.runs), pick(r, (2, 3, 3, 4))), _rows(sh, 'schlumberger_1948', OLD_ROWS)
     y3 = run_table(sh, w, notation, rows, x0, y2, x1, small*r.uniform(1.8, 2.2), columns, small)
     y4 = _remarks(sh, x0 + 10, y3 + small*2.4, x1 - 10, small)
     return y4, (max(x0 + (x1 - x0)*.5, x1 - 420), y2 + 60, x1 - 20, y3 - 60)
@@ -339,15 +353,18 @@ class Layout(NamedTuple):
     style:str    # How most values are put on
     marks:tuple  # `Mark`s, the lower ones first
     lines:tuple  # `Line`s from top to bottom
-    fields:dict  # Mnemonic -> text as written
-    runs:tuple   # Mnemonic -> text as written, for each run
+    form:str     # Family of the form, as in a record
+    fields:dict  # Name -> text as written
+    runs:tuple   # Name -> text as written, for each run
     well:Well
     digital:bool # Made by a program, and never printed on paper
+    light:bool   # Copied well
 
 def lay_out(
     seed,        # Which series: a number or a text
     i:int,       # Number of the header
     dpi:int=0,   # Resolution; 0: the header's own choice
+    light:bool=False, # Only lightly degraded
 )->Layout: # A pure function of its arguments and the fonts
     "Header `i` of a series: everything about it but the pixels"
     r, w = rng_for('header', seed, i), make_well(seed, i)
@@ -368,4 +385,4 @@ def lay_out(
         add_margins(sh, w, box, low)
         add_later(sh, w, box, free)
     return Layout((seed, i), (sh.size[0], round(low*sh.k)), look.dpi, style, tuple(sh.marks), tuple(sh.lines),
-                  sh.fields, tuple(sh.runs), w, digital)
+                  sh.form.split()[0], sh.fields, tuple(sh.runs), w, digital, light)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HEADERS_VERSION', 'PER_PAGE', 'draw_region', 'Crop', 'crops_of', 'draw_crop', 'draw_page', 'SynthCrops', 'page_lines',
-           'page_markdown', 'page_fields', 'SynthPages']
+           'page_markdown', 'page_record', 'SynthPages']
 
 # %% ../../nbs/draw/08_page.ipynb #17049f44
 import math
@@ -241,7 +241,7 @@ def draw_page(
     return _scan(page, (0, 0, *page.size), page.size, degradation_of(page).angle, rng_for('grain', *page.key))
 
 # %% ../../nbs/draw/08_page.ipynb #db64f939
-HEADERS_VERSION = 4 # of the drawing: raised when the same seed draws other headers
+HEADERS_VERSION = 5 # of the drawing: raised when the same seed draws other headers
 PER_PAGE = 8        # crops of one sheet
 
 def _only(page:Layout, crop:Crop)->Layout:
@@ -323,33 +323,35 @@ def page_markdown(
     return '\n\n'.join(parts)
 
 # %% ../../nbs/draw/08_page.ipynb #fa1de3ed
-def page_fields(
+def page_record(
     page:Layout,
-)->dict: # mnemonic -> text; `runs`: a list of such dicts
-    "What the page says, by field"
-    return dict(page.fields, runs=[dict(r) for r in page.runs])
+)->dict: # `form`, `fields`: name -> text, `runs`: a list of such dicts
+    "What the page says, as the truth of its record"
+    return dict(form=page.form, fields=dict(page.fields), runs=[dict(r) for r in page.runs])
 
 # %% ../../nbs/draw/08_page.ipynb #57c0b9ea
-def _page_image(seed, i:int, dpi:int)->Image.Image: return draw_page(lay_out(seed, i, dpi))
+def _page_image(*key)->Image.Image: return draw_page(lay_out(*key))
 
 class SynthPages(Series):
-    "`n` drawn pages as `Sample`s of kind `page`: `text` is markdown, `info` has `lines`, `fields` and `dpi`"
+    "`n` drawn pages as `Sample`s of kind `page`: `text` is markdown, `info` has `lines`, `record` and `dpi`"
     def __init__(
         self,
         n:int,       # How many pages
         seed=0,      # Which series: a number or a text
         start:int=0, # Number of the first page
         dpi:int=0,   # Resolution, 72 to 600; 0: each page has its own, from 90 to 400
+        light:bool=False, # Only lightly degraded
     ):
         if dpi and not 72 <= dpi <= 600:
             raise ConfigError(f'dpi={dpi}: headers are drawn at 72 to 600 dots per inch; '
                               '200 is what most archives scanned at')
         super().__init__(n, seed, start)
-        self.dpi = dpi
+        self.dpi, self.light = dpi, light
 
     def drawn(self, i:int)->Sample:
-        page = lay_out(self.seed, i, self.dpi)
-        info = dict(source='synth', lines=page_lines(page), fields=page_fields(page), dpi=page.dpi)
-        return Sample(f'page-{self.seed}-{i}', page_markdown(page), partial(_page_image, self.seed, i, self.dpi),
-                      page.size, digest=_digest('page', self.seed, i, self.dpi), group=f'header-{self.seed}-{i}',
+        key = self.seed, i, self.dpi, self.light
+        page = lay_out(*key)
+        info = dict(source='synth', lines=page_lines(page), record=page_record(page), dpi=page.dpi)
+        return Sample(f'page-{self.seed}-{i}', page_markdown(page), partial(_page_image, *key),
+                      page.size, digest=_digest('page', *key), group=f'header-{self.seed}-{i}',
                       kind='page', style=page.style, info=info)

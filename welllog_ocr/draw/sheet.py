@@ -102,7 +102,7 @@ class Sheet:
     "A header while it is laid out: `place_text`, `bar` and others put marks on it, `line` joins marks"
     def __init__(self, look:Look, r, size:tuple): # (width, height) in 1/200 inch
         self.look, self.r, self.k = look, r, look.dpi/200
-        self.marks, self.lines, self.fields, self.runs = [], [], {}, []
+        self.marks, self.lines, self.form, self.fields, self.runs = [], [], '', {}, []
         self.dark = False # what follows is white on black
         self.size = self.px(*size)
 
@@ -292,7 +292,7 @@ def wrap(sh:Sheet, text:str, size:float, room:float)->list[str]:
 
 def info_lines(
     sh:Sheet,
-    fields:list, # (mnemonic, label, text, lines it has)
+    fields:list, # (name of the field, label, text, lines it has)
     x0, y, x1, pitch:float, size:float,
 )->float: # Lower end
     "Labels with values on leaders"
@@ -314,7 +314,7 @@ def info_lines(
 # %% ../../nbs/draw/04_sheet.ipynb #5a14c007
 def pairs(
     sh:Sheet,
-    fields:list,  # (mnemonic, label, text)
+    fields:list,  # (name of the field, label, text)
     x0, y, x1, size:float,
     shares:tuple, # Share of the width that each field gets
 ):
@@ -336,14 +336,15 @@ def pairs(
 def block(
     sh:Sheet, texts:list, x, y, pitch:float, size:float, room:float,
     title:str='', # Printed above
-    name:str='',  # Mnemonic of the field; '': none
+    name:str='',  # Of the field; '': none
+    joint:str=' ', # Between its lines in the truth
 )->float: # Lower end
     "A box's text: a printed title and values below it"
     if title: sh.line(label(sh, title, x, y, size), kind='extra'); y += pitch*1.1
-    for t in [t for text in texts for t in wrap(sh, text, size, room)]:
+    for t in (shown := [t for text in texts for t in wrap(sh, text, size, room)]):
         sh.line(value(sh, t, x + 8, y, size, room), cuts=[(0, 1, .9)])
         y += pitch
-    if name: sh.fields[name] = cased(' '.join(texts), sh.look)
+    if name: sh.fields[name] = cased(joint.join(shown), sh.look)
     return y
 
 # %% ../../nbs/draw/04_sheet.ipynb #b1482f32

@@ -176,13 +176,13 @@ class Degradation(NamedTuple):
     angle:float  # Degrees by which the sheet lies askew
 
 def degradation_of(
-    page, # A `Layout`, or anything with its `key` and `digital`
+    page, # A `Layout`, or anything with its `key`, `digital` and `light`
 )->Degradation: # A pure function of the key
-    "The history of a sheet; a digital one was never copied"
+    "The history of a sheet; a digital one was never copied, a light one was copied once, and well"
     r = rng_for('wear', *page.key)
     if page.digital: return Degradation(.2, .6, 0., 0., 0., False, True, 0.)
     angle = float(np.clip(r.normal(0, .45), -1.5, 1.5)) if r.random() < .93 else float(r.uniform(-4, 4))
-    return Degradation(
+    d = Degradation(
         blur=float(r.uniform(.3, 1.15)),
         cut=float(np.clip(r.normal(.9, .15), .6, 1.12)),
         grain=float(r.uniform(0, .22)) if r.random() < .8 else float(r.uniform(.2, .4)),
@@ -191,6 +191,9 @@ def degradation_of(
         twice=bool(r.random() < .35),
         grey=bool(r.random() < .06),
         angle=angle)
+    if not page.light: return d
+    less = dict(blur=.5*d.blur, grain=.3*d.grain, fade=.3*d.fade, dust=.3*d.dust, angle=.5*d.angle)
+    return d._replace(cut=.8, twice=False, **less)
 
 # %% ../../nbs/draw/03_wear.ipynb #353ffb58
 def _field(shape, step:int, r)->np.ndarray:

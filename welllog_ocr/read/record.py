@@ -100,10 +100,10 @@ class Evidence(NamedTuple):
     "What is known of how a value was read"
     cell:float    # Confidence of the reading of its cell, 0 to 1; 0: none
     line:float    # Confidence of the reading of its lines, 0 to 1; 0: none
-    agree:float   # Similarity of the two, 0 to 1; 0 with one alone
-    label:float   # Similarity of its label, 0 to 1
-    fit:float     # Share of the rows around it that are known, 0 to 1
-    looks:bool    # Does it look like its field?
+    agree:float=0. # Similarity of the two, 0 to 1; 0 with one alone
+    label:float=0. # Similarity of its label, 0 to 1; 0: none
+    fit:float=0.   # Share of the rows around it that are known, 0 to 1
+    looks:bool=True # Does it look like its field?
 
 _DATUM_NAMES = ('G.L.', 'GL', 'Ground Level', 'Ground', 'K.B.', 'KB', 'Kelly Bushing', 'R.K.B.', 'RKB', 'D.F.', 'DF',
                 'Derrick Floor', 'R.T.', 'Rotary Table', 'Rotary', 'M.S.L.', 'Mean Sea Level', 'Bradenhead Flange')
@@ -164,9 +164,9 @@ def _joined_reads(name:str, reads:list)->Read:
     texts = [r.text for r in reads if r.text.strip()]
     return Read((' / ' if name in _LIST else ' ').join(texts), min([r.confidence for r in reads], default=0.))
 
-def _value(text:str, confidence:float, box:list, lines:list, how:str='cell')->dict:
-    sure = round(confidence, 4)
-    return dict(text=text, value=None, unit='', confidence=sure, box=box, lines=lines, flags=[], how=how)
+def _value(text:str, e:Evidence, box:list, lines:list, how:str='cell')->dict:
+    known = dict(confidence=round(confidence_of(e), 4), evidence=[round(float(x), 3) for x in e])
+    return dict(text=text, value=None, unit='', box=box, lines=lines, flags=[], how=how) | known
 
 def _bounds(quads:list)->np.ndarray:
     "The rectangle around rectangles"
@@ -191,7 +191,7 @@ def _add(values:dict, name:str, value:dict):
 # %% ../../nbs/read/07_record.ipynb #57570076
 def _add_the_rest(record:dict, found:FoundCells, lines:list, order:dict):
     "What belongs to no field, and what a field without a label says by itself"
-    whole = lambda n: _value(lines[n]['text'], lines[n]['confidence'], lines[n]['box'], [n], 'pair')
+    whole = lambda n: _value(lines[n]['text'], Evidence(0., lines[n]['confidence']), lines[n]['box'], [n], 'pair')
     if record['fields'] or record['runs']: _unlabelled(record, [whole(n) for n in range(len(lines))])
     for n in sorted({order[w.line] for w in found.loose if re.search(r'\w', w.text)}):
         words = [w.text for w in found.loose if order[w.line] == n]
@@ -215,14 +215,14 @@ def to_record(
         text = _joined_reads(c.name, [Read(joined(l), min(first[w.line].confidence for w in l)) for l in c.lines])
         box = place(_bounds(c.quads))
         if c.part == 'other':
-            value = _value(text.text, text.confidence, box, at, 'pair')
+            value = _value(text.text, Evidence(0., text.confidence), box, at, 'pair')
             if says(text.text): record['other'].append(dict(label=c.label, value=value))
             continue
         text, evidence = better_reading(c, text, _joined_reads(c.name, [next(own) for _ in c.quads]))
         if not text: continue
         while c.part == 'runs' and len(record['runs']) <= c.run: record['runs'].append({})
         values = record['fields'] if c.part == 'fields' else record['runs'][c.run]
-        _add(values, c.name, _value(text, confidence_of(evidence), box, at))
+        _add(values, c.name, _value(text, evidence, box, at))
     record['runs'] = [r for r in record['runs'] if r]
     state = record['fields'].get('state', {}).get('text', '')
     for name, v in record['fields'].items(): v['text'] = among_names(name, v['text'], state)
