@@ -145,7 +145,7 @@ def test_folders_can_be_read_back(tmp_path, kind, format):
             if kind == 'page': assert round(float(img.info['dpi'][0])) == 100 == row['dpi']
         black = cv2.imread(str(tmp_path/'a'/'train'/row['file_name']), cv2.IMREAD_GRAYSCALE) # another reader
         assert black.shape == s.image.size[::-1] and 0 < (black < 128).mean() < .95
-        if kind == 'page': assert row['lines'] and row['fields']['runs'] and s.kind == 'page'
+        if kind == 'page': assert row['lines'] and row['record']['runs'] and s.kind == 'page'
 
 def command(*args): return subprocess.run([sys.executable, '-m', 'welllog_ocr.synth', *map(str, args)], capture_output=True, text=True)
 

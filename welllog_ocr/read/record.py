@@ -165,7 +165,8 @@ def _joined_reads(name:str, reads:list)->Read:
     return Read((' / ' if name in _LIST else ' ').join(texts), min([r.confidence for r in reads], default=0.))
 
 def _value(text:str, e:Evidence, box:list, lines:list, how:str='cell')->dict:
-    known = dict(confidence=round(confidence_of(e), 4), evidence=[round(float(x), 3) for x in e])
+    sure = confidence_of(e) if how == 'cell' else e.line
+    known = dict(confidence=round(sure, 4), evidence=[round(float(x), 3) for x in e])
     return dict(text=text, value=None, unit='', box=box, lines=lines, flags=[], how=how) | known
 
 def _bounds(quads:list)->np.ndarray:
