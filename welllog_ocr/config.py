@@ -131,8 +131,9 @@ class DataSettings:
     synth_share:float = refused(.8, '[0, 1)', 'must be in [0, 1); for synthetic lines alone leave data_path out')
     # Share of the synthetic lines that is cut out of whole drawn headers; 0: every line is drawn alone
     crop_share:float = refused(.5, '[0, 1]')
-    # What synth draws: `line`, or `page` for whole headers with their Markdown
-    synth_kind:str = refused('line', ('line', 'page'))
+    # What synth draws: `line`, `page` for whole headers with their Markdown, or `record` for whole headers with their
+    # record as JSON
+    synth_kind:str = refused('line', ('line', 'page', 'record'))
     # Synthetic training samples an epoch when there is no `data_path`
     synth_lines:int = refused(4000, '[1, inf)')
     synth_eval_lines:int = refused(200, '[1, inf)')         # Synthetic evaluation samples when there is no `data_path`

@@ -25,7 +25,7 @@ class Sample:
     size:tuple         # (width, height) of the image in pixels
     digest:str         # Hash of image and labels: equal only when both are
     group:str = ''     # Well or scan; a split never cuts through a group
-    kind:str  = 'line' # What the image shows: `line`, `block` or `page`
+    kind:str  = 'line' # What is read: `line`, `block`, `page`, or `record` of a page
     style:str = ''     # Style of writing: `printed`, `typed`, `handwritten`; empty: not given
     info:dict = field(default_factory=dict, compare=False) # Every other column of the table
 

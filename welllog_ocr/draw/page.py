@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['HEADERS_VERSION', 'PER_PAGE', 'draw_region', 'Crop', 'crops_of', 'draw_crop', 'draw_page', 'SynthCrops', 'page_lines',
-           'page_markdown', 'page_record', 'SynthPages']
+           'page_markdown', 'page_record', 'SynthPages', 'SynthRecords']
 
 # %% ../../nbs/draw/08_page.ipynb #17049f44
 import math
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ..core import ConfigError, rng_for, stable_hash
+from ..data.records import record_text
 from ..data.sample import Sample
 from .forms import Layout, lay_out
 from .ink import Series, fonts_fingerprint, write
@@ -355,3 +357,11 @@ class SynthPages(Series):
         return Sample(f'page-{self.seed}-{i}', page_markdown(page), partial(_page_image, *key),
                       page.size, digest=_digest('page', *key), group=f'header-{self.seed}-{i}',
                       kind='page', style=page.style, info=info)
+
+# %% ../../nbs/draw/08_page.ipynb #848a8815
+class SynthRecords(SynthPages):
+    "`n` drawn pages as `Sample`s of kind `record`: `text` is the record as compact JSON"
+    def drawn(self, i:int)->Sample:
+        s = super().drawn(i)
+        return replace(s, id=s.id.replace('page', 'record', 1), text=record_text(s.info['record']), kind='record',
+                       digest=stable_hash([s.digest, 'record']))

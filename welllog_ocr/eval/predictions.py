@@ -57,6 +57,7 @@ def sample_row(
                scores=[round(p, 3) for p in pred.scores], losses=losses)
     if losses and pred.pieces: row['pieces'] = list(pred.pieces)
     if unread: row['unread'] = unread
+    if sample.kind == 'record': row['unsure'] = sample.info.get('unsure', [])
     info = {k: v for k, v in sample.info.items() if _fits(v)}
     return row | dict(style=sample.style, kind=sample.kind, group=sample.group, info=info)
 

@@ -33,8 +33,9 @@ ROW = dict( # column -> what it holds
     length_ratio = 'characters of the prediction / of the label',
     repetition   = 'characters at the end of the prediction that only repeat what stands before',
     style        = 'way of writing of the sample (`made` in rows of version 0.1.0)',
-    kind         = 'kind of the sample: line, block or page',
+    kind         = 'kind of the sample: line, block, page or record',
     group        = 'well or scan of the sample',
+    unsure       = 'cells of a record that are not scored; only of that kind',
     info         = 'other columns of the sample: numbers, short texts, yes and no')
 
 # %% ../../nbs/eval/00_rows.ipynb #6cd15d22

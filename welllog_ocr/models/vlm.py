@@ -35,7 +35,9 @@ _MARKDOWN = ('to markdown, exactly as it is printed. Write tables as HTML, and c
 INSTRUCTIONS = dict(
     line='Transcribe this line of a well log header exactly as it is printed. Write nothing else.',
     block=f'Transcribe this part of a well log header {_MARKDOWN}',
-    page=f'Transcribe this well log header {_MARKDOWN}')
+    page=f'Transcribe this well log header {_MARKDOWN}',
+    record='Write the record of this well log header as compact JSON: {"fields":{NAME:TEXT},"runs":[{NAME:TEXT}]}. '
+           'Texts are exactly as printed, and a blank cell is left out. Write nothing else.')
 
 # %% ../../nbs/models/10_vlm.ipynb #116412e0
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ GENERATION = 'welllog.json' # file of the `GenerationSettings` in a model folder
 
 class ChatRecogniser(Recogniser):
     "A vision-language model that transcribes"
-    kinds = ('line', 'block', 'page')
+    kinds = ('line', 'block', 'page', 'record')
     settings = ('instruction min_pixels max_pixels max_seq_length max_new_tokens load_in_4bit r lora_alpha '
                 'lora_dropout target_modules gradient_checkpointing')
     base = '' # model under its adapter: folder or hub name

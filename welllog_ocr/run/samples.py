@@ -13,7 +13,7 @@ from functools import partial
 from ..config import TrainingConfig
 from ..core import ConfigError, DataError, rng_for, stable_hash
 from ..data.sample import Skip, fingerprint, of_kind, shuffled_batches, skip_report, subset
-from ..draw.page import SynthCrops, SynthPages
+from ..draw.page import SynthCrops, SynthPages, SynthRecords
 from ..models.core import Recogniser
 from ..draw.wear import augment
 from ..review.log import apply_review, open_review, review_text
@@ -63,6 +63,8 @@ def _reviewed(cfg:TrainingConfig, found)->tuple:
     return found._replace(train=train, eval=held), review_text(review, a + b) + another
 
 # %% ../../nbs/run/02_samples.ipynb #c3f6e161
+_SHEETS = dict(page=SynthPages, record=SynthRecords) # kinds of whole headers
+
 def drawn(
     cfg:TrainingConfig,
     n:int,        # How many
@@ -70,7 +72,7 @@ def drawn(
     epoch:int=0,  # Another epoch draws others
 )->list:
     "Drawn samples of the kind that the config asks for: lines, or whole pages"
-    if cfg.synth_kind == 'page': return list(SynthPages(n, series, epoch*n))
+    if cfg.synth_kind in _SHEETS: return list(_SHEETS[cfg.synth_kind](n, series, epoch*n))
     return drawn_lines(n, cfg.crop_share, series, epoch)
 
 def _check_kind(cfg:TrainingConfig, rec:Recogniser):
@@ -101,7 +103,7 @@ def run_data(
         if not samples:
             raise DataError(f'{cfg.data_path}: no sample of the {name} split can be used; {skip_report(skips)}')
     n_synth = round(len(train)*cfg.synth_share/(1 - cfg.synth_share))
-    one = [SynthPages] if cfg.synth_kind == 'page' else [SynthLines, SynthCrops]
+    one = [_SHEETS[cfg.synth_kind]] if cfg.synth_kind in _SHEETS else [SynthLines, SynthCrops]
     fonts = fingerprint([s for drawn_by in one for s in drawn_by(1, cfg.seed)]) if n_synth else ''
     marks = stable_hash([fingerprint(train), fingerprint(held), n_synth, cfg.crop_share, fonts])
     return RunData(train, held, n_synth, marks, skips, found.leaks, found.origin, reviewed)
@@ -112,7 +114,7 @@ def language_texts(
     data:RunData,
 )->list[str]:
     "Texts that show how headers go on"
-    n = min(cfg.language_texts, 50 if cfg.synth_kind == 'page' else cfg.language_texts if cfg.language_weight else 200)
+    n = min(cfg.language_texts, 50 if cfg.synth_kind in _SHEETS else cfg.language_texts if cfg.language_weight else 200)
     return [s.text for s in drawn(cfg, n, f'{cfg.seed}-language')] + 3*[s.text for s in data.train]
 
 def fit_language(
