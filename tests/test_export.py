@@ -72,16 +72,23 @@ def test_csv_says_that_it_is_utf8_and_quotes_texts(tmp_path):
     raw = written(tmp_path, [page(dict(fields=dict(well=value('=1', confidence=.25)), runs=[]))], '.csv').read_bytes()
     assert raw.startswith(b'\xef\xbb\xbf"file","page","link"') and b'"=1"' in raw and b',0.25,' in raw and raw.endswith(b'\r\n')
 
+CORE = {'company', 'well', 'field', 'county', 'state', 'api'}, {'run_no', 'date', 'depth_driller', 'depth_logger'}
+
 @pytest.mark.parametrize('ending', TABLES)
 @pytest.mark.parametrize('by', ROWS)
-def test_every_table_has_the_same_columns_whatever_was_read(tmp_path, ending, by):
+def test_a_table_has_what_wells_are_joined_by_and_no_empty_fields(tmp_path, ending, by):
     rows = [page(), page(dict(form='', fields={}, runs=[], other=[])), page(dict(fields=None, runs=None)), dict(file='scans/b.png', page=0, error='=gone')]
     found = table(written(tmp_path, rows, ending, by))
     if by == 'line': assert [r['error'] for r in found] == ['=gone']; return
     assert len(found) == 4 and list(found[0])[:4] == ['file', 'page', 'link', 'form'] and found[3]['error'] == '=gone' and found[3]['link'].startswith('file://')
-    assert {n if f.part == 'title' or by == 'run' else f'run1_{n}' for n, f in FIELDS.items()} <= found[0].keys() and not any(r['company'] for r in found)
-    more = table(written(tmp_path, [page(record_of(endless(['x']), 3))], ending, by))
-    assert by == 'run' and list(more[0]) == list(found[0]) or by == 'scan' and [c for c in more[0] if not c.startswith(('run2', 'run3'))] == list(found[0])
+    run = '' if by == 'run' else 'run1_'
+    assert CORE[0] | {run + n for n in CORE[1]} <= found[0].keys() and not any(r['company'] for r in found)
+    assert 'permanent_datum' not in found[0] and f'{run}rm_bht' not in found[0]
+    some = page(dict(form='', fields=dict(permanent_datum=value('G.L.')), runs=[dict(rm_bht=value('.2 @ 150'))], other=[]))
+    more = table(written(tmp_path, [*rows, some], ending, by))
+    assert set(more[0]) - set(found[0]) == {n + end for n in ('permanent_datum', f'{run}rm_bht') for end in ('', '_value', '_confidence', '_flags')} | {f'{run}rm_bht_value_2', f'{run}rm_bht_unit'}
+    most = table(written(tmp_path, [page(record_of(endless(['x']), 3))], ending, by))
+    assert {n if f.part == 'title' else run + n for n, f in FIELDS.items()} <= most[0].keys()
 
 def test_a_field_that_the_vocabulary_lacks_is_not_lost(tmp_path):
     record = dict(fields=dict(mud_engineer=value('Joe')), runs=[dict(sonde_no=value('7'))])
@@ -135,6 +142,29 @@ def test_las_of_no_record_and_of_several_scans(tmp_path):
     assert not out.exists() and sorted(p.name[:2] for p in (tmp_path/'out').iterdir()) == ['A-', 'a-', 'a-', 'c.']
     for p in (tmp_path/'out').iterdir(): read_las(tmp_path, p.read_text(encoding='utf-8'))
     assert written(tmp_path, [page(record)], '.las').is_file()
+
+def test_a_folder_of_las_holds_what_the_last_run_wrote_and_nobody_elses_file_is_touched(tmp_path):
+    files = lambda: sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob('*.las'))
+    record, names = record_of(endless(['x'])), lambda *names: [page(record, file=f'scans/{n}') for n in names]
+    written(tmp_path, names('a.png', 'b.png', 'nul.png', 'c: "d"?. .tif'), '.las')
+    assert files() == ['out/_nul.las', 'out/a.las', 'out/b.las', 'out/c_ _d__. .las'] or files() == ['out/_nul.las', 'out/a.las', 'out/b.las', 'out/c_ _d___.las']
+    (tmp_path/'out'/'notes.txt').write_text('mine')
+    written(tmp_path, names('b.png', 'e.png'), '.las')
+    assert files() == ['out/b.las', 'out/e.las'] and (tmp_path/'out'/'notes.txt').exists()
+    written(tmp_path, names('b.png'), '.las')
+    assert files() == ['out.las']
+    written(tmp_path, names('b.png', 'e.png'), '.las')
+    assert files() == ['out/b.las', 'out/e.las']
+    (tmp_path/'scans').mkdir()
+    (tmp_path/'scans'/'b.LAS').write_text('the log itself')
+    for write in (lambda: rows_file(tmp_path/'scans.las'), lambda: write_as(tmp_path/'rows.jsonl', tmp_path/'scans.las')):
+        with pytest.raises(ConfigError, match='not written from scans.las.*scans/b.LAS'): write()
+    assert (tmp_path/'scans'/'b.LAS').read_text() == 'the log itself'
+
+@pytest.mark.parametrize('ending', ('.jsonl', '.json', '.md', '.las'))
+@pytest.mark.parametrize('by', ('run', 'line'))
+def test_rows_of_a_table_are_refused_where_there_is_none(tmp_path, ending, by):
+    with pytest.raises(ConfigError, match=f"rows='{by}' is for tables"): rows_file(tmp_path/f'x{ending}', by)
 
 def test_las_of_the_truth_of_whole_sheets(tmp_path):
     truth = ROOT.parent/'shared'/'data'/'real_headers'/'fields'/'fields.jsonl'

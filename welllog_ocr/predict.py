@@ -187,8 +187,10 @@ def _read_all(args, target:Path|None, own:str):
 def main(args):
     "Read scans with a saved model"
     if args.workers < 0: raise ConfigError(f'workers={args.workers}: must be 0 or more')
+    if not args.output and args.rows != 'scan':
+        raise ConfigError(f'--rows {args.rows} is for a table, and there is no --output; name a .csv, .parquet or .xlsx')
     with use_vocabulary(args.vocabulary) as own:
-        target = rows_file(args.output) if args.output else None
+        target = rows_file(args.output, args.rows) if args.output else None
         for folder in [f for f in (target and target.parent, args.overlay) if f]: writable_dir(folder)
         _read_all(args, target, own)
 

@@ -6,7 +6,7 @@
 __all__ = ['ROWS', 'TABLES', 'WRITERS', 'to_las', 'write_as', 'Shown', 'show_wells', 'rows_file', 'open_results']
 
 # %% ../../nbs/read/08_export.ipynb #28ecc7fd
-import csv, io, json
+import csv, io, json, re
 from collections import Counter
 from contextlib import contextmanager
 from importlib import import_module
@@ -53,15 +53,20 @@ def _record_values(row:dict)->list[tuple[str, dict]]:
     fields, runs = _parts(row)
     return [*fields.items(), *((f'run{i}_{n}', v) for i, r in enumerate(runs, 1) for n, v in r.items())]
 
+# have columns in every table
+_TITLE = 'company well field location county state api service_company log_title elev_kb elev_gl'.split()
+_RUN   = 'run_no date depth_driller depth_logger btm_log_interval top_log_interval'.split()
+
 def _fields_of(rows)->tuple[list, list, int]: # Fields of the title block, fields of a run, largest number of runs
-    title, run = ({n: f for n, f in FIELDS.items() if f.part == part} for part in ('title', 'run'))
-    most = 1
+    title, run, most = set(_TITLE), set(_RUN), 1
     for row in rows:
         fields, runs = _parts(row)
-        title |= {n: _field(n) for n in fields if n not in title}
-        run |= {n: _field(n, 'run') for r in runs for n in r if n not in run}
+        title |= fields.keys()
+        run.update(*runs)
         most = max(most, len(runs))
-    return list(title.values()), list(run.values()), most
+    order = {n: i for i, n in enumerate(FIELDS)}
+    listed = lambda names, part: [_field(n, part) for n in sorted(names, key=lambda n: (order.get(n, len(order)), n))]
+    return listed(title, 'title'), listed(run, 'run'), most
 
 def _first(row:dict)->dict:
     record, (_, runs) = row.get('record') or {}, _parts(row)
@@ -225,24 +230,58 @@ def to_las(
     return out.getvalue()
 
 # %% ../../nbs/read/08_export.ipynb #e9f68825
+_NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f]|[. ]+$|^(?=(con|prn|aux|nul|com\d|lpt\d)(\.|$))', re.I) # on Windows
+
+def _file_name(text:str)->str: return _NOT_IN_NAMES.sub('_', text)
+
 def _las_names(pages:list)->dict: # (file, page) -> name without ending
-    plain = {p: Path(p[0]).stem + (f'-{p[1] + 1}' if p[1] else '') for p in pages}
+    plain = {p: _file_name(Path(p[0]).stem) + (f'-{p[1] + 1}' if p[1] else '') for p in pages}
     seen = Counter(name.casefold() for name in plain.values())
     return {p: name if seen[name.casefold()] == 1 else f'{name}-{stable_hash(p[0])[:6]}' for p, name in plain.items()}
 
+def _list_of(output:Path)->Path: return output.with_name(f'.{output.name}.json')
+
+def _own_las(output:Path)->set: # Names of files beside `output`
+    "LAS files of earlier runs. Raises `ConfigError` when there are others in the folder"
+    try: ours = set(json.loads(_list_of(output).read_text(encoding='utf-8')))
+    except (OSError, ValueError): ours = set()
+    folder = output.with_suffix('')
+    foreign = sorted({f'{folder.name}/{p.name}' for p in folder.glob('*') if p.suffix.lower() == '.las'} - ours)
+    if not foreign: return ours
+    raise ConfigError(f'{folder}: holds {len(foreign)} LAS files that were not written from {output.name} (such as '
+                      f'{foreign[0]}), and they could be overwritten; name another output')
+
 def _write_las(rows, output:Path):
     names = _las_names([(row['file'], row['page']) for row in rows if 'error' not in row])
+    place = lambda n: f'{output.stem}/{n}.las' if len(names) > 1 else output.name
+    old, new = _own_las(output), {place(n) for n in names.values()}
+    write_atomic(_list_of(output), json.dumps(sorted(old | new)))
+    if len(names) > 1: writable_dir(output.with_suffix(''))
     for row in rows:
         if 'error' in row: continue
-        name, path = names[row['file'], row['page']], output
-        if len(names) > 1: path = writable_dir(output.with_suffix(''))/f'{name}.las'
-        write_atomic(path, to_las(row.get('record') or {}))
+        write_atomic(output.parent/place(names[row['file'], row['page']]), to_las(row.get('record') or {}))
+    there = {n.casefold() for n in new} # a disk may take a.las and A.las for one
+    for name in old:
+        if name.casefold() not in there: (output.parent/name).unlink(missing_ok=True)
+    write_atomic(_list_of(output), json.dumps(sorted(new)))
 
 # %% ../../nbs/read/08_export.ipynb #c91bea58
 TABLES  = {'.csv': _csv, '.parquet': _parquet, '.xlsx': _xlsx}
 WRITERS = {'.jsonl': None, # the rows themselves
            '.json': _json, **TABLES, '.md': _md, '.las': _write_las}
 _NEEDS  = {'.parquet': 'pyarrow', '.xlsx': 'openpyxl', '.las': 'lasio'}
+
+def _ending(output:Path, rows:str)->str:
+    "Raises `ConfigError` for an ending or for rows that cannot be written"
+    *most, last = WRITERS
+    if rows not in ROWS: raise ConfigError(f"rows='{rows}': a row stands for one of {', '.join(ROWS)}; name one")
+    if (end := output.suffix.lower()) not in WRITERS:
+        raise ConfigError(f"{output}: its ending '{output.suffix}' is none of {', '.join(most)} and {last}, "
+                          'so it is not clear what to write; name one of these')
+    if end not in TABLES and rows != 'scan':
+        raise ConfigError(f"{output}: rows='{rows}' is for tables ({', '.join(TABLES)}), and a {end} holds whole "
+                          'pages; name a table, or leave rows out')
+    return end
 
 class _Rows: # of a file, as often as they are asked for
     def __init__(self, path): self.path = path
@@ -253,10 +292,9 @@ def write_as(
     output:Path,      # Replaced; its ending is one of `WRITERS`
     rows:str='scan',  # Of `ROWS`: what a row of a table stands for
 ):
-    "Make a file of another format from the rows. Raises `ConfigError` for unknown `rows`"
+    "Make a file of another format from the rows. Raises `ConfigError` as `rows_file` does"
     output, found = Path(output), _Rows(rows_path)
-    if rows not in ROWS: raise ConfigError(f"rows='{rows}': a row stands for one of {', '.join(ROWS)}")
-    write = WRITERS[end := output.suffix.lower()]
+    write = WRITERS[end := _ending(output, rows)]
     if write is _write_las: return write(found, output)
     write_atomic(output, write(*ROWS[rows](found)) if end in TABLES else write(found))
 
@@ -281,17 +319,16 @@ def show_wells(
 
 # %% ../../nbs/read/08_export.ipynb #ac459bab
 def rows_file(
-    output:Path, # What the user asked for, with an ending of `WRITERS`
+    output:Path,     # What the user asked for, with an ending of `WRITERS`
+    rows:str='scan', # Of `ROWS`: what a row of a table stands for
 )->Path:
-    """The JSONL file that grows on the way to `output`. Raises `ConfigError` for another ending, `SetupError` when
-    the package that writes it is not there"""
+    """The JSONL file that grows on the way to `output`. Raises `ConfigError` for what cannot be written or would
+    overwrite what others wrote, `SetupError` when the package that writes it is not there"""
     output = Path(output)
-    if (end := output.suffix.lower()) in WRITERS:
-        if end in _NEEDS: _package(_NEEDS[end]) # now, not after hours of reading
-        return output.with_suffix('.jsonl')
-    *most, last = WRITERS
-    raise ConfigError(f"{output}: its ending '{output.suffix}' is none of {', '.join(most)} and {last}, "
-                      'so it is not clear what to write; name one of these')
+    end = _ending(output, rows) # now, not after hours of reading
+    if end in _NEEDS: _package(_NEEDS[end])
+    if end == '.las': _own_las(output)
+    return output.with_suffix('.jsonl')
 
 def _good_rows(path:Path, same:dict, done:set):
     "Rows of pages that were read, each page once; adds to `done`"
