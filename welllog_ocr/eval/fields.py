@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'BY', 'same', 'page_cells', 'keystrokes', 'coverage', 'figures', 'fields_table', 'fields_report',
-           'read_cells']
+           'read_cells', 'record_cells']
 
 # %% ../../nbs/eval/06_fields.ipynb #53063ed1
 import itertools, re, unicodedata
@@ -15,6 +15,7 @@ import editdistance
 import numpy as np
 
 from ..core import DataError
+from ..data.records import parse_record
 from .stats import spread
 from ..files import read_jsonl
 from ..render import md_table
@@ -179,3 +180,19 @@ def read_cells(
         raise DataError(f'{found_path}: has none of the {len(truth)} sheets of {truth_path} (such as {lost[0]}), so '
                         'nothing can be compared; name the .jsonl that predict made of these pictures')
     return [c for t in truth for c in page_cells(t, rows.get(t['file_name'], {}), value)], lost
+
+# %% ../../nbs/eval/06_fields.ipynb #171de3b4
+def record_cells(
+    rows:list,  # Of an evaluation; those of other kinds are passed over
+    value=None, # As for `page_cells`
+)->tuple[list, list]: # Cells; `id: why` of the answers that are no record
+    "The cells of all records that a model has written"
+    cells, bad = [], []
+    for r in rows:
+        if r.get('kind') != 'record': continue
+        try: found = parse_record(r['prediction'])
+        except DataError as e: found = {}; bad.append(f'{r["id"]}: {e}')
+        truth = parse_record(r['reference']) | dict(file_name=r['id'], group=r['group'], unsure=r.get('unsure') or (),
+                                                    form=(r.get('info') or {}).get('form', ''))
+        cells += page_cells(truth, found, value)
+    return cells, bad
