@@ -137,8 +137,8 @@ def records_report(rows:list)->str: # Markdown; '' without records
     "The fields of the records that a model has written, and how many answers were none"
     cells, bad = record_cells(rows, _meaning)
     if not cells: return ''
-    none = f'{len(bad)} answers are no record and count as empty:\n  {first_few(map(esc_md, bad))}' if bad else 'Every answer is a record.'
-    return f'\n\n{fields_report(cells)}\n\n{none}'
+    none = f'{len(bad)} answers are no record and count as empty:\n  {first_few(map(esc_md, bad))}'
+    return f'\n\n{fields_report(cells)}\n\n{none if bad else "Every answer is a record."}'
 
 def tables(
     rows:dict, # name -> rows, the baseline first

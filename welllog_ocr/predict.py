@@ -19,8 +19,8 @@ def _arguments(argv=None):
     p.add_argument('scans', nargs='+', metavar='SCAN', help='PNG, JPEG, TIFF, WebP or PDF files, or folders of them')
     p.add_argument('--model', required=True, help='folder of a saved model, such as runs/quick_val/best; an .onnx file '
                    'of deploy, which starts faster; a hub name; or PP-OCRv6-small')
-    p.add_argument('--kind', default='auto', choices=('auto', 'line', 'page', 'record'), help='line: each picture is one '
-                   'line; page: a sheet, or a log with its header on top; auto: by its shape; record: a page, of which '
+    p.add_argument('--kind', default='auto', choices=('auto', 'line', 'page', 'record'), help='line: each picture is '
+                   'one line; page: a sheet, or a log with its header on top; auto: by its shape; record: a page, of which '
                    'the model writes the record [auto]')
     p.add_argument('--ground', default=GROUND, metavar='MODEL', help='with --kind record: the model of lines that the '
                    f'record is held against [{GROUND}]')
@@ -28,8 +28,8 @@ def _arguments(argv=None):
                    'stand in a .jsonl beside it, where a run that was cut off continues. Without: shown on the screen')
     p.add_argument('--rows', default='scan', choices=list(ROWS), help='what a row of a .csv, .parquet or .xlsx '
                    'stands for: a scan with all its runs, a run, or a line of text [scan]')
-    p.add_argument('--vocabulary', metavar='FILE.toml', help='fields, wordings and forms beside the known ones; the page '
-                   'on the vocabulary says how')
+    p.add_argument('--vocabulary', metavar='FILE.toml', help='fields, wordings and forms beside the known ones; the '
+                   'page on the vocabulary says how')
     p.add_argument('--overlay', metavar='FOLDER', help='gets a picture of each page with what was read, for a check')
     p.add_argument('--workers', type=int, default=0, help='pages that are decoded and searched for lines at the same '
                    'time; 0: half the cores [0]')
@@ -134,8 +134,8 @@ def _check_kind(kinds:tuple, kind:str):
     if not {'line', 'page'} & set(kinds):
         raise ConfigError(f'the model reads {", ".join(kinds)}, and neither lines nor pages; name another model')
     if kind == 'record' and 'record' not in kinds:
-        raise ConfigError(f'the model reads {", ".join(kinds)} and writes no records; leave --kind out, then the record '
-                          'comes from the cells of the page, or name a vision-language model')
+        raise ConfigError(f'the model reads {", ".join(kinds)} and writes no records; leave --kind out, then the '
+                          'record comes from the cells of the page, or name a vision-language model')
     if kind == 'line' and 'line' not in kinds:
         raise ConfigError('the model reads whole pages and no single lines; leave --kind out, or name a model of lines')
 
@@ -202,9 +202,11 @@ def _consume(rows, add, bad:list)->dict:
         n['none'] += 'record_error' in row
     return n
 
+# %% ../nbs/14_predict.ipynb #740b9f2e
 def _read_all(args, target:Path|None, own:str):
     rec  = open_reader(args.model, not args.float32)
-    same = dict(model=model_id(args.model), how=args.kind + (f' held against {model_id(args.ground)}' if args.kind == 'record' else '') + (f', vocabulary {own}' if own else ''))
+    how  = args.kind + (f' held against {model_id(args.ground)}' if args.kind == 'record' else '')
+    same = dict(model=model_id(args.model), how=how + (f', vocabulary {own}' if own else ''))
     run  = partial(predict, rec, args.scans, args.kind, args.workers, overlays=args.overlay,
                    ground=args.ground)
     bad, before = [], set()

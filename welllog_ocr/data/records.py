@@ -60,7 +60,8 @@ def _names(values, part:str, where:str)->dict:
     "Cells of a part as they must be"
     if not isinstance(values, dict): raise DataError(f'{where} holds {type(values).__name__}, not names and texts')
     for name, text in values.items():
-        if name not in FIELDS or FIELDS[name].part != part: raise DataError(f'{where} has {name!r:.40}, which is no field')
+        if name not in FIELDS or FIELDS[name].part != part:
+            raise DataError(f'{where} has {name!r:.40}, which is no field')
         if not isinstance(text, str): raise DataError(f'{where}.{name} is of type {type(text).__name__}, not a text')
         if not text.strip() or any(unicodedata.category(c) in ('Cc', 'Cs') for c in text):
             raise DataError(f'{where}.{name} is blank or holds a control character')

@@ -28,7 +28,8 @@ def _plain(text:str)->tuple[str, set]:
     return ''.join(words), {0, *accumulate(map(len, words))}
 
 def _inside(want:str, plain:str, ends:set)->bool:
-    return any(m.start() in ends and m.start() + len(want) in ends for m in re.finditer(f'(?={re.escape(want)})', plain))
+    starts = (m.start() for m in re.finditer(f'(?={re.escape(want)})', plain))
+    return any(k in ends and k + len(want) in ends for k in starts)
 
 # %% ../../nbs/read/11_grounding.ipynb #c52a6414
 _PIECES, _NEAR = 5, 2 # lines that one value may be spread over; rows from one to the next
@@ -39,7 +40,8 @@ def _rest(want:str, texts:list, rows:list, i:int, left:int=_PIECES - 1)->list[in
         if not left or rows[j] - rows[i] > _NEAR: break
         plain, ends = texts[j]
         if plain.startswith(want) and len(want) in ends: return [j]
-        if plain and want.startswith(plain) and (more := _rest(want[len(plain):], texts, rows, j, left - 1)): return [j, *more]
+        more = _rest(want[len(plain):], texts, rows, j, left - 1) if plain and want.startswith(plain) else []
+        if more: return [j, *more]
     return []
 
 def find_lines(
