@@ -5,7 +5,7 @@
 The files are written as `predict --output wells.las` writes them. Each is read by lasio and checked by lascheck. The exact texts stand in ~O; a text field of the title block and of a run is compared in its own line too, where a
 colon stands as a semicolon and blanks are single. What differs is listed.
 """
-import argparse, json, tempfile
+import argparse, json, logging, tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -38,6 +38,7 @@ def check(path:Path, row:dict)->list[str]: # What is wrong
     return wrong + [f'{m}: {a!r} became {b!r}' for m, a, b in own_lines(record, las) if plain(a) != plain(b)]
 
 def main(args):
+    logging.disable(logging.WARNING) # both say of each file that it has no curves
     with tempfile.TemporaryDirectory() as tmp:
         output = args.output or Path(tmp)/'wells.las'
         write_as(args.predictions, output)
