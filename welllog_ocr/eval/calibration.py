@@ -25,11 +25,12 @@ _POINT = re.compile(r'(?<=\d)\.(?=\d)|(?<!\S)\.(?=\d)') # a decimal point
 def _letters(text:str)->str: return ''.join(c for c in _POINT.sub('p', normalise(text)) if c.isalnum())
 
 def is_right(
-    row:dict,            # With `reference` and `prediction`
+    row:dict,            # With `reference` and `prediction`, or with `right`
     right:str='letters', # Or `exact`
 )->bool:
     "Was a line read right? Raises `ConfigError` for an unknown measure"
     if right not in RIGHT: raise ConfigError(f"right='{right}': known are {', '.join(RIGHT)}")
+    if 'right' in row: return row['right']
     same = normalise if right == 'exact' else _letters
     return same(row['reference']) == same(row['prediction'])
 

@@ -35,6 +35,8 @@ def same(
 def _text(v)->str: return (v.get('text') or '') if isinstance(v, dict) else (v or '')
 def _sure(v)->float: return float(v.get('confidence') or 0) if isinstance(v, dict) else 0.
 
+def _features(v)->dict: return {k: v[k] for k in ('features',) if k in v} if isinstance(v, dict) else {}
+
 def _cells(row:dict)->dict: # (part, run, name) -> value
     out = {('title', 0, k): v for k, v in (row.get('fields') or {}).items()}
     for i, run in enumerate(row.get('runs') or []): out |= {('run', i, k): v for k, v in run.items()}
@@ -86,7 +88,7 @@ def page_cells(
         out.append(dict(
             file_name=truth['file_name'], well=truth.get('group') or truth['file_name'], form=truth.get('form', ''),
             part=key[0], run=key[1], field=key[2], truth=a if same(a) else '', found=b if same(b) else '',
-            confidence=_sure(got.get(key)), right=right,
+            confidence=_sure(got.get(key)), right=right, **_features(got.get(key)),
             value_right=right or bool(means and means == value(key[2], b))))
     strays = Counter(same(r['found']) for r in out if not r['right'] and r['found'])
     return [dict(r, wrong=_kind(r, strays)) for r in out]
@@ -164,6 +166,7 @@ def read_cells(
     found_path:Path,  # JSONL of `predict`
     split:str='',     # Only sheets of this split; '': all
     value=None,       # As for `page_cells`
+    prepare=None,     # Function applied to each record first, such as `add_features`; `None`: as they are
 )->tuple[list, list]: # Cells; names of sheets that were not read
     "The cells of all sheets. Raises `DataError` when there are none, or the files do not belong together"
     for path in (truth_path, found_path):
@@ -179,6 +182,7 @@ def read_cells(
     if len(lost) == len(truth):
         raise DataError(f'{found_path}: has none of the {len(truth)} sheets of {truth_path} (such as {lost[0]}), so '
                         'nothing can be compared; name the .jsonl that predict made of these pictures')
+    if prepare: rows = {name: prepare(r) if r else r for name, r in rows.items()}
     return [c for t in truth for c in page_cells(t, rows.get(t['file_name'], {}), value)], lost
 
 # %% ../../nbs/eval/06_fields.ipynb #171de3b4
