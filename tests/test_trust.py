@@ -24,8 +24,8 @@ def test_worse_evidence_never_raises_a_confidence(k, name):
     worse = SURE[:at] + [.4 if k != 'looks' else 0.] + SURE[at + 1:]
     assert sure(record(evidence={name: worse}), name) < sure(record(), name)
 
-@pytest.mark.parametrize('name,wrong', [('depth_driller', '82000'), ('depth_driller', '4200'), ('bit_size', '7 1/3'), ('casing_logger', '6898'),
-                                        ('bht', '15'), ('rm', '58 @ 82 °F'), ('density', '94'), ('date', '9-41-76')])
+@pytest.mark.parametrize('name,wrong', [('depth_driller', '82000'), ('depth_driller', '4200'), ('bit_size', '7 1/4'), ('casing_logger', '6898'),
+                                        ('bht', '15'), ('rm', '580 @ 82 °F'), ('density', '94'), ('date', '9-41-76')])
 def test_a_flag_lowers_a_confidence(name, wrong):
     bad = record(TEXTS | {name: wrong})
     doubt = lambda rec: 1 - sure(rec, name)
