@@ -4,17 +4,18 @@
 
 # %% auto #0
 __all__ = ['box_height', 'on_end', 'slope', 'rows_of_boxes', 'Ruling', 'rules_removed', 'find_rules', 'Word', 'joined', 'Sheet',
-           'lay_level', 'rows_of_words', 'borders', 'walls']
+           'lay_level', 'rows_of_words', 'borders', 'walls', 'first_header']
 
 # %% ../../nbs/read/01_layout.ipynb #007fb901
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from .detect import cut
+from ..vocabulary import TITLE_LABELS, plain_label
 
 # %% ../../nbs/read/01_layout.ipynb #b5ffc1dd
 def box_height(quad:np.ndarray)->float: # The shorter side of a text box, in pixels
@@ -236,3 +237,46 @@ def walls(
     "x of the vertical rules at a height"
     near = near or .2*sheet.height
     return [x for x, top, low in sheet.ruling.down if x0 < x < x1 and top < y + near and low > y - near]
+
+# %% ../../nbs/read/01_layout.ipynb #64c0d85f
+_BLOCK = 'company', 'well', 'field', 'county'
+
+def _blocks(sheet:Sheet)->list[list[tuple]]: # (x, y, name) of its labels
+    "Title blocks of a page: labels of at least three of its fields, under each other"
+    h, out = sheet.height, []
+    for w in sorted(sheet.words, key=lambda w: w.y):
+        if (name := TITLE_LABELS.get(plain_label(w.text))) not in _BLOCK: continue
+        near = [b for b in out if abs(b[0][0] - w.x0) < 3*h and .5*h < w.y - b[-1][1] < 25*h
+                and name not in [n for *_, n in b]]
+        if near: near[-1].append((w.x0, w.y, name))
+        else: out.append([(w.x0, w.y, name)])
+    return [b for b in out if len(b) > 2]
+
+def _gap(spans:list, a:float, b:float)->float:
+    "The middle of the widest gap between `spans` within a and b"
+    ends = [a, *sorted(min(max(x, a), b) for span in spans for x in span), b]
+    inside = lambda x: any(lo < x < hi for lo, hi in spans)
+    middles = [(y - x, (x + y)/2) for x, y in zip(ends, ends[1:]) if not inside((x + y)/2)]
+    return max(middles, default=(0, b))[1]
+
+def first_header(
+    sheet:Sheet,
+)->tuple[Sheet, list]: # (the sheet without the others, their `Word`s)
+    "The first header of a sheet, by the title blocks beside it and below it"
+    blocks, h = sorted(_blocks(sheet), key=lambda b: b[0][:2]), sheet.height
+    beside = [b for b in blocks if b[0][0] - blocks[0][0][0] > 20*h]
+    first = min((b for b in blocks if b not in beside), key=lambda b: b[0][1], default=None)
+    below = [b[0] for b in blocks if b not in beside and b is not first]
+    x, y = np.inf, np.inf
+    if beside: x = _gap([(w.x0, w.x1) for w in sheet.words], beside[0][0][0] - 14*h, beside[0][0][0])
+    if below:
+        low = min(y for _, y, _ in below)
+        high = [(w.y - w.h/2, w.y + w.h/2) for w in sheet.words if w.x0 < x]
+        y = _gap(high, max(low - 20*h, first[-1][1]), low - h/2)
+    others = [w for w in sheet.words if w.x0 >= x or w.y >= y]
+    if not others: return sheet, []
+    ink = sheet.ruling.ink.copy()
+    for axis, end in ((1, x), (0, y)):
+        if end < np.inf: ink[(slice(None),)*axis + (slice(int(end), None),)] = 0
+    down = [r for r in sheet.ruling.down if r[0] < x and r[1] < y]
+    return replace(sheet, ruling=Ruling(down, ink), words=[w for w in sheet.words if w not in others]), others

@@ -16,7 +16,7 @@ from .backends import Read
 from .detect import cut
 from .fields import maker, title_cells
 from .forms import FormCell, find_tables, says, table_cells
-from .layout import Sheet, joined, lay_level
+from .layout import Sheet, first_header, joined, lay_level
 from .trust import Evidence, set_confidence
 from .validators import finish_record
 from .values import state as state_named
@@ -29,6 +29,7 @@ class FoundCells(NamedTuple):
     cells:list     # `FormCell`s
     form:str       # Family of the form; '' when it is not known
     loose:list     # `Word`s in no cell and in no label
+    others:list    # `Word`s of other headers on the page
 
     @property
     def pictures(self)->list[np.ndarray]:
@@ -51,7 +52,7 @@ def find_cells(
     texts:list,      # What each says
 )->FoundCells:
     "Where on a page are the values of a header?"
-    sheet = lay_level(grey, quads, texts)
+    sheet, others = first_header(lay_level(grey, quads, texts))
     tables, cells, used = find_tables(sheet), [], set()
     for t in tables:
         more, words = table_cells(sheet, t)
@@ -64,7 +65,8 @@ def find_cells(
     title, taken = title_cells(sheet, free, min((t.rows[0].y - .6*t.pitch for t in tables), default=np.inf))
     taken = used | {w._replace(n=int(w.n)) for w in taken}
     gone = {(w.line, int(w.n)) for w in taken}
-    return FoundCells(sheet, cells + title, _form(tables), [w for w in sheet.words if (w.line, int(w.n)) not in gone])
+    loose = [w for w in sheet.words if (w.line, int(w.n)) not in gone]
+    return FoundCells(sheet, cells + title, _form(tables), loose, others)
 
 # %% ../../nbs/read/08_record.ipynb #980bfd8e
 _RESISTIVITIES = {'rm', 'rmf', 'rmc', 'rm_bht'}
@@ -179,10 +181,12 @@ def _add(values:dict, name:str, value:dict):
 def _add_the_rest(record:dict, found:FoundCells, lines:list, order:dict):
     "What belongs to no field, and what a field without a label says by itself"
     whole = lambda n: _value(lines[n]['text'], Evidence(0., lines[n]['confidence']), lines[n]['box'], [n], 'pair')
-    if record['fields'] or record['runs']: _unlabelled(record, [whole(n) for n in range(len(lines))])
-    for n in sorted({order[w.line] for w in found.loose if re.search(r'\w', w.text)}):
-        words = [w.text for w in found.loose if order[w.line] == n]
-        record['other'].append(dict(label='', value=whole(n) | dict(text=' '.join(words))))
+    own = sorted({*range(len(lines))} - {order[w.line] for w in found.others})
+    if record['fields'] or record['runs']: _unlabelled(record, [whole(n) for n in own])
+    for some, flags in ((found.loose, []), (found.others, ['other_header'])):
+        for n in sorted({order[w.line] for w in some if re.search(r'\w', w.text)}):
+            text = ' '.join(w.text for w in some if order[w.line] == n)
+            record['other'].append(dict(label='', value=whole(n) | dict(text=text, flags=flags)))
     inside = {n for v in record['other'] for n in v['value']['lines']} | {order[w.line] for w in found.sheet.words}
     record['other'] += [dict(label='', value=whole(n)) for n in range(len(lines))
                         if n not in inside and re.search(r'\w', lines[n]['text'])]
