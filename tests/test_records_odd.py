@@ -80,7 +80,7 @@ def test_a_form_never_seen_leaves_its_rows_in_other():
 
 def moved(lines, dx, dy): return [l | dict(box=tuple(v + d for v, d in zip(l['box'], (dx, dy, dx, dy)))) for l in lines]
 
-@pytest.mark.parametrize('i, j', ((0, 1), (2, 3), (6, 7)))
+@pytest.mark.parametrize('i, j', ((0, 1), (2, 3), (8, 9)))
 @pytest.mark.parametrize('way', ('beside', 'below'))
 def test_of_two_headers_the_first_is_read_and_the_second_is_kept_apart(i, j, way):
     (_, one, lines), (_, two, more) = drawn(i), drawn(j)
@@ -89,7 +89,7 @@ def test_of_two_headers_the_first_is_read_and_the_second_is_kept_apart(i, j, way
     both.paste(one, (0, 0)), both.paste(two, (dx, dy))
     alone, found = read_truly(one, lines), read_truly(both, lines + moved(more, dx, dy))
     want, got = dict(cell_texts(alone)), dict(cell_texts(found))
-    assert sum(got.get(k) == t for k, t in want.items()) >= .85*max(len(want), len(got)) # the size of the print is that of both
+    assert sum(got.get(k) == t for k, t in want.items()) >= .95*max(len(want), len(got)) # the size of the print is that of both
     places = [x if way == 'beside' else y for v in values(found) for x, y in v['box']]
     assert max(places) < (dx or dy) + 20
     flagged = ' '.join(o['value']['text'] for o in found['other'] if 'other_header' in o['value']['flags'])
