@@ -102,14 +102,14 @@ def prepare_ahead(
 # %% ../nbs/14_predict.ipynb #9e053d1b
 _TOGETHER = 64 # pictures that are collected before they are read
 
-def _read(reader, pictures:list):
+def _read(reader, pictures:list, languages=()):
     kind = 'line' if 'line' in reader.kinds else 'page'
-    return (Read(p.text, reader.calibration(p.confidence)) for p in reader(pictures, kind))
+    return (Read(p.text, reader.calibration(p.confidence)) for p in reader(pictures, kind, languages))
 
 def _rows(reader, pages:list, firsts:list)->list[dict]:
     "Rows of pages whose lines are read: now the cells that these have shown are read too"
     again = [found.pictures if found else [] for _, found in firsts]
-    preds = _read(reader, [p for pictures in again for p in pictures])
+    preds = _read(reader, [p for pictures in again for p in pictures], [l for _, f in firsts if f for l in f.languages])
     return [to_row(page, *first, [next(preds) for _ in pictures])
             for page, first, pictures in zip(pages, firsts, again)]
 
