@@ -90,6 +90,14 @@ def fits(
     return float(np.clip(max(_log_odds(names[0], t) for t in parts)/_NATS, -.3, _MOST))
 
 # %% ../../nbs/read/03_rows.ipynb #20ab0016
+def _printed_rows(rows:list)->list[str]:
+    "The rows of a form from top to bottom, without the other ways to part one of them"
+    out = []
+    for row, _ in rows:
+        before = {field for r in out[-2:] for field in r.split()}
+        if row in SEVERAL or not before & set(row.split()): out.append(row)
+    return out
+
 class FormMatch(NamedTuple):
     "A column of values beside the rows of a form"
     score:float # About a third for each value that fits
@@ -115,10 +123,11 @@ def match_form(
     places:list, # Number of the line on the paper of each, from any number on
 )->FormMatch:
     "The rows that a column of values most likely stands for"
+    if not len(values): return FormMatch(0., [])
     known = [{r: s for r, s in _choices(l, True).items() if r and s > .6} if len(plain_label(l)) > 2 else {} for l in labels]
     out = []
     for rows in FORM_ROWS.values():
-        names = [row for row, _ in rows]
+        names = _printed_rows(rows)
         fit = [[1.2*fits(row, v) + .6*l.get(row, 0) - .1 for row in names] for v, l in zip(values, known)]
         out.append(_align(np.array(fit).reshape(len(values), len(names)), names, places))
-    return max(out, key=lambda f: f.score) if len(values) else FormMatch(0., [])
+    return max(out, key=lambda f: f.score)
