@@ -20,7 +20,8 @@ def _arguments(argv=None):
     p.add_argument('--model', required=True, help='folder of a saved model, such as runs/quick_val/best; an .onnx file '
                    'of deploy, which starts faster; a hub name; or PP-OCRv6-small')
     p.add_argument('--kind', default='auto', choices=('auto', 'line', 'page', 'record'), help='line: each picture is '
-                   'one line; page: a sheet, or a log with its header on top; auto: by its shape; record: a page, of which '
+                   'one line; page: a sheet, or a log with its header on top; auto: by its shape; record: a page, of '
+                   'which '
                    'the model writes the record [auto]')
     p.add_argument('--ground', default=GROUND, metavar='MODEL', help='with --kind record: the model of lines that the '
                    f'record is held against [{GROUND}]')
@@ -222,7 +223,8 @@ def main(args):
     "Read scans with a saved model"
     if args.workers < 0: raise ConfigError(f'workers={args.workers}: must be 0 or more')
     if not args.output and args.rows != 'scan':
-        raise ConfigError(f'--rows {args.rows} is for a table, and there is no --output; name a .csv, .parquet or .xlsx')
+        raise ConfigError(f'--rows {args.rows} is for a table, and there is no --output; name a .csv, .parquet or '
+                          f'.xlsx')
     with use_vocabulary(args.vocabulary) as own:
         target = rows_file(args.output, args.rows) if args.output else None
         for folder in [f for f in (target and target.parent, args.overlay) if f]: writable_dir(folder)

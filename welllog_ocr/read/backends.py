@@ -74,7 +74,8 @@ class TorchReader:
     )->list[Read]: # In the same order
         found = dict(self._each(pictures, kind, self.rec.transcribe))
         out = [Read(found[n].text, found[n].confidence) for n in range(len(pictures))]
-        again = [n for n, l in enumerate(languages) if l and out[n].confidence < _CLEAR and hasattr(self.rec, 'log_probs')]
+        again = [n for n, l in enumerate(languages) if l and out[n].confidence < _CLEAR
+                 and hasattr(self.rec, 'log_probs')]
         for k, log_probs in self.each_log_probs([pictures[n] for n in again]):
             out[again[k]] = _by_language(log_probs, self.characters, languages[again[k]])
         return out

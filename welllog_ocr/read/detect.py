@@ -127,7 +127,8 @@ def with_second_look(
 
 # %% ../../nbs/read/00_detect.ipynb #c9e96638
 _PIECE, _OVERLAP = 1.6, .2 # height of a piece and what two of them share, in widths of the picture
-_ENOUGH, _BLUR = .93, 1.3  # share of letters from which on one look is enough; of the second, in pixels as the network sees it
+# share of letters from which on one look is enough; of the second, in pixels as the network sees it
+_ENOUGH, _BLUR = .93, 1.3
 
 def _pieces(length:int, across:int)->list[tuple]: # (first, last, from, to): what is searched, and what counts of it
     "Pieces of a picture along its longer side"

@@ -142,7 +142,8 @@ def _with_ink(sheet:Sheet, words:list, x0:float, x1:float, y:float, pitch:float)
     quad = around(words)
     ink = _ink_box(sheet, x0, x1, y, pitch) if x1 - x0 > pitch else None
     if ink is None: return quad
-    return np.c_[np.where([True, False, False, True], min(quad[0, 0], ink[0, 0]), max(quad[1, 0], ink[1, 0])), quad[:, 1]]
+    return np.c_[np.where([True, False, False, True], min(quad[0, 0], ink[0, 0]), max(quad[1, 0], ink[1, 0])),
+                 quad[:, 1]]
 
 # %% ../../nbs/read/05_forms.ipynb #099bcb7f
 def _row_cells(sheet:Sheet, table:Table, r:int, y:float, c:int, words:list, free:float, **facts):

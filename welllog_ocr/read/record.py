@@ -79,7 +79,8 @@ def find_cells(
 _RESISTIVITIES = {'rm', 'rmf', 'rmc', 'rm_bht'}
 _DEGREES = re.compile(r'\s*[°º*o]?\s*F\.?$')
 _MEASURED = 'number depth size temperature resistivity casing hours date'.split() # kinds of fields
-_FILLED = re.compile(r'\d|[A-Za-z]{3}|^\W*[KDGNR]\W?[ABLIT]|^["\W]*$') # a number, a word, `N/A`, `G.L.`, or a ditto mark
+# a number, a word, `N/A`, `G.L.`, or a ditto mark
+_FILLED = re.compile(r'\d|[A-Za-z]{3}|^\W*[KDGNR]\W?[ABLIT]|^["\W]*$')
 _LISTED = {'spacings', 'bit_size'} # a form has several rows of them
 _LIST = {'log_title', 'other_services'} # their lines are parted by a stroke
 

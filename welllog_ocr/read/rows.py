@@ -124,7 +124,8 @@ def match_form(
 )->FormMatch:
     "The rows that a column of values most likely stands for"
     if not len(values): return FormMatch(0., [])
-    known = [{r: s for r, s in _choices(l, True).items() if r and s > .6} if len(plain_label(l)) > 2 else {} for l in labels]
+    known = [{r: s for r, s in _choices(l, True).items() if r and s > .6} if len(plain_label(l)) > 2 else {}
+             for l in labels]
     out = []
     for rows in FORM_ROWS.values():
         names = _printed_rows(rows)

@@ -235,11 +235,14 @@ def _by_values(sheet:Sheet)->list[Table]:
         for lines, pitch in _values_behind(sheet, x, right):
             ys = [float(np.mean([w.y for w in l])) for l in lines]
             labels = [_label_before(sheet, x, y, pitch) for y in ys]
-            found = match_form([joined(l) for l in lines], [joined(l) for l in labels], [round((y - ys[0])/pitch) for y in ys])
-            if found.score > best[0] and len(found.rows) >= _ROWS: best = found.score, (x, pitch, ys, labels, found.rows)
+            found = match_form([joined(l) for l in lines], [joined(l) for l in labels], [round((y - ys[0])/pitch)
+                                                                                         for y in ys])
+            if found.score > best[0] and len(found.rows) >= _ROWS:
+                best = found.score, (x, pitch, ys, labels, found.rows)
     if not best[1]: return []
     x, pitch, ys, labels, rows = best[1]
-    rows, labels = [LabelRow(ys[i], row, .5, joined(labels[i])) for i, row in rows], [w for i, _ in rows for w in labels[i]]
+    rows, labels = [LabelRow(ys[i], row, .5, joined(labels[i])) for i, row in rows], [w for i, _ in rows
+                                                                                      for w in labels[i]]
     rows, right = _filled_in(rows, pitch), sheet.grey.shape[1]
     edges = _edges(sheet, x, rows[0].y - .6*pitch, rows[-1].y + .6*pitch, right)
     return [Table(rows, edges, pitch, edges[-1] != right, labels)]
