@@ -299,6 +299,17 @@ def maker(text:str, least:float=78)->tuple[str, float]: # ('', 0.) when it is no
     found = process.extractOne(plain, names, scorer=fuzz.ratio, score_cutoff=least)
     return (SERVICE_COMPANIES[found[2]], found[1]/100) if found and len(plain) > 3 else ('', 0.)
 
+_TRADE = re.compile(r"\b(services?|surveys|surveying|logging|wireline|perforat\w+|geophysical|engineering)\b\W*"
+                    r"((company|corporation|co|corp|inc|llc|ltd)\b\W*)*$", re.I)
+
+def _firm(lines:list)->int|None: # Its position; `None`: there is none
+    "A line that ends like the name of a firm of well loggers, and begins with a name"
+    for n, line in enumerate(lines):
+        text = joined(line)
+        first = [plain_label(w) for w in text.split()[:2]]
+        if _TRADE.search(text) and len(text.split()) > 1 and not all(w in LOG_WORDS for w in first): return n
+    return None
+
 def _heading(block:_Block)->list[tuple[str, list, float]]: # (name, lines, score)
     tops, h = [t.y for n in ('company', 'well', 'file_no', 'api') if (t := block.of(n))], block.h
     if not tops: return []
@@ -306,7 +317,7 @@ def _heading(block:_Block)->list[tuple[str, list, float]]: # (name, lines, score
     free = [w for row in block.rows for w in row if w not in block.taken]
     lines = _printed_lines([w for w in free if y - 18*h < w.y < y], block.sheet)
     worth = [(maker(joined(l))[1]*len(joined(l))**.3, n) for n, l in enumerate(lines)]
-    best = max(worth)[1] if worth and max(worth)[0] else None
+    best = max(worth)[1] if worth and max(worth)[0] else _firm(lines)
     title = [l for n, l in enumerate(lines) if n != best and _is_title(l)]
     below = max((t.y for n in ('company', 'well', 'field', 'county') if (t := block.of(n))), default=y)
     title = rows_of_words([w for l in title or _titles_below(block, below, block.low) for w in l], .5*h)

@@ -61,6 +61,12 @@ def _shift(values:list, table:Table)->float:
     return float(np.angle(np.exp(1j*off).mean())/2/np.pi*table.pitch)
 
 # %% ../../nbs/read/05_forms.ipynb #596bab9e
+def _used_columns(values:list, edges:list)->dict[int, float]:
+    "Where lines with a number begin in columns that have several of them: column -> x"
+    x = np.array([w.x0 for w in values if w.n == 0 and any(c.isdigit() for c in w.text)])
+    column = np.searchsorted(edges, x + .3*np.median([w.h for w in values] or [0.]), 'right') - 1
+    return {c: float(np.median(x[column == c])) for c in range(len(edges) - 1) if (column == c).sum() > 3}
+
 def _grid(sheet:Sheet, table:Table)->tuple[dict, np.ndarray]: # ((row, column) -> words, centres of the rows)
     "Values by cell"
     h, edges, pitch = sheet.height, table.edges, table.pitch
@@ -68,12 +74,15 @@ def _grid(sheet:Sheet, table:Table)->tuple[dict, np.ndarray]: # ((row, column) -
               and edges[0] - .5*h < (w.x0 + w.x1)/2 < edges[-1] + .5*h
               and table.rows[0].y - .9*pitch < w.y < table.rows[-1].y + .9*pitch]
     ys, grid, last = np.array([r.y for r in table.rows]) + _shift(values, table), defaultdict(list), None
+    used = _used_columns(values, edges)
     for w in sorted(values, key=lambda w: (w.line, w.n)):
         r = int(np.abs(ys - w.y).argmin())
         if abs(ys[r] - w.y) > .75*pitch: continue
         c = int(np.clip(np.searchsorted(edges, w.x0 + min(.4*h, .3*(w.x1 - w.x0)), 'right') - 1, 0, len(edges) - 2))
         text = bool(_RUNNING_ON & set(table.rows[r].row.split()))
-        on = last and last[0].line == w.line and c > last[1] and w.x0 - last[0].x1 < (1.6 if text else .9)*h
+        begins = abs(w.x0 - used.get(c, -np.inf)) < 1.2*h and not (last and last[0].text[-1] in ',&-/')
+        wide = .45 if text and begins else 1.6 if text else .9
+        on = last and last[0].line == w.line and c > last[1] and w.x0 - last[0].x1 < wide*h
         if on and (text or w.x0 < edges[c] + 1.2*h) and w.text != '@': c = last[1]
         grid[r, c].append(w)
         last = w, c

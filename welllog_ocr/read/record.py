@@ -148,7 +148,7 @@ def better_reading(
     if not cell.lines and own.confidence < .3: b = ''
     first = fits[0] if fits[0] != fits[1] else bool(a) and own.confidence < line.confidence + doubt
     text = a if first and a or not b else b
-    if cell.name == 'service_company': text = maker(text, 84)[0] or text
+    if cell.name == 'service_company' and (name := maker(text, 84)[0]) and len(name.split()) == len(text.split()): text = name
     alike = fuzz.ratio(re.sub(r'\s', '', a.lower()), re.sub(r'\s', '', b.lower()))/100 if a and b else 0.
     sure = line.confidence if cell.lines else 0.
     return text, Evidence(own.confidence, sure, alike, cell.score, cell.fit, _looks(cell.name, text))
