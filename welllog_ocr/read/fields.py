@@ -93,7 +93,9 @@ _LEVELS = {'elev_kb', 'elev_df', 'elev_gl'}
 
 def _fits(t:Label, before:list, row:list, names:set, h:float)->bool:
     "Is it a label where it stands?"
-    last = before[-1] if before else None
+    last, ahead = before[-1] if before else None, row[t.i - 1] if t.i else None
+    within = ahead and ahead.line == row[t.i].line and t.x0 - ahead.x1 < .8*t.h and row[t.j - 1].text[-1] not in ':.'
+    if within and t.name in _BLOCK and not (last and last.j == t.i): return False # `Carr Well Logging`
     if t.name in _LEVELS and last and last.name in _DATUMS and t.i == last.j: return False # `Log Measured From K.B.`
     if t.name in _LEVELS and last and last.name in _DATUMS | {'log_measured_above_pd'} and t.j >= len(row) \
         and t.x0 - row[t.i - 1].x1 < 3*h: return False # `12 Ft. above G.L.`

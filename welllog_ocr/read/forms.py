@@ -165,7 +165,9 @@ def _row_cells(sheet:Sheet, table:Table, r:int, y:float, c:int, words:list, free
     mid = len(names) == 2 and _divider(sheet, x0, x1, y, pitch)
     if words:
         parts = _two(sheet, words, x0, x1, mid) if len(names) == 2 else [words]
-        sides = [(-1e9, mid), (mid, 1e9)] if mid else [(-1e9, 1e9)]*2
+        between = mid or len(names) == 2 and (parts[0] and parts[1] and (parts[0][-1].x1 + parts[1][0].x0)/2
+                                              or x0 + .58*(x1 - x0))
+        sides = [(-1e9, between), (between, 1e9)] if between else [(-1e9, 1e9)]
         ends = lambda side: (max(x0, free, side[0]), min(x1, side[1]))
         return [make(name, _clipped(_with_ink(sheet, part, *ends(side), y, pitch), *side), part)
                 for name, part, side in zip(names or [''], parts, sides) if part]

@@ -78,6 +78,7 @@ def find_cells(
 # %% ../../nbs/read/11_record.ipynb #980bfd8e
 _RESISTIVITIES = {'rm', 'rmf', 'rmc', 'rm_bht'}
 _DEGREES = re.compile(r'\s*[°º*o]?\s*F\.?$')
+_DITTO = re.compile(r"[\"'”″〃]+|11|II|ll|H|N") # how ditto marks are read
 _MEASURED = 'number depth size temperature resistivity casing hours date'.split() # kinds of fields
 # a number, a word, `N/A`, `G.L.`, or a ditto mark
 _FILLED = re.compile(r'\d|[A-Za-z]{3}|^\W*[KDGNR]\W?[ABLIT]|^["\W]*$')
@@ -97,7 +98,8 @@ def tidy(text:str, cell:FormCell)->str:
         return f'{text} °F' if '@' in text and 'F' in cell.mark and not text.rstrip('. ').endswith('F') else text
     if name == 'bht' and _degrees_printed(cell): text = _DEGREES.sub('', text)
     if name == 'ph': text = re.sub(r'\s*@\s*[°o]?\s*F?\.?$', '', text)
-    if name == 'fluid_loss': text = re.sub(r'\s*(ml|CC\s*30\s*min\.?|cc)\s*$', '', text, flags=re.I)
+    if name == 'fluid_loss': text = re.sub(r'\s*(m[l1i]|CC\s*30\s*min\.?|cc)\s*$', '', text, flags=re.I)
+    if cell.run and _DITTO.fullmatch(text) and name in FIELDS and FIELDS[name].kind == 'text' and name != 'run_no': return '"'
     if name == 'spacings' and text and (m := re.search(r"A[MO]'?$", cell.label)): text = f'{m[0]} {text}'
     if name == 'casing_driller' and not says(text): return ''
     if name in FIELDS and FIELDS[name].kind in _MEASURED and not _FILLED.search(text): return '' # a misread mark
