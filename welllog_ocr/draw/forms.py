@@ -259,6 +259,7 @@ def _rows(sh:Sheet, form:str, table:list, other='')->list: # As of `rows_of`
     sh.form = pick(sh.r, (form,)*3 + (other or f'{form} nuclear',))
     return rows_of(table if sh.form == form else rows_for(sh.form), sh.r)
 
+# %% ../../nbs/draw/06_forms.ipynb #3f51e2d8
 def api_heading(sh:Sheet, w:Well, notation:Notation, x0, y, x1)->tuple: # (lower end, empty part)
     "The standard heading of API RP 31, from about 1960"
     r, L = sh.r, sh.look

@@ -53,7 +53,8 @@ _CLEAR, _FOLLOWED = .97, 16 # from this confidence on no language is asked; text
 
 def _by_language(log_probs:np.ndarray, characters:list, language)->Read:
     plain = best_path(log_probs, characters)
-    return plain if plain.confidence > _CLEAR else Read(*beam_search(log_probs, characters, language, WEIGHT, _FOLLOWED))
+    if plain.confidence > _CLEAR: return plain
+    return Read(*beam_search(log_probs, characters, language, WEIGHT, _FOLLOWED))
 
 # %% ../../nbs/read/09_backends.ipynb #25e7385e
 class TorchReader:

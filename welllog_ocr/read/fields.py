@@ -267,6 +267,7 @@ def _printed_lines(words:list, sheet:Sheet)->list[list]:
         else: out.append(line)
     return out
 
+# %% ../../nbs/read/06_fields.ipynb #c9a8f0bd
 def _is_title(words:list)->bool:
     text = joined(words)
     if re.search('service|reproduced|library|company', text, re.I): return False

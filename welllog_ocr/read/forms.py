@@ -88,6 +88,7 @@ def _grid(sheet:Sheet, table:Table)->tuple[dict, np.ndarray]: # ((row, column) -
         last = w, c
     return {at: sorted(words, key=lambda w: w.x0) for at, words in grid.items()}, ys
 
+# %% ../../nbs/read/05_forms.ipynb #a7f29451
 def _runs_of(grid:dict, table:Table)->list[int]:
     "Columns that hold a run: the first, and each with several values that the form does not print in all of them"
     n, solid = len(table.edges) - 1, []

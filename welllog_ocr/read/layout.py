@@ -87,6 +87,7 @@ def _crossed(rest:np.ndarray, k:tuple)->np.ndarray:
     kernel = np.ones(k, np.uint8)
     return cv2.dilate(rest, kernel, anchor=(0, 0)) & cv2.dilate(rest, kernel, anchor=(k[1] - 1, k[0] - 1))
 
+# %% ../../nbs/read/01_layout.ipynb #4480eb89
 def rules_removed(ink:np.ndarray, across:np.ndarray, down:np.ndarray, reach:int)->np.ndarray:
     "Ink without its rules (masks); strokes that cross one within `reach` pixels stay"
     across, down = cv2.dilate(across, np.ones((3, 1), np.uint8)), cv2.dilate(down, np.ones((1, 3), np.uint8))

@@ -50,6 +50,7 @@ def _form(tables:list)->str:
     shared = {form: len(rows & {row for row, _ in known}) for form, known in FORM_ROWS.items()}
     return max(shared, key=shared.get).split()[0] if rows else ''
 
+# %% ../../nbs/read/11_record.ipynb #a8745957
 def _stamped(texts:list)->set[int]:
     return {n for n, t in enumerate(texts) if any(fuzz.ratio(t.lower().strip(), s) > 78 for s in STAMPS)}
 
@@ -99,7 +100,8 @@ def tidy(text:str, cell:FormCell)->str:
     if name == 'bht' and _degrees_printed(cell): text = _DEGREES.sub('', text)
     if name == 'ph': text = re.sub(r'\s*@\s*[°o]?\s*F?\.?$', '', text)
     if name == 'fluid_loss': text = re.sub(r'\s*(m[l1i]|CC\s*30\s*min\.?|cc)\s*$', '', text, flags=re.I)
-    if cell.run and _DITTO.fullmatch(text) and name in FIELDS and FIELDS[name].kind == 'text' and name != 'run_no': return '"'
+    words = name in FIELDS and FIELDS[name].kind == 'text' and name != 'run_no'
+    if cell.run and words and _DITTO.fullmatch(text): return '"'
     if name == 'spacings' and text and (m := re.search(r"A[MO]'?$", cell.label)): text = f'{m[0]} {text}'
     if name == 'casing_driller' and not says(text): return ''
     if name in FIELDS and FIELDS[name].kind in _MEASURED and not _FILLED.search(text): return '' # a misread mark
@@ -150,7 +152,8 @@ def better_reading(
     if not cell.lines and own.confidence < .3: b = ''
     first = fits[0] if fits[0] != fits[1] else bool(a) and own.confidence < line.confidence + doubt
     text = a if first and a or not b else b
-    if cell.name == 'service_company' and (name := maker(text, 84)[0]) and len(name.split()) == len(text.split()): text = name
+    known = maker(text, 84)[0] if cell.name == 'service_company' else ''
+    if known and len(known.split()) == len(text.split()): text = known # its letters put right
     alike = fuzz.ratio(re.sub(r'\s', '', a.lower()), re.sub(r'\s', '', b.lower()))/100 if a and b else 0.
     sure = line.confidence if cell.lines else 0.
     return text, Evidence(own.confidence, sure, alike, cell.score, cell.fit, _looks(cell.name, text))

@@ -15,7 +15,8 @@ from ..models.ngram import NGram, START
 
 # %% ../../nbs/read/02_shapes.ipynb #9eb5c9e6
 _ALIKE = """
-depth_driller depth_logger depth_reached btm_log_interval top_log_interval first_reading last_reading feet_measured casing_logger fluid_level
+depth_driller depth_logger depth_reached btm_log_interval top_log_interval first_reading last_reading
+  feet_measured casing_logger fluid_level
 elev_kb elev_df elev_gl permanent_datum_elev log_measured_above_pd
 rm rmf rmc rm_bht
 source_rmf source_rmc
@@ -38,7 +39,8 @@ source_of_sample
 equipment_no
 truck_no"""
 
-GROUPS = {name: line.split()[0] for line in _ALIKE.strip().split('\n') for name in line.split()} # field -> first of its kind
+_KINDS = [line.split() for line in _ALIKE.strip().replace('\n  ', ' ').split('\n')]
+GROUPS = {name: names[0] for names in _KINDS for name in names} # field -> the first that is written like it
 
 # %% ../../nbs/read/02_shapes.ipynb #9d45b23a
 SHAPES = files('welllog_ocr')/'value_shapes.json' # group -> piece of a shape -> how often it was drawn

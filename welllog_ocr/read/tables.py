@@ -129,6 +129,7 @@ def _between(above:str, below:str, n:int)->list[str]:
             if j - i - 1 == n: return names[i + 1:j]
     return ['']*n
 
+# %% ../../nbs/read/04_tables.ipynb #3644d885
 def _filled_in(rows:list, pitch:float)->list[LabelRow]:
     "Rows with those put in that lie between two of them"
     out = rows[:1]
