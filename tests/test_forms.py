@@ -57,6 +57,24 @@ def test_half_a_header_gives_half_a_record():
     whole = read_truly(img, lines)
     assert set(record['fields']) <= set(whole['fields']) | {'location'} and len(record['runs']) <= len(whole['runs'])
 
+def cut_left(i, share=.8):
+    "A drawn sheet without the left part of its labels: the words that are whole, and the picture"
+    page = lay_out('cut', i, 150)
+    labels = [page.marks[k].tight for l in page.lines if l.kind == 'row' for k in l.parts[0]]
+    x = round(min(a for a, *_ in labels) + share*(max(c for _, _, c, _ in labels) - min(a for a, *_ in labels)))
+    marks = [m for m in page.marks if m.kind == 'text' and not m.data[1] and m.text.strip() and m.tight[0] > x]
+    lines = [dict(text=m.text, box=(m.tight[0] - x, m.tight[1], m.tight[2] - x, m.tight[3])) for m in marks]
+    return page, draw_page(page).crop((x, 0, page.size[0], page.size[1])), lines
+
+def test_rows_without_labels_are_known_by_their_values():
+    right = cells = found = 0
+    for i in range(6):
+        page, img, lines = cut_left(i)
+        record = read_truly(img, lines)
+        run = [c for c in page_cells(page_record(page) | dict(file_name='sheet'), record) if c['part'] == 'run']
+        right, cells, found = (a + b for a, b in zip((right, cells, found), map(figures(run).get, ('right', 'cells', 'given'))))
+    assert right > .4*cells and right > .6*found
+
 def test_two_headers_on_a_page_do_not_fail():
     _, img, lines = drawn(4)
     both = Image.new('L', (2*img.width, img.height), 255)

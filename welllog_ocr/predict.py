@@ -156,11 +156,11 @@ def predict(
     ground=GROUND,     # Reader of lines, or its name, that a written record is held against
 ): # Yields one row a page
     "Read scans, in order. Raises `DataError` without scans, `ConfigError` when the model does not read this kind"
-    reader = as_reader(rec, bf16)
+    reader, writer = as_reader(rec, bf16), None
     _check_kind(reader.kinds, kind)
-    writer = reader if kind == 'record' else None
-    if writer:
-        reader, kind = open_reader(ground, bf16) if isinstance(ground, str) else as_reader(ground, bf16), 'page'
+    if kind == 'record':
+        writer, kind = reader, 'page'
+        reader = open_reader(ground, bf16) if isinstance(ground, str) else as_reader(ground, bf16)
         _check_kind(reader.kinds, 'line')
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     prepare = partial(prepare_page, kind=kind, finder=Detector(cores) if 'line' in reader.kinds else None)
@@ -171,8 +171,8 @@ def predict(
             for line in row.get('lines', ()): line.pop('at', None)
             yield row
         some.clear()
-    for found in prepare_ahead(page_jobs(scan_files(scans, overlays or ''), set(done)), prepare, workers
-                               or max(1, cores//2)):
+    jobs = page_jobs(scan_files(scans, overlays or ''), set(done))
+    for found in prepare_ahead(jobs, prepare, workers or max(1, cores//2)):
         some.append(found)
         n = sum(len(page.pictures) for _, page in some if isinstance(page, Page))
         if max(n, len(some)) >= _TOGETHER: yield from flush()

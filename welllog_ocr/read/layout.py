@@ -108,6 +108,7 @@ def find_rules(
     rest = rules_removed(ink, across, down, max(5, int(.3*height)))
     return Ruling([(x + w/2, y, y + h) for x, y, w, h, _ in found.tolist()], rest)
 
+# %% ../../nbs/read/01_layout.ipynb #fa2e1002
 def panels_inverted(
     grey:np.ndarray, # (height, width), 0 to 255
     height:float,    # Of a usual text box, in pixels
