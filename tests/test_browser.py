@@ -1,4 +1,4 @@
-"""The inspector in a real JupyterLab: every key does what it says, every state survives, the notebook stays as it is."""
+"""The inspector in a real JupyterLab: every key does what it says, every state survives, the notebook stays as it is, in both themes."""
 import json, re, time, urllib.request
 
 import pytest
@@ -22,16 +22,28 @@ def make_run(folder, n=14):
     write_jsonl(folder/'run'/'eval'/'step-00000050.jsonl', rows)
     return rows
 
-def notebook():
-    cells = [dict(cell_type=kind, id=f'cell{i}', source=source, metadata={}, **(dict(outputs=[], execution_count=None) if kind == 'code' else {})) for i, (kind, source) in enumerate(CELLS)]
+def make_drawn(folder):
+    "A run without data, evaluated on drawn lines"
+    from welllog_ocr.config import load_config
+    from welllog_ocr.run.samples import drawn
+    (folder/'drawn'/'eval').mkdir(parents=True)
+    write_json(folder/'drawn'/'config.json', dict(output_dir=str(folder), experiment_name='drawn', synth_eval_lines=3))
+    cfg = load_config(folder/'drawn'/'config.json')
+    write_jsonl(folder/'drawn'/'eval'/'step-00000050.jsonl', [dict(id=s.id, digest=s.digest[:16], reference=s.text, prediction=s.text[:-1], loss=.1) for s in drawn(cfg, 3, f'{cfg.seed}-eval')])
+
+def notebook(cells=CELLS):
+    cells = [dict(cell_type=kind, id=f'cell{i}', source=source, metadata={}, **(dict(outputs=[], execution_count=None) if kind == 'code' else {})) for i, (kind, source) in enumerate(cells)]
     return dict(nbformat=4, nbformat_minor=5, metadata=dict(kernelspec=dict(name='python3', display_name='Python 3', language='python')), cells=cells)
 
 class Lab:
     "A notebook in a browser, with the inspector in its first cell"
-    def __init__(self, page, url, folder): self.page, self.url, self.folder, self.review = page, url, folder, folder/'run'/'review.jsonl'
+    def __init__(self, page, url, folder, path='tree/a.ipynb'):
+        self.page, self.url, self.folder, self.path, self.review, self.errors = page, url, folder, path, folder/'run'/'review.jsonl', []
+        page.set_default_timeout(SLOW)
+        page.on('pageerror', lambda e: self.errors.append(str(e)))
 
     def open(self):
-        self.page.goto(f'{self.url}/lab/tree/a.ipynb', wait_until='commit', timeout=SLOW)
+        self.page.goto(f'{self.url}/lab/{self.path}', wait_until='commit', timeout=SLOW)
         self.page.wait_for_selector('.jp-Notebook .jp-Cell', timeout=SLOW)
 
     def run_cell(self):
@@ -68,24 +80,30 @@ class Lab:
         self.page.keyboard.press('Escape')
         self.page.keyboard.press('Control+s')
         self.until(lambda: any(c.get('outputs') for c in self.cells()), 'the notebook was not saved')
-    def cells(self): return json.loads((self.folder/'a.ipynb').read_text())['cells']
+    def cells(self):
+        try: return json.loads((self.folder/'a.ipynb').read_text())['cells']
+        except ValueError: return [] # it is being written
+    def has_focus(self): return self.page.evaluate("document.querySelector('.inspector').contains(document.activeElement)")
+    def prompt(self): return self.page.locator('.jp-InputPrompt').first.inner_text()
+    def theme(self, name):
+        "Another theme of JupyterLab; the page is loaded again"
+        data = json.dumps(dict(raw=json.dumps(dict(theme=name)))).encode()
+        urllib.request.urlopen(urllib.request.Request(f'{self.url}/lab/api/settings/@jupyterlab/apputils-extension:themes', data, {'Content-Type': 'application/json'}, method='PUT'))
+        self.open(), self.ready()
+        self.until(lambda: self.page.evaluate("document.body.dataset.jpThemeLight") == str('Light' in name).lower(), f'no {name}')
 
 @pytest.fixture(scope='module')
 def lab(tmp_path_factory):
     from playwright.sync_api import sync_playwright
     folder = tmp_path_factory.mktemp('lab')
-    rows = make_run(folder)
+    make_run(folder)
     (folder/'a.ipynb').write_text(json.dumps(notebook()))
     server, url = start_lab(folder)
     try:
         with sync_playwright() as p:
             browser = p.chromium.launch(executable_path=str(CHROMIUM), args=ARGS)
-            page = browser.new_page(viewport=dict(width=1400, height=1000))
-            page.set_default_timeout(SLOW)
-            errors = []
-            page.on('pageerror', lambda e: errors.append(str(e)))
+            page = browser.new_page(viewport=dict(width=1280, height=720))
             found = Lab(page, url, folder)
-            found.samples, found.errors = rows, errors
             found.open()
             found.run_cell()
             yield found
@@ -94,8 +112,19 @@ def lab(tmp_path_factory):
         server.terminate()
         server.wait(30)
 
+def another(lab, name, make, cells=CELLS):
+    "A notebook and a run of its own, in a window of its own"
+    (folder := lab.folder/name).mkdir()
+    samples = make(folder)
+    (folder/'a.ipynb').write_text(json.dumps(notebook(cells)))
+    found = Lab(lab.page.context.browser.new_page(viewport=dict(width=1280, height=720)), lab.url, folder, f'workspaces/{name}/tree/{name}/a.ipynb')
+    found.samples = samples
+    found.open(), found.run_cell()
+    return found
+
 def test_look_judge_reload_restart(lab):
     "The whole way, as a user goes it"
+    lab = another(lab, 'whole', make_run)
     name = lambda i: lab.samples[i]['id']
     lab.focus()
     assert lab.text('.place') == '1 of 14' and lab.text('.head strong') == name(0)
@@ -132,7 +161,7 @@ def test_look_judge_reload_restart(lab):
     lab.press('j', '3 of 9')
     here = lab.text('.head strong')
 
-    kernel = json.load(urllib.request.urlopen(lab.url + '/api/kernels'))[0]['id']
+    kernel = next(s['kernel']['id'] for s in json.load(urllib.request.urlopen(lab.url + '/api/sessions')) if s['path'].startswith('whole/'))
     urllib.request.urlopen(urllib.request.Request(f'{lab.url}/api/kernels/{kernel}/restart', b'', method='POST'))
     lab.focus()
     lab.page.keyboard.press('d') # nobody is there to hear it
@@ -144,24 +173,136 @@ def test_look_judge_reload_restart(lab):
     lab.press('u', f'undone: {name(5)}') # an undo reaches over the restart
     assert lab.states() == {k: v for k, v in want.items() if k != name(5)}
     assert lab.errors == []
+    lab.page.close()
 
 def test_no_key_reaches_the_notebook(lab):
     "Keys that delete, cut, split, run or turn cells in JupyterLab: none of them does"
     lab.focus()
     before = [(c['cell_type'], c['source'] if isinstance(c['source'], str) else ''.join(c['source'])) for c in lab.cells()]
-    keys = [*'abcdefghijklmnopqrstuvwxyz0123456789', *(f'Shift+{c}' for c in 'ABCDJKLMOPRVZ'), 'd', 'd', '0', '0', 'i', 'i', 'Delete', 'Backspace', 'Shift+Enter', 'Control+Enter', 'Alt+Enter', 'Enter', 'Escape', 'Control+Shift+-', 'Shift+Space', 'Space',
-            'Control+z', 'Control+Shift+z', 'Control+b', 'ArrowUp', 'ArrowDown', 'Control+ArrowUp', 'F2', '[', ']', '/', 'x', 'Escape', 'e', 'x', 'y', 'Escape', 'n', 'b', 'Shift+Enter', 'Escape']
-    prompt, reviewed = lab.page.locator('.jp-InputPrompt').first.inner_text(), lab.review.read_bytes() if lab.review.exists() else b''
-    for k in keys: lab.page.keyboard.press(k)
+    keys = [*'abcdefghijklmnopqrstuvwxyz0123456789', *(f'Shift+{c}' for c in 'ABCDJKLMOPRVZ'), 'd', 'd', '0', '0', 'i', 'i', 'Delete', 'Backspace', 'Enter', 'Shift+Space', 'Space', 'ArrowUp', 'ArrowDown', 'F2', '[', ']', '/', 'x', 'Escape',
+            'e', 'x', 'y', 'Control+z', 'Control+c', 'Control+v', 'Alt+3', 'Escape', 'n', 'b', 'Control+a', 'Control+x', 'Escape', 'd', 'd']
+    prompt, reviewed = lab.prompt(), lab.review.read_bytes() if lab.review.exists() else b''
+    for k in keys:
+        lab.page.keyboard.press(k)
+        assert lab.has_focus(), k
     time.sleep(1)
     lab.until(lambda: lab.page.locator('.inspector [role=alert]').is_hidden(), 'no answer')
-    assert lab.page.locator('.jp-Notebook .jp-Cell').count() == len(CELLS)
-    assert lab.page.locator('.jp-InputPrompt').first.inner_text() == prompt # nothing ran
+    assert lab.page.locator('.jp-Notebook .jp-Cell').count() == len(CELLS) and lab.prompt() == prompt # nothing ran
     lab.save()
     time.sleep(.5)
     assert before == CELLS == [(c['cell_type'], c['source'] if isinstance(c['source'], str) else ''.join(c['source'])) for c in lab.cells()]
     assert lab.review.read_bytes().startswith(reviewed)
     assert lab.errors == []
+
+def test_the_focus_goes_to_and_fro(lab):
+    "Esc gives it to the notebook, Enter takes it back, a new inspector has it; what it does not use is JupyterLab's"
+    cover, bar = lab.page.locator('.inspector .cover'), lambda: lab.page.locator('#jp-left-stack').is_visible()
+    lab.focus()
+    assert cover.is_hidden()
+    lab.page.keyboard.press('Escape')
+    assert not lab.has_focus() and lab.text('.cover') == 'Click or press Enter to use the keys'
+    lab.page.keyboard.press('Enter')
+    assert lab.has_focus() and cover.is_hidden() and not lab.page.locator('.jp-mod-editMode').count()
+    lab.page.keyboard.press('Escape'), lab.page.keyboard.press('ArrowDown')
+    lab.until(lambda: lab.page.locator('.jp-MarkdownCell.jp-mod-active').count() == 1, 'the arrow did not reach the notebook')
+    assert not lab.has_focus() and lab.text('.cover') == 'Click here to use the keys'
+    lab.focus()
+    before = bar()
+    lab.page.keyboard.press('Control+b')
+    lab.until(lambda: bar() != before, 'Ctrl+B did nothing')
+    for keys in ('Shift+Enter', 'Control+Enter'):
+        lab.focus()
+        prompt = lab.prompt()
+        lab.page.evaluate("document.querySelectorAll('.inspector').forEach((n) => { n.dataset.old = 1; })")
+        lab.page.keyboard.press(keys)
+        lab.page.locator('.inspector:not([data-old]) .row').first.wait_for()
+        lab.until(lab.has_focus, f'no focus after {keys}')
+        assert lab.prompt() != prompt
+        lab.press('m', 'unsure'), lab.press('u', 'undone')
+        lab.page.keyboard.press('d'), lab.page.keyboard.press('d')
+        time.sleep(.3)
+        assert lab.page.locator('.jp-Notebook .jp-Cell').count() == len(CELLS)
+    lab.press('u', 'undone'), lab.press('u', 'undone')
+    lab.page.locator('.jp-Cell .cm-content').last.click()
+    lab.page.evaluate("document.querySelectorAll('.inspector').forEach((n) => { n.dataset.old = 1; })")
+    assert not lab.has_focus() and lab.page.locator('.jp-mod-editMode').count() # it lets go when someone types elsewhere
+    assert lab.errors == []
+
+def test_a_filter_and_signs(lab):
+    "A missing column names those there are; Esc clears; fractions are written by key and by button"
+    lab.focus()
+    for text, says in (('xx:1', "no column 'xx'; there are state, text"), ('nothing like it', '0 of 14')):
+        lab.page.keyboard.press('/')
+        lab.page.keyboard.press('Control+a'), lab.page.keyboard.type(text)
+        lab.press('Enter', says)
+        lab.press('Escape', '14 of 14')
+        assert lab.page.locator('.inspector input[type=search]').input_value() == '' and lab.has_focus()
+    lab.press('Home', '1 of 14'), lab.press('e', '')
+    label = lab.page.locator('.inspector textarea')
+    before = label.input_value()
+    for i in range(1, 10): lab.page.keyboard.press(f'Alt+{i}')
+    assert label.input_value() == before + '°½¼¾⅛⅜⅝⅞@'
+    lab.page.locator('.inspector .signs button').nth(1).click()
+    assert label.input_value() == before + '°½¼¾⅛⅜⅝⅞@½' and label.evaluate('(n) => n === document.activeElement')
+    lab.page.keyboard.press('Control+z')
+    assert before <= label.input_value() < before + '°½¼¾⅛⅜⅝⅞@½' # JupyterLab forbids the undo of the browser elsewhere
+    label.fill(before)
+    lab.page.keyboard.press('Escape')
+    assert lab.errors == []
+
+def test_all_of_it_fits_and_stays_in_place(lab):
+    "In 1280 x 720: letters of 40 pixels, a zoom that stays, buttons that do not move"
+    from welllog_ocr.data.quality import measure_quality
+    from PIL import Image
+    lab.focus()
+    box = lambda what: lab.page.locator(f'.inspector{what}').first.bounding_box()
+    panel = lab.page.locator('.jp-WindowedPanel-outer').first.bounding_box()
+    assert box('')['height'] <= panel['height'] and box(' .frame')['width'] > .95*box('')['width']
+    lab.press('Home', '1 of 14'), lab.press('0', '')
+    places, factors = set(), set()
+    lab.page.keyboard.press('+')
+    for i in range(6):
+        lab.press('j', f'{i + 2} of 14')
+        name = lab.text('.head strong')
+        lab.until(lambda: lab.page.locator('.inspector img').evaluate('(n, name) => n.complete && n.alt.endsWith(name)', name), 'no picture')
+        letter = measure_quality(Image.open(lab.folder/'lines'/'eval'/name)).letter
+        by = lab.page.locator('.inspector img').evaluate('(n) => n.clientWidth/n.naturalWidth')
+        assert letter*by/1.5 >= 39.5 and lab.text('.tools .num') == '150 %'
+        places.add(tuple(tuple(b.bounding_box()[k] for k in 'xywidth'[:2]) for b in lab.page.locator('.inspector .acts button').all()))
+    assert len(places) == 1
+    lab.press('0', '')
+    assert lab.page.locator('.inspector .heads').inner_text().split() == ['loss', 'CER', 'label']
+    assert lab.page.locator('.inspector .what').evaluate_all("(ns) => ns.every((n) => ['left', 'start'].includes(getComputedStyle(n).textAlign))")
+
+CONTRAST = """() => { // the lowest contrast of a text that is seen, and that text
+    const rgb = (c) => { const v = c.match(/[\\d.]+/g).map(Number); return v.length < 4 ? [...v, 1] : v; };
+    const light = (c) => c.slice(0, 3).map((v) => v/255).map((v) => v <= .04045 ? v/12.92 : ((v + .055)/1.055)**2.4).reduce((s, v, i) => s + v*[.2126, .7152, .0722][i], 0);
+    const paper = (n) => { for (; n; n = n.parentElement) { const c = rgb(getComputedStyle(n).backgroundColor); if (c[3] === 1) return c; if (c[3]) return null; } return [255, 255, 255]; };
+    const found = [...document.querySelectorAll('.inspector, .inspector *')].filter((n) => n.checkVisibility() && (n.matches('input, textarea, select') || [...n.childNodes].some((k) => k.nodeType === 3 && k.textContent.trim())));
+    return found.map((n) => { const a = light(rgb(getComputedStyle(n).color)), b = light(paper(n)); return [(Math.max(a, b) + .05)/(Math.min(a, b) + .05), n.textContent.slice(0, 40)]; }).sort((a, b) => a[0] - b[0])[0]; }"""
+
+@pytest.mark.parametrize('name', ['JupyterLab Dark', 'JupyterLab Light'])
+def test_it_is_readable_in_both_themes(lab, name):
+    "The contrast of each text is 4.5 or more"
+    lab.save(), lab.theme(name), lab.focus()
+    lab.press('j', ' of '), lab.press('?', '')
+    worst = lab.page.evaluate(CONTRAST)
+    assert worst[0] >= 4.5, worst
+    lab.page.keyboard.press('Escape'), lab.page.keyboard.press('Escape')
+    lab.until(lambda: not lab.has_focus(), 'it keeps the focus')
+    worst = lab.page.evaluate(CONTRAST)
+    assert worst[0] >= 4.5, worst
+
+def test_drawn_samples_are_only_shown(lab):
+    "A banner says why, and nothing is written"
+    other = another(lab, 'made', make_drawn, [('code', 'from welllog_ocr.inspector import inspect\ninspect("drawn")')])
+    page = other.page
+    assert 'drawn' in other.text('.banner') and 'true by construction' in other.text('.banner')
+    other.focus()
+    for key in 'adpm': other.press(key, 'read-only')
+    assert page.locator('.inspector textarea').evaluate('(n) => n.readOnly') and page.locator('.inspector .acts button:disabled').count() == 5
+    assert not (other.folder/'drawn'/'review.jsonl').exists()
+    page.close()
 
 def test_usable_without_eyes(lab):
     "Roles and names for a screen reader; Tab leads out again"

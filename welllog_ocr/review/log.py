@@ -346,7 +346,7 @@ def view(
     "Rows in order. Raises `DataError` for a column that is not there"
     where, words = where or {}, [w.casefold() for w in words]
     for c in [sort, *where]:
-        if c not in self.columns: raise DataError(f"there is no column '{c}'{did_you_mean(c, self.columns)}")
+        if c not in self.columns: raise DataError(f"no column '{c}'; there are {', '.join(self.columns)}")
     kept = [i for i in range(len(self)) if all(fits(self.value(i, c), w) for c, w in where.items())]
     if words: kept = [i for i in kept for text in [self._all_text(i)] if all(w in text for w in words)]
     return sorted(kept, key=lambda i: _sortable(self.value(i, sort)), reverse=not up)
