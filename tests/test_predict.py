@@ -55,6 +55,7 @@ def test_bad_scans_are_listed_and_cost_nothing_else(place, tmp_path, capsys):
     assert len(by['a.png', 0]['lines']) > 10 and by['pages.tif', 1]['turns'] == 3
     told = capsys.readouterr().out
     assert '6 pages read' in told and '4 left out' in told and 'locked.pdf' in told
+    assert 'least sure: ' in told and f'written: {tmp_path/"out.jsonl"}' in told
     again = run(place, [scans], tmp_path/'out.jsonl')
     assert {(r['file'], r['page']) for r in again} == {(r['file'], r['page']) for r in rows} and len(again) == 10
 

@@ -9,7 +9,7 @@ __all__ = ['GROUND', 'ARGS', 'page_jobs', 'prepare_ahead', 'predict', 'main']
 from .core import is_command
 from .read.export import ROWS, WRITERS
 
-import argparse
+import argparse, sys
 
 GROUND = 'PP-OCRv6-small'
 
@@ -39,9 +39,10 @@ def _arguments(argv=None):
     return p.parse_args(argv)
 
 ARGS = _arguments() if is_command(globals()) else None # here, before anything heavy is imported
+if ARGS: print(f'loading {ascii(ARGS.model)}', file=sys.stderr, flush=True)
 
 # %% ../nbs/14_predict.ipynb #d3b53982
-import os, sys
+import os, time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -56,7 +57,7 @@ from .data.scan import scan_info
 from .files import writable_dir
 from .read.backends import Read, as_reader, model_id, open_reader
 from .read.detect import Detector
-from .read.export import open_results, rows_file, write_as
+from .read.export import open_results, record_values, rows_file, write_as
 from .read.grounding import written_record
 from .read.page import Page, first_reading, overlay, prepare_page, scan_files, to_row
 from .render import visible
@@ -179,10 +180,11 @@ def predict(
     yield from flush()
 
 # %% ../nbs/14_predict.ipynb #740b9f2d
+def _name(row:dict)->str: return row['file'] + (f', page {row["page"] + 1}' if row['page'] else '')
+
 def _show(row:dict):
     if 'error' in row: return
-    name = row['file'] + (f', page {row["page"] + 1}' if row['page'] else '')
-    print(f'{visible(name)} ({len(row["lines"])} lines, mean confidence {row["confidence"]:.2f})',
+    print(f'{visible(_name(row))} ({len(row["lines"])} lines, mean confidence {row["confidence"]:.2f})',
           *(f'  {visible(t)}' for t in row['text'].split('\n')), '', sep='\n', flush=True)
 
 def _report(n:dict, bad:list, before:int)->str:
@@ -191,16 +193,34 @@ def _report(n:dict, bad:list, before:int)->str:
     if before: parts.append(f'{before} were read before')
     if n['blank']: parts.append(f'on {n["blank"]} no text was found')
     if n['none']: parts.append(f'on {n["none"]} what the model wrote is no record')
-    return '; '.join(parts) + ('\n' + skip_report(bad) if bad else '')
+    if n['values']: parts.append(f'{n["unsure"]} of {n["values"]} values have a confidence below 0.5')
+    least = ', '.join(f'{visible(name)} ({sure:.2f})' for sure, name in n['sure'])
+    return '; '.join(parts) + (f'\nleast sure: {least}' if least else '') + ('\n' + skip_report(bad) if bad else '')
+
+_EVERY = 5 # seconds between two lines of progress
+
+def _follow(rows):
+    "Pass rows on, and say on stderr how far they are"
+    pages = lines = told = 0
+    start = time.monotonic()
+    for row in rows:
+        yield row
+        pages, lines, now = pages + 1, lines + len(row.get('lines', ())), time.monotonic()
+        if now < told + _EVERY: continue
+        told, rate = now, lines/max(now - start, .001)
+        print(f'{pages} pages, {rate:.1f} lines a second: {visible(row["file"])}', file=sys.stderr, flush=True)
 
 def _consume(rows, add, bad:list)->dict:
     "Pass rows on, and count"
-    n = dict(pages=0, lines=0, blank=0, none=0)
-    for row in rows:
+    n = dict(pages=0, lines=0, blank=0, none=0, values=0, unsure=0, sure=[])
+    for row in _follow(rows):
         add(row)
         if 'error' in row: bad.append(Skip(row['file'], row['error'].removeprefix(f'{row["file"]}: '))); continue
         n['pages'] += 1; n['lines'] += len(row['lines']); n['blank'] += not row['lines']
         n['none'] += 'record_error' in row
+        found = [v['confidence'] for _, v in record_values(row) if 'confidence' in v]
+        n['values'] += len(found); n['unsure'] += sum(c < .5 for c in found)
+        if row['lines']: n['sure'] = sorted([*n['sure'], (row['confidence'], _name(row))])[:3]
     return n
 
 # %% ../nbs/14_predict.ipynb #740b9f2e
@@ -217,6 +237,7 @@ def _read_all(args, target:Path|None, own:str):
             n = _consume(run(done=before), lambda row: add(row | same), bad)
         if Path(args.output) != target: write_as(target, args.output, args.rows)
     print(_report(n, bad, len(before)), file=sys.stderr if target is None else sys.stdout)
+    if target: print('written: ' + ', '.join(dict.fromkeys([visible(args.output), visible(str(target))])))
     if bad and not n['pages'] and not before: raise DataError(f'none of the {len(bad)} scans could be read')
 
 def main(args):
