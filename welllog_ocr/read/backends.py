@@ -88,7 +88,7 @@ class TorchReader:
         others = sorted(set(range(len(pictures))) - set(own))
         read = self._each([pictures[n] for n in others], kind, self.rec.transcribe)
         out = {others[k]: Read(p.text, p.confidence) for k, p in read}
-        for k, log_probs in self.each_log_probs([pictures[n] for n in own]):
+        for k, log_probs in self.each_log_probs([pictures[n] for n in own]) if own else ():
             out[own[k]] = _by_language(log_probs, self.characters, languages[own[k]])
         return [out[n] for n in range(len(pictures))]
 
