@@ -122,14 +122,15 @@ def _divider(sheet:Sheet, x0:float, x1:float, y:float, pitch:float)->float|None:
     x = int(np.argmax(tall - beside))
     return float(left + x) if tall[x] > .85 and beside[x] < .4 else None
 
-def _two(sheet:Sheet, words:list, x0:float, x1:float, at:float|None)->tuple[list, list]:
-    "Words before and behind the divider of a cell"
+def _two(sheet:Sheet, words:list, x0:float, x1:float, at:float|None)->tuple[list, list, float]:
+    "Words before and behind the divider of a cell, and where it is"
     w = x1 - x0
+    if not words: return [], [], x0 + .5*w if at is None else at
     gaps = [(b.x0 - a.x1, (a.x1 + b.x0)/2) for a, b in zip(words, words[1:])]
     if at is None and gaps and max(gaps)[0] > .8*sheet.height and .2*w < max(gaps)[1] - x0 < .8*w: at = max(gaps)[1]
     at = x0 + .58*w if at is None else at
     words = [w for w in words if w.text != '|' and not (w.text in 'lI1' and w.x0 - 4 < at < w.x1 + 4)]
-    return [w for w in words if (w.x0 + w.x1)/2 < at], [w for w in words if (w.x0 + w.x1)/2 >= at]
+    return [w for w in words if (w.x0 + w.x1)/2 < at], [w for w in words if (w.x0 + w.x1)/2 >= at], at
 
 def _clipped(quad:np.ndarray, x0:float, x1:float)->np.ndarray:
     "A rectangle between two rules"
@@ -163,20 +164,18 @@ def _row_cells(sheet:Sheet, table:Table, r:int, y:float, c:int, words:list, free
     part = lambda name: {'title': 'fields', 'run': 'runs'}[FIELDS[name].part] if name in FIELDS else 'other'
     make = lambda name, quad, words: FormCell(part(name), name=name if name in FIELDS else '', label=row.label,
                                           score=row.score, quads=[quad], lines=[words] if words else [], **facts)
-    mid = len(names) == 2 and _divider(sheet, x0, x1, y, pitch)
-    if words:
-        parts = _two(sheet, words, x0, x1, mid) if len(names) == 2 else [words]
-        between = mid or len(names) == 2 and (parts[0] and parts[1] and (parts[0][-1].x1 + parts[1][0].x0)/2
-                                              or x0 + .58*(x1 - x0))
-        sides = [(-1e9, between), (between, 1e9)] if between else [(-1e9, 1e9)]
-        ends = lambda side: (max(x0, free, side[0]), min(x1, side[1]))
-        return [make(name, _clipped(_with_ink(sheet, part, *ends(side), y, pitch), *side), part)
-                for name, part, side in zip(names or [''], parts, sides) if part]
-    mid = mid or len(names) == 2 and (x0 + x1)/2
-    places = [(x0, mid), (mid, x1)] if mid else [(x0, x1)]
-    boxes = [(name, _ink_box(sheet, max(a, free), b, y, pitch)) for name, (a, b) in zip(names, places)
-             if b - max(a, free) > pitch]
-    return [make(name, quad, []) for name, quad in boxes if quad is not None]
+    parts, ruled = [(words, -np.inf, np.inf)], None
+    if len(names) == 2:
+        ruled = _divider(sheet, x0, x1, y, pitch)
+        before, behind, at = _two(sheet, words, x0, x1, ruled)
+        parts = [(before, -np.inf, at), (behind, at, np.inf)]
+    def quad(some, a, b):
+        left, right = max(x0, a, free), min(x1, b)
+        if some: return _clipped(_with_ink(sheet, some, left, right, y, pitch), a, b)
+        look = right - left > pitch and names and (ruled or not words) # ink beside words is theirs
+        return _ink_box(sheet, left, right, y, pitch) if look else None
+    found = [(name, quad(*part), part[0]) for name, part in zip(names or [''], parts)]
+    return [make(name, q, some) for name, q, some in found if q is not None]
 
 def table_cells(
     sheet:Sheet, table:Table,
