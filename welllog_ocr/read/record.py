@@ -45,9 +45,10 @@ class FoundCells(NamedTuple):
         return [value_language(c.name) for c in self.cells if c.part != 'other' for _ in c.quads]
 
 def _form(tables:list)->str:
-    "The family that has most of the rows"
-    rows = {r.row for t in tables for r in t.rows if r.row}
-    shared = {form: len(rows & {row for row, _ in known}) for form, known in FORM_ROWS.items()}
+    "The family that has most of the rows and of the wordings"
+    rows, said = ({f(r) for t in tables for r in t.rows if r.row} for f in (lambda r: r.row, lambda r: plain_label(r.label)))
+    words = lambda known: {plain_label(l) for _, labels in known for l in labels}
+    shared = {form: len(rows & {row for row, _ in known}) + len(said & words(known)) for form, known in FORM_ROWS.items()}
     return max(shared, key=shared.get).split()[0] if rows else ''
 
 # %% ../../nbs/read/11_record.ipynb #a8745957
