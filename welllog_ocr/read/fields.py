@@ -163,7 +163,7 @@ def _misread(rows:list, labels:list, x:float, h:float)->list[Label]:
         top = max([at[k].y for k in order[:n] if k in at], default=-1e9) + h
         low = min([at[k].y for k in order[n:] if k in at], default=1e9) - h
         under = lambda w: abs(w.x0 - x) < 1.5*h and top < w.y < low
-        if name not in at: take(name, [(r, i) for r, i in every if under(rows[r][i])], .5)
+        if name not in at: take(name, [(r, i) for r, i in every if under(rows[r][i])], .6)
     if 'state' not in at and 'county' in at:
         row = at['county'].row
         take('state', [(row, i) for i in range(at['county'].j, len(rows[row]) - 1)], .6)
