@@ -77,7 +77,8 @@ def _row_labels(sheet:Sheet, r:int, row:list)->list[Label]:
             plain = plain_label(joined(row[i:i + n]))
             least = 100 if len(plain) < 4 else 85 if len(plain) < 6 else 82
             cut = row[0].x0 < 2*sheet.height and i == 0 and len(plain) > 2 # the left end of the label is off the page
-            found += [(.85, n, i, name) for w, name in TITLE_LABELS.items() if cut and name and _is_end(plain, w)][:1]
+            ends = [(len(w), name) for w, name in TITLE_LABELS.items() if cut and name and _is_end(plain, w)]
+            if ends: found.append((.85, n, i, min(ends)[1]))
             if 1 < len(plain) <= 26: found += [(s, n, i, name) for name, s in closest(plain, TITLE_LABELS, least)[:1]]
     letters = lambda f: len(plain_label(joined(row[f[2]:f[2] + f[1]])))
     for s, n, i, name in sorted(found, key=lambda f: (-f[0]**4*letters(f), f[2])): # the most letters that are sure
