@@ -12,7 +12,7 @@ from pathlib import Path
 import lascheck, lasio
 
 from welllog_ocr.files import each_row
-from welllog_ocr.read.export import _las_names, _record_values, write_as
+from welllog_ocr.read.export import _las_names, record_values, write_as
 from welllog_ocr.vocabulary import FIELDS
 
 def plain(text)->str: return ' '.join(str(text).replace(':', ';').strip().strip('"').split())
@@ -33,7 +33,7 @@ def check(path:Path, row:dict)->list[str]: # What is wrong
     lines = [l.split(' = ', 1) for l in las.other.splitlines()]
     exact = [(k, json.loads(v)) for k, v in lines if k != 'other']
     other = [json.loads(v) for k, v in lines if k == 'other']
-    if exact != [(k, v['text']) for k, v in _record_values(row)]: wrong.append('a text of ~O differs')
+    if exact != [(k, v['text']) for k, v in record_values(row)]: wrong.append('a text of ~O differs')
     if other != [[o['label'], o['value']['text']] for o in record.get('other', ())]: wrong.append('what belongs to no field differs')
     return wrong + [f'{m}: {a!r} became {b!r}' for m, a, b in own_lines(record, las) if plain(a) != plain(b)]
 
@@ -47,7 +47,7 @@ def main(args):
         place = lambda key: output if len(names) == 1 else output.with_suffix('')/f'{names[key]}.las'
         wrong = {key: w for key in rows if (w := check(place(key), rows[key]))}
         for (file, page), found in wrong.items(): print(f'{file}, page {page + 1}:', *found, sep='\n  ')
-        texts = sum(len(_record_values(r)) for r in rows.values())
+        texts = sum(len(record_values(r)) for r in rows.values())
         print(f'{len(rows)} LAS files, {texts} values: {len(rows) - len(wrong)} files read back with every text and accepted by lascheck')
     raise SystemExit(bool(wrong))
 
