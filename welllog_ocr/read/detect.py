@@ -12,6 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from ..data.orient import ink_of
 from ..models.onnx import open_session, packaged_onnx
 
 # %% ../../nbs/read/00_detect.ipynb #e205e27d
@@ -90,8 +91,7 @@ def cut(
 # %% ../../nbs/read/00_detect.ipynb #5ec00d02
 def _letters(grey:np.ndarray, h:float)->np.ndarray: # (n, 2) centres, in pixels
     "Pieces of ink that are as large as letters in boxes of height `h`"
-    ink = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)[1]
-    _, _, found, at = cv2.connectedComponentsWithStats(ink, connectivity=8)
+    _, _, found, at = cv2.connectedComponentsWithStats(ink_of(grey), connectivity=8)
     wide, high, area = found[:, 2], found[:, 3], found[:, 4]
     tall = (.3*h < high) & (high < 1.3*h)
     return at[tall & (.1*h < wide) & (wide < 1.5*h) & (area > .15*wide*high)].astype(int)

@@ -144,7 +144,7 @@ def _alike(plain:str, name:str)->float:
     if len(name) > 2: return fuzz.ratio(plain, name)/100
     return (len(plain) == 2)*sum(a == b for a, b in zip(plain, name))/2
 
-def _label_at(rows:list, r:int, i:int, name:str, h:float)->Label:
+def _label_at(rows:list, r:int, i:int, name:str)->Label:
     w = rows[r][i]
     return Label(name, .5, r, i, i + 1, w.x0, w.x1, w.y, w.h)
 
@@ -156,7 +156,7 @@ def _misread(rows:list, labels:list, x:float, h:float)->list[Label]:
         found = [(_alike(plain_label(rows[r][i].text), short), r, i) for r, i in words if (r, i) not in busy
                  for short in [dict(elev_kb='kb', elev_df='df', elev_gl='gl').get(name, name)]]
         if not found or max(found)[0] < least: return
-        out.append(_label_at(rows, *max(found)[1:], name, h))
+        out.append(_label_at(rows, *max(found)[1:], name))
         busy.add(max(found)[1:])
     every = [(r, i) for r, row in enumerate(rows) for i in range(len(row))]
     order = ['company', 'well', 'field', 'county']

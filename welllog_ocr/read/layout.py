@@ -14,6 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from ..data.orient import ink_of
 from .detect import cut
 from ..vocabulary import TITLE_LABELS, plain_label
 
@@ -100,7 +101,7 @@ def find_rules(
     height:float,    # Height of a usual text box, in pixels
 )->Ruling:
     "The rules of a page"
-    ink, thick = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)[1], max(6, .45*height)
+    ink, thick = ink_of(grey), max(6, .45*height)
     solid = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((int(thick) | 1,)*2, np.uint8))
     lines = ink*(1 - cv2.dilate(solid, np.ones((3, 3), np.uint8)))
     across, _ = _thin(_long_runs(lines, 1.5*height, height, 3.5*height, True), thick, True)
@@ -114,9 +115,8 @@ def panels_inverted(
     height:float,    # Of a usual text box, in pixels
 )->np.ndarray:
     "The picture with dark on light where a black or halftone panel has light on dark"
-    ink = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)[1]
     k = int(2.5*height) | 1
-    dark = (cv2.boxFilter(ink, cv2.CV_32F, (k, k)) > .55).astype(np.uint8)
+    dark = (cv2.boxFilter(ink_of(grey), cv2.CV_32F, (k, k)) > .55).astype(np.uint8)
     dark = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((k, k), np.uint8))
     return np.where(dark > 0, 255 - grey, grey)
 
@@ -187,7 +187,7 @@ class Sheet:
     @property
     def clean(self)->np.ndarray:
         "The picture without its rules"
-        ruled = cv2.threshold(self.grey, 0, 1, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)[1] > self.ruling.ink
+        ruled = ink_of(self.grey) > self.ruling.ink
         return np.where(ruled, np.uint8(255), self.grey)
 
 def _line_words(n:int, quad:np.ndarray, text:str, ink:np.ndarray)->list[Word]:

@@ -46,9 +46,11 @@ class FoundCells(NamedTuple):
 
 def _form(tables:list)->str:
     "The family that has most of the rows and of the wordings"
-    rows, said = ({f(r) for t in tables for r in t.rows if r.row} for f in (lambda r: r.row, lambda r: plain_label(r.label)))
+    found = [r for t in tables for r in t.rows if r.row]
+    rows, said = {r.row for r in found}, {plain_label(r.label) for r in found}
     words = lambda known: {plain_label(l) for _, labels in known for l in labels}
-    shared = {form: len(rows & {row for row, _ in known}) + len(said & words(known)) for form, known in FORM_ROWS.items()}
+    shared = {form: len(rows & {row for row, _ in known}) + len(said & words(known))
+              for form, known in FORM_ROWS.items()}
     return max(shared, key=shared.get).split()[0] if rows else ''
 
 # %% ../../nbs/read/11_record.ipynb #a8745957
