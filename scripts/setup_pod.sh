@@ -130,8 +130,9 @@ main() {
     .venv/bin/python -m welllog_ocr.supervisor --config "$config" --volume "$volume" "${where[@]}" "$@" &
     child=$!
     [ -z "$signalled" ] || kill -s "$signalled" "$child" # it came between the checks and the start
-    while :; do
-        wait "$child"; status=$?
+    while :; do # a signal that comes as bash begins to wait is noticed only when the wait ends, so each is short
+        sleep 1 >/dev/null 2>&1 &
+        wait -n "$child" "$!"; status=$?
         kill -0 "$child" 2>/dev/null || break # a signal interrupts wait while the child still saves
     done
     wait "$child" 2>/dev/null; late=$?
