@@ -53,10 +53,13 @@ def test_bad_scans_are_listed_and_cost_nothing_else(place, tmp_path, capsys):
     assert len(rows) == len(by) == 10 and {k for k, r in by.items() if 'error' in r} == {(n, 0) for n in ('empty.pdf', 'locked.pdf', 'nothing.tif', 'cut.jpg')}
     assert by['dot.png', 0]['lines'] == [] and by['dot.png', 0]['text'] == ''
     assert len(by['a.png', 0]['lines']) > 10 and by['pages.tif', 1]['turns'] == 3
-    told = capsys.readouterr().out
-    assert '6 pages read' in told and '4 left out' in told and 'locked.pdf' in told
-    assert 'least sure: ' in told and f'written: {tmp_path/"out.jsonl"}' in told
-    again = run(place, [scans], tmp_path/'out.jsonl')
+    told, way = capsys.readouterr()
+    assert '6 pages, ' in told and '4 left out' in told and 'locked.pdf' in told
+    assert 'look first at: ' in told and f'written: {tmp_path/"out.jsonl"}' in told
+    assert way.startswith('reading the first pages\n') and ' lines a second' in way and '\r' not in way
+    again, first = run(place, [scans], tmp_path/'out.jsonl'), told
+    told = capsys.readouterr().out # of the pages of both runs
+    assert '6 pages of these in an earlier run' in told and told.splitlines()[1:] == first.splitlines()[1:]
     assert {(r['file'], r['page']) for r in again} == {(r['file'], r['page']) for r in rows} and len(again) == 10
 
 def test_turned_page_has_its_boxes_on_the_stored_scan(place, tmp_path):

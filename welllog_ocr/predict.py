@@ -39,7 +39,7 @@ def _arguments(argv=None):
     return p.parse_args(argv)
 
 ARGS = _arguments() if is_command(globals()) else None # here, before anything heavy is imported
-if ARGS: print(f'loading {ascii(ARGS.model)}', file=sys.stderr, flush=True)
+if ARGS: print(f'loading the model {ascii(ARGS.model)}', file=sys.stderr, flush=True)
 
 # %% ../nbs/14_predict.ipynb #d3b53982
 import os, time
@@ -47,20 +47,21 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
 import cv2
 import numpy as np
 
-from .core import ConfigError, DataError, SetupError, run_command, stable_hash
+from .core import ConfigError, DataError, SetupError, StatusLine, run_command, stable_hash
 from .data.sample import Skip, skip_report
 from .data.scan import scan_info
-from .files import writable_dir
+from .files import each_row, writable_dir
 from .read.backends import Read, as_reader, model_id, open_reader
 from .read.detect import Detector
 from .read.export import open_results, record_values, rows_file, write_as
 from .read.grounding import written_record
 from .read.page import Page, first_reading, overlay, prepare_page, scan_files, to_row
-from .render import visible
+from .render import span_text, visible
 from .vocabulary import use_vocabulary
 
 # %% ../nbs/14_predict.ipynb #1cc1629f
@@ -180,65 +181,95 @@ def predict(
     yield from flush()
 
 # %% ../nbs/14_predict.ipynb #740b9f2d
-def _name(row:dict)->str: return row['file'] + (f', page {row["page"] + 1}' if row['page'] else '')
+def _name(row:dict)->str: return visible(row['file'] + (f', page {row["page"] + 1}' if row['page'] else ''))
 
 def _show(row:dict):
     if 'error' in row: return
-    print(f'{visible(_name(row))} ({len(row["lines"])} lines, mean confidence {row["confidence"]:.2f})',
+    print(f'{_name(row)} ({len(row["lines"])} lines, mean confidence {row["confidence"]:.2f})',
           *(f'  {visible(t)}' for t in row['text'].split('\n')), '', sep='\n', flush=True)
 
-def _report(n:dict, bad:list, before:int)->str:
-    "What was done, in plain words"
-    parts = [f'{n["pages"]} pages read, {n["lines"]} lines']
-    if before: parts.append(f'{before} were read before')
-    if n['blank']: parts.append(f'on {n["blank"]} no text was found')
-    if n['none']: parts.append(f'on {n["none"]} what the model wrote is no record')
-    if n['values']: parts.append(f'{n["unsure"]} of {n["values"]} values have a confidence below 0.5')
-    least = ', '.join(f'{visible(name)} ({sure:.2f})' for sure, name in n['sure'])
-    return '; '.join(parts) + (f'\nleast sure: {least}' if least else '') + ('\n' + skip_report(bad) if bad else '')
+def _count(scans, without, total:list): # in a thread: the first page need not wait for the list of a large archive
+    try: total.append(sum(1 for _ in scan_files(scans, without)))
+    except (DataError, OSError): pass # reading them says what is wrong
 
-_EVERY = 5 # seconds between two lines of progress
+def _how_far(files:set, done:int, total:list, lines:int, seconds:float)->str:
+    "Of `files`, as many as `done` were read before"
+    n, each = len(files), seconds/max(1, len(files) - done)
+    left = f', about {span_text((total[0] - n)*each)} left' if total and total[0] > n else ''
+    return (f'{n:,}' + (f' of {max(n, total[0]):,}' if total else '') +
+            f' files, {lines/max(seconds, .001):.1f} lines a second{left}')
 
-def _follow(rows):
-    "Pass rows on, and say on stderr how far they are"
-    pages = lines = told = 0
-    start = time.monotonic()
+def _follow(rows, args, before, say=None):
+    "Pass rows on, and say how far they are"
+    say, total, files, lines, start = say or StatusLine(), [], {f for f, _ in before}, 0, time.monotonic()
+    done = len(files)
+    Thread(target=_count, args=(args.scans, args.overlay or '', total), daemon=True).start()
+    say('reading the first pages', now=True)
+    try:
+        for row in rows:
+            say.clear() # what is shown of the row may stand on the same terminal
+            yield row
+            files.add(row['file']); lines += len(row.get('lines', ()))
+            far = _how_far(files, done, total, lines, time.monotonic() - start)
+            say(f'{far}: {visible(Path(row["file"]).name)}')
+    finally: say.clear()
+
+# %% ../nbs/14_predict.ipynb #47a4886f
+def _tally(rows)->dict:
+    "What is said of rows at the end"
+    n = dict(pages=0, lines=0, blank=0, none=0, values=[], bad=[], doubt=[])
     for row in rows:
-        yield row
-        pages, lines, now = pages + 1, lines + len(row.get('lines', ())), time.monotonic()
-        if now < told + _EVERY: continue
-        told, rate = now, lines/max(now - start, .001)
-        print(f'{pages} pages, {rate:.1f} lines a second: {visible(row["file"])}', file=sys.stderr, flush=True)
-
-def _consume(rows, add, bad:list)->dict:
-    "Pass rows on, and count"
-    n = dict(pages=0, lines=0, blank=0, none=0, values=0, unsure=0, sure=[])
-    for row in _follow(rows):
-        add(row)
-        if 'error' in row: bad.append(Skip(row['file'], row['error'].removeprefix(f'{row["file"]}: '))); continue
+        if 'error' in row:
+            n['bad'].append(Skip(row['file'], row['error'].removeprefix(f'{row["file"]}: ')))
+            continue
         n['pages'] += 1; n['lines'] += len(row['lines']); n['blank'] += not row['lines']
         n['none'] += 'record_error' in row
-        found = [v['confidence'] for _, v in record_values(row) if 'confidence' in v]
-        n['values'] += len(found); n['unsure'] += sum(c < .5 for c in found)
-        if row['lines']: n['sure'] = sorted([*n['sure'], (row['confidence'], _name(row))])[:3]
+        sure = [v['confidence'] for _, v in record_values(row) if v.get('confidence') is not None]
+        n['values'] += sure
+        low = sum(c < .8 for c in sure)
+        if low or row['lines'] and row['confidence'] < .8:
+            n['doubt'] = sorted([*n['doubt'], (-low, row['confidence'], _name(row), len(sure))])[:3]
     return n
+
+def _some(n:int, what:str)->str: return f'{n:,} {what}' + 's'*(n != 1)
+
+def _worst(low:int, sure:float, name:str, n:int)->str:
+    return f'{name} ({-low} of {n} values below 0.8)' if low else f'{name} (confidence {sure:.2f})'
+
+def _report(n:dict, before:int)->str:
+    "What was read, and what is worth a look, in plain words"
+    parts = [f'{_some(n["pages"], "page")}, {_some(n["lines"], "line")}']
+    if before: parts.append(f'{_some(before, "page")} of these in an earlier run')
+    if n['blank']: parts.append(f'on {n["blank"]} no text was found')
+    if n['none']: parts.append(f'on {n["none"]} what the model wrote is no record')
+    out = ['; '.join(parts)]
+    below = ', '.join(f'{sum(c < x for c in n["values"]):,} below {x}' for x in (.5, .8, .95))
+    if n['values']: out.append(f'{_some(len(n["values"]), "value")}, by their confidence {below}')
+    if n['doubt']: out.append('look first at: ' + '; '.join(_worst(*d) for d in n['doubt']))
+    return '\n'.join(out + ([skip_report(n['bad'])] if n['bad'] else []))
 
 # %% ../nbs/14_predict.ipynb #740b9f2e
 def _read_all(args, target:Path|None, own:str):
     rec  = open_reader(args.model, not args.float32)
     how  = args.kind + (f' held against {model_id(args.ground)}' if args.kind == 'record' else '')
     same = dict(model=model_id(args.model), how=how + (f', vocabulary {own}' if own else ''))
-    run  = partial(predict, rec, args.scans, args.kind, args.workers, overlays=args.overlay,
-                   ground=args.ground)
-    bad, before = [], set()
-    if target is None: n = _consume(run(), _show, bad)
+    find = partial(predict, rec, args.scans, args.kind, args.workers, overlays=args.overlay, ground=args.ground)
+    run  = lambda done=(): _follow(find(done=done), args, done)
+    def shown(row): _show(row); return row
+    if target is None: before, n = (), _tally(map(shown, run()))
     else:
         with open_results(target, same) as (before, add):
-            n = _consume(run(done=before), lambda row: add(row | same), bad)
+            try:
+                for row in run(before): add(row | same)
+            except KeyboardInterrupt:
+                print(f'{visible(str(target))} keeps the pages that are read; the same command goes on with the others',
+                      file=sys.stderr)
+                raise
+        n = _tally(row for _, row in each_row(target)) # those of an earlier run too
         if Path(args.output) != target: write_as(target, args.output, args.rows)
-    print(_report(n, bad, len(before)), file=sys.stderr if target is None else sys.stdout)
+    print(_report(n, len(before)), file=sys.stderr if target is None else sys.stdout)
     if target: print('written: ' + ', '.join(dict.fromkeys([visible(args.output), visible(str(target))])))
-    if bad and not n['pages'] and not before: raise DataError(f'none of the {len(bad)} scans could be read')
+    if n['bad'] and not n['pages']: raise DataError(f'none of the {len(n["bad"])} scans could be read')
 
 def main(args):
     "Read scans with a saved model"
