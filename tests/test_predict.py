@@ -59,7 +59,7 @@ def test_bad_scans_are_listed_and_cost_nothing_else(place, tmp_path, capsys):
     assert way.startswith('reading the first pages\n') and ' lines a second' in way and '\r' not in way
     again, first = run(place, [scans], tmp_path/'out.jsonl'), told
     told = capsys.readouterr().out # of the pages of both runs
-    assert '6 pages of these in an earlier run' in told and told.splitlines()[1:] == first.splitlines()[1:]
+    assert '6 of the pages in an earlier run' in told and told.splitlines()[1:] == first.splitlines()[1:]
     assert {(r['file'], r['page']) for r in again} == {(r['file'], r['page']) for r in rows} and len(again) == 10
 
 def test_turned_page_has_its_boxes_on_the_stored_scan(place, tmp_path):

@@ -239,12 +239,13 @@ def _worst(low:int, sure:float, name:str, n:int)->str:
 def _report(n:dict, before:int)->str:
     "What was read, and what is worth a look, in plain words"
     parts = [f'{_some(n["pages"], "page")}, {_some(n["lines"], "line")}']
-    if before: parts.append(f'{_some(before, "page")} of these in an earlier run')
+    if before: parts.append(f'{before:,} of the pages in an earlier run')
     if n['blank']: parts.append(f'on {n["blank"]} no text was found')
     if n['none']: parts.append(f'on {n["none"]} what the model wrote is no record')
     out = ['; '.join(parts)]
-    below = ', '.join(f'{sum(c < x for c in n["values"]):,} below {x}' for x in (.5, .8, .95))
-    if n['values']: out.append(f'{_some(len(n["values"]), "value")}, by their confidence {below}')
+    below = ', '.join(f'{sum(c < x for c in n["values"]):,} {how} {x}'
+                      for how, x in (('with a confidence below', .5), ('below', .8), ('below', .95)))
+    if n['values']: out.append(f'{_some(len(n["values"]), "value")}: {below}')
     if n['doubt']: out.append('look first at: ' + '; '.join(_worst(*d) for d in n['doubt']))
     return '\n'.join(out + ([skip_report(n['bad'])] if n['bad'] else []))
 
