@@ -71,7 +71,7 @@ def test_a_run_leaves_what_it_promises(quick, tmp_path):
     assert [r['step'] for r in read_jsonl(folder/'metrics.jsonl') if r['split'] == 'eval'] == [0, 2, 4]
     assert read_json(folder/'config.json')['max_steps'] == 4
     assert (folder/'final'/'language.json').is_file() # what was learned of the headers' language goes with the model
-    assert '| all |' in got.stdout and 'Carriage' not in got.stdout and '\r' not in got.stdout
+    assert '\nall  ' in got.stdout and 'Carriage' not in got.stdout and '\r' not in got.stdout
     again = run('welllog_ocr.train', '--config', folder/'config.json')  # the config of an earlier run is a config file, and starting it again goes on
     assert again.returncode == 0 and 'going on from step 4' in again.stdout
     twin = run('welllog_ocr.train', '--config', folder/'config.json', '--experiment_name', 'twin')

@@ -118,7 +118,7 @@ def test_every_architecture(tmp_path, arch):
         assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in rec.trainable().values())
         losses.append(sums.detach())
     assert torch.equal(*losses)
-    assert '| r=4 |' in rec.audit()
+    assert 'r=4' in str(rec.audit())
 
 def test_transformers_that_ignores_the_list_is_found_out(place, monkeypatch):
     "The list is right, and what is loaded is not: the layers are counted, whoever is to blame"

@@ -75,7 +75,7 @@ def test_a_new_metric_is_one_row(home, monkeypatch):
     lengths = iter((0, 20, 10, 5))
     other = train(cfg.replace(experiment_name='y'))
     c = compare([folder, other])
-    assert c.results[0].step == 4 and c.order == [0, 1] and '| 40.00% |' in c.text() and 'read against x' in c.text()
+    assert c.results[0].step == 4 and c.order == [0, 1] and '40.00%' in c.text() and 'read against x' in c.text()
     assert compare([other, folder], ['read']).order == [1, 0]
     for fig in (curves(c), learning_curves(rows)):
         assert any('letters read' in ax.get_title() + ' '.join(l.get_label() for l in ax.lines) for ax in fig.axes)

@@ -1,5 +1,5 @@
 """What version 0.1.0 left on the disk is still read: a run folder with a checkpoint, a review file, a results file."""
-import json, shutil
+import json, re, shutil
 from pathlib import Path
 
 import pytest
@@ -59,9 +59,9 @@ def test_its_evaluations_are_read(old, capsys):
     assert '| handwritten | 3 |' in run_card(run)
     assert slices(rows, 'made') == slices(rows, 'style') and eval_rows(run)[0] == rows
     shutil.copytree(run, old/'runs'/'twin')
-    assert '| handwritten | twin | 3 |' in compare([run, old/'runs'/'twin']).text()
+    assert re.search('handwritten +twin +3 ', compare([run, old/'runs'/'twin']).text())
     evaluate_command(evaluate_arguments(['--model', str(run/'eval'/'step-00000004.jsonl'), '--against', str(run/'eval'/'step-00000000.jsonl'), '--data', 'lines', '--by', 'made']))
-    assert '| handwritten | 3 |' in capsys.readouterr().out
+    assert re.search('handwritten +3 ', capsys.readouterr().out)
 
 def test_its_checkpoints_are_listed(old):
     assert any('5' in line for line in overview(old/'runs'/'cut'))

@@ -41,7 +41,7 @@ from .eval.rows import evaluations, read_rows
 from .eval.stats import Difference, difference, error_parts
 from .files import read_json, read_jsonl, writable_dir, write_atomic
 from .metrics import align, cer, char_edits, find_metric, shown_in
-from .render import Raw, esc, html_block, html_figure, html_page, html_table, md_table, visible
+from .render import Doc, Raw, Table, Title, esc, html_block, html_figure, html_page, html_table, visible
 from .run.folder import data_changes
 
 # %% ../nbs/12_compare.ipynb #a958d891
@@ -353,10 +353,9 @@ def _lead(c:Comparison)->list[str]:
 def text(
     self:Comparison,
 )->str:
-    "All of it as Markdown"
-    table = lambda head, rows: md_table(head, [[x[:100] for x in r] for r in rows]) if rows else 'None.'
-    blocks = [*map(visible, _lead(self)), *(f'## {visible(title)}\n\n{table(*t)}' for title, t in self.tables.items())]
-    return redact('\n\n'.join(blocks + [f'note: {visible(n)}' for n in self.notes]))
+    "All of it for a terminal"
+    tables = (b for title, t in self.tables.items() for b in (Title(title), Table(*t) if t[1] else 'None.'))
+    return redact(str(Doc([*_lead(self), *tables, *(f'note: {n}' for n in self.notes)])))
 
 # %% ../nbs/12_compare.ipynb #6a095880
 def curves(

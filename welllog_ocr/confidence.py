@@ -45,23 +45,23 @@ from .eval.calibration import (FILE, calibration_error, fit_calibration, is_righ
 from .eval.fields import coverage, read_cells
 from .eval.rows import read_rows
 from .read.trust import add_features, fit_weights, save_weights, set_confidence
-from .render import md_table
+from .render import Doc, Table
 
 # %% ../nbs/15_confidence.ipynb #bf74632b
-def _report(rows:list, precision:float, right:str, what:str='lines')->str:
+def _report(rows:list, precision:float, right:str, what:str='lines')->Doc:
     found, ok = reliability(rows, right=right), passing(rows, precision, right)
     share = sum(is_right(r, right) for r in rows)/len(rows)
     bins = [[f'{b.low:.3f} to {b.high:.3f}', b.n, f'{b.confidence:.3f}', f'{b.right:.1%}'] for b in found]
     passes = (f'{ok["share"]:.1%} of the {what} pass at a precision of {precision:.1%}: those with a confidence of '
               f'{ok["threshold"]:.4f} or more') if ok['n'] else f'no {what} pass at a precision of {precision:.1%}'
     summary = f'{len(rows)} {what}, {share:.1%} right ({right}), calibration error {calibration_error(found):.3f}'
-    return '\n'.join([md_table(['confidence', what, 'mean', 'right'], bins, 'lr'), '', summary, passes])
+    return Doc([Table(['confidence', what, 'mean', 'right'], bins, 'lr'), f'{summary}\n{passes}'])
 
 # %% ../nbs/15_confidence.ipynb #15c0f002
 def _all_cells(args, prepare=None)->list:
     return [c for pair in zip(args.fields, args.predictions) for c in read_cells(*pair, args.split, prepare=prepare)[0]]
 
-def fields_confidence(cells:list, precision:float)->str: # Markdown
+def fields_confidence(cells:list, precision:float)->Doc:
     "How many values of each field pass"
     given, parts = [c for c in cells if c['found']], {}
     for c in cells: parts.setdefault(c['field'], []).append(c)
@@ -69,8 +69,8 @@ def fields_confidence(cells:list, precision:float)->str: # Markdown
     lines = [[name, count(some, 'truth'), count(some, 'right'), passes(some)]
              for name, some in sorted(parts.items(), key=lambda p: -len(p[1]))]
     whole = f'{passes(cells)} of the filled cells pass'
-    table = md_table(['field', 'cells', 'right', 'pass'], lines, 'lr')
-    return '\n'.join([_report(given, precision, 'letters', 'values'), whole, '', table])
+    table = Table(['field', 'cells', 'right', 'pass'], lines, 'lr')
+    return Doc([*_report(given, precision, 'letters', 'values'), whole, table])
 
 def _report_fields(args):
     "Show what the confidence of fields is worth, and fit it anew"

@@ -101,7 +101,7 @@ from .eval.rows import read_rows, same_samples
 from .metrics import summarise
 from .models.core import Prediction, default_device, load_model, load_recogniser, release_memory
 from .read.values import to_value
-from .render import esc_md, span_text
+from .render import Doc, span_text
 from .review.log import apply_review, open_review
 
 # %% ../nbs/11_evaluate.ipynb #764a534a
@@ -133,20 +133,20 @@ def _meaning(name:str, text:str):
     found = to_value(name, text)
     return None if found.value is None else (found.value, found.unit)
 
-def records_report(rows:list)->str: # Markdown; '' without records
+def records_report(rows:list)->Doc: # Empty without records
     "The fields of the records that a model has written, and how many answers were none"
     cells, bad = record_cells(rows, _meaning)
-    if not cells: return ''
-    none = f'{len(bad)} answers are no record and count as empty:\n  {first_few(map(esc_md, bad))}'
-    return f'\n\n{fields_report(cells)}\n\n{none if bad else "Every answer is a record."}'
+    if not cells: return Doc()
+    none = f'{len(bad)} answers are no record and count as empty:\n  {first_few(bad)}'
+    return Doc([*fields_report(cells), none if bad else 'Every answer is a record.'])
 
 def tables(
     rows:dict, # name -> rows, the baseline first
     by:str,    # Column of the table
-)->str: # Markdown
+)->Doc:
     "Metrics of all, and the confusions of the last; of records the fields too"
     last = list(rows.values())[-1]
-    return f'{comparison(rows, by)}\n\n{confusion_table(last)}{records_report(last)}'
+    return Doc([*comparison(rows, by), *confusion_table(last), *records_report(last)])
 
 def write_report(
     folder:Path,    # Made when absent; an earlier report in it is replaced
@@ -157,7 +157,7 @@ def write_report(
     folder, name = writable_dir(folder), list(rows)[-1]
     write_jsonl(folder/'eval.jsonl', rows[name])
     write_json(folder/'summary.json', {n: summarise(r) for n, r in rows.items()})
-    write_atomic(folder/'table.md', f'{tables(rows, by)}\n')
+    write_atomic(folder/'table.md', f'{tables(rows, by).md}\n')
 
 # %% ../nbs/11_evaluate.ipynb #aa6cd6a9
 def _check_rows(samples:list, by:str, other=()):
@@ -379,9 +379,9 @@ def by_folds(args)->dict: # name -> rows of all labelled lines
     figures = measure(rows, args.by)
     facts = dict(folds=args.folds, drawn_only=args.drawn_only, data=cfg.data_path, also=args.also)
     write_json(out/'summary.json', dict(facts, parts=figures))
-    text = f'{folds_table(figures)}\n\n{gains(rows, args.by)}'
-    if other: text += '\n\n' + gains(other | {'this one': rows[TUNED]}, args.by)
-    write_atomic(out/'table.md', f'{text}\n')
+    text = Doc([*folds_table(figures), *gains(rows, args.by)])
+    if other: text += gains(other | {'this one': rows[TUNED]}, args.by)
+    write_atomic(out/'table.md', f'{text.md}\n')
     print(f'\n{text}\n\nrows, metrics and table are in {out}, and a run folder for each training')
     return rows
 
@@ -397,7 +397,7 @@ def by_fields(args)->list[dict]: # Of `page_cells`
         write_jsonl(folder/'cells.jsonl', cells)
         found = {n: figures(c) for n, c in parts.items()}
         write_json(folder/'summary.json', dict(found, coverage_at_99=coverage(cells)))
-        write_atomic(folder/'table.md', '\n\n'.join(fields_table(cells, by) for by in ('', *BY)) + '\n')
+        write_atomic(folder/'table.md', '\n\n'.join(fields_table(cells, by).md for by in ('', *BY)) + '\n')
         print(f'\ncells, figures and tables are in {folder}')
     return cells
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from .config import TrainingConfig
 from .core import SetupError, WelllogError, first_few
 from .models.core import Recogniser, load_model
-from .render import Raw, md_table, size_text, span_text
+from .render import Doc, Table, Tone, size_text, span_text
 from .run.checkpoint import rng_state, set_rng_state, steps_done
 from .run.checks import CAN_GO_ON, FAILURE, OK, TAKES_A_CHECKPOINT, WARNING, Check, ask, check_device
 from .run.checks import check_estimate, check_output, check_room, check_run, check_sigterm, check_volume
@@ -85,22 +85,21 @@ class Preflight:
         return '\n  '.join([head, *map(str, self.failures)])
 
     @property
-    def audit(self)->str: return self.rec.audit() if self.rec is not None else ''
+    def audit(self)->Doc: return self.rec.audit() if self.rec is not None else Doc()
 
     def __str__(self)->str:
         verdict = lambda c: OK if c.verdict == OK else c.verdict.upper()
         advice = lambda c: f'\n{"":16}-> {c.advice}' if c.advice else ''
         parts = ['\n'.join(f'{verdict(c):8} {c.name:9} {c.asked}\n{"":19}{c.seen}{advice(c)}' for c in self.checks)]
-        if self.audit: parts.append(self.audit)
+        if self.audit: parts.append(str(self.audit))
         if self.rec is not None and self.data is not None and self.rehearsal:
             parts.append(summary(self.cfg, self.rec, self.data, self.machine, self.rehearsal, at=self.steps_done))
         return '\n\n'.join(parts)
 
-    def _repr_markdown_(self)->str:
-        verdict = lambda c: OK if c.verdict == OK else Raw(f'**{c.verdict}**')
+    def _repr_html_(self)->str:
+        verdict = lambda c: Tone(c.verdict, {OK: 'good', WARNING: 'warn', FAILURE: 'bad'}[c.verdict])
         rows = [[verdict(c), c.name, c.asked, c.seen, c.advice] for c in self.checks]
-        table = md_table(['verdict', 'what', 'asked', 'seen', 'what to do'], rows)
-        return '\n\n'.join([table, *([self.audit] if self.audit else [])])
+        return Doc([Table(['verdict', 'what', 'asked', 'seen', 'what to do'], rows), *self.audit])._repr_html_()
 
 # %% ../nbs/08_preflight.ipynb #bc8b7f6b
 def preflight(

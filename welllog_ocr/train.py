@@ -28,6 +28,7 @@ from .eval.rows import read_rows
 from .files import writable_dir, write_atomic
 from .models.core import is_out_of_memory, load_model, release_memory
 from .preflight import Preflight, preflight, summary
+from .render import Doc
 from .run.callbacks import (Curves, Evaluate, FitLanguage, HighLoss, Log, Pictures, Progress, Save, Spend,
                                        Spikes, StopEarly,
                                        StopOnLoss, Tidy, dispatch, eval_file, save_final)
@@ -285,17 +286,16 @@ def _leave(run:Run, save:Save, note:Notifier, number:int):
 def report(
     run:Run,
     best_step:int, # Step of the model in best/
-)->str: # Markdown; also in report.md of the run folder
+)->Doc: # Also in report.md of the run folder
     "Before and after, by the way values were written, with sample predictions"
     before, after, final = (read_rows(eval_file(run, s)) for s in (min(run.evals), best_step, max(run.evals)))
-    return '\n\n'.join([outcome(before, after, final, best_step), comparison(dict(before=before, after=after)),
-                        'Lines that changed most:',
-                        changed_lines(before, after)])
+    return Doc([outcome(before, after, final, best_step), *comparison(dict(before=before, after=after)),
+                'Lines that changed most:', *changed_lines(before, after)])
 
 def _finish(run:Run, evaluation:Evaluate, note:Notifier)->Path:
     save_final(run)
     text = report(run, evaluation.best_step)
-    write_atomic(run.folder/'report.md', text + '\n')
+    write_atomic(run.folder/'report.md', text.md + '\n')
     write_cards(run.folder, check_device(this_machine(), run.cfg.bf16, {}).seen)
     run.event('end', best_step=evaluation.best_step, best=evaluation.best, no_update=run.skipped, stop=run.stop)
     if run.stop: print(f'stopped at step {run.step}: {run.stop}')
@@ -303,7 +303,7 @@ def _finish(run:Run, evaluation:Evaluate, note:Notifier)->Path:
           f'eval/ every line, '
           'high_loss.html the worst of them, run_card.md all of it on a page')
     cost = f' Cost ${run.journal.ledger.total:.2f}.' if run.journal.ledger.price.now else ''
-    note.send(f'{run.cfg.experiment_name}: done at step {run.step}. {text.splitlines()[0]}{cost}')
+    note.send(f'{run.cfg.experiment_name}: done at step {run.step}. {text[0]}{cost}')
     return run.folder
 
 # %% ../nbs/09_train.ipynb #f37ca0de

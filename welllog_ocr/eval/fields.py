@@ -18,7 +18,7 @@ from ..core import DataError
 from ..data.records import parse_record
 from .stats import spread
 from ..files import read_jsonl
-from ..render import md_table
+from ..render import Doc, Table
 
 # %% ../../nbs/eval/06_fields.ipynb #3da09155
 def same(
@@ -140,25 +140,25 @@ _HEAD = ['', 'cells', 'given', 'right', 'recall', 'precision', 'F1', 'value righ
 def fields_table(
     cells:list, # Of `page_cells`
     by:str='',  # One of `BY`: a line for each; '': the whole, and its parts
-)->str: # Markdown
+)->Doc:
     "Figures of cells"
     parts = defaultdict(list)
     for c in cells: parts[c[by or 'part']].append(c)
     lines = [_line(name or '(none)', some) for name, some in parts.items()]
     if by: lines.sort(key=lambda l: (-l[1], l[0]))
     else: lines = [_line('all', cells), *lines]
-    return md_table([by or 'part', *_HEAD[1:]], lines, 'lr')
+    return Doc([Table([by or 'part', *_HEAD[1:]], lines, 'lr')])
 
 def fields_report(
     cells:list,       # Of `page_cells`
     by:str='field',   # One of `BY`
-)->str: # Markdown
+)->Doc:
     "What was read right, and what a person has to do"
     f, typing = figures(cells), sum(len(c['truth']) for c in cells)
     few = '' if f['interval'] else ' The wells are too few for an interval.'
-    return (f'{fields_table(cells)}\n\nSheets: {len({c["file_name"] for c in cells})}, wells: {f["wells"]}.{few} '
-            f'Coverage at 99 % right: {coverage(cells):.1%}. To put all right takes {f["keystrokes"]} keystrokes; '
-            f'to type it takes {typing}.\n\n{fields_table(cells, by)}')
+    said = (f'Sheets: {len({c["file_name"] for c in cells})}, wells: {f["wells"]}.{few} Coverage at 99 % right: '
+            f'{coverage(cells):.1%}. To put all right takes {f["keystrokes"]} keystrokes; to type it takes {typing}.')
+    return Doc([*fields_table(cells), said, *fields_table(cells, by)])
 
 # %% ../../nbs/eval/06_fields.ipynb #1feb2dd0
 def read_cells(

@@ -15,7 +15,7 @@ from .report import slices
 from .rows import same_samples, well_of
 from .stats import VERDICTS, difference, intervals
 from ..metrics import METRICS
-from ..render import md_table
+from ..render import Doc, Table
 
 # %% ../../nbs/eval/05_folds.ipynb #355b460b
 def assign_folds(
@@ -59,12 +59,12 @@ def _spans(rows:dict, metric:str)->dict:
 # %% ../../nbs/eval/05_folds.ipynb #ad5e876d
 def folds_table(
     found:dict, # Of `measure`
-)->str: # Markdown
+)->Doc:
     "A line for the whole and for each part, a column for each model and metric"
     names = list(next(iter(found.values()))['cer'])
     head = ['lines', 'n', 'wells', *(f'{METRICS[m].label} {name}' for m in FIGURES for name in names)]
-    return md_table(head, [[part, f['lines'], f['wells'], *(_cell(m, f[m][n]) for m in FIGURES for n in names)]
-                           for part, f in found.items()], 'lr')
+    return Doc([Table(head, [[part, f['lines'], f['wells'], *(_cell(m, f[m][n]) for m in FIGURES for n in names)]
+                             for part, f in found.items()], 'lr')])
 
 def _cell(metric:str, span:list)->str:
     value, *ends = map(METRICS[metric].text, span)
@@ -74,12 +74,12 @@ def _cell(metric:str, span:list)->str:
 def gains(
     rows:dict,      # name -> rows on the same samples, in the order of the steps
     by:str='style', # Column whose parts get a line each
-)->str: # Markdown
+)->Doc:
     "What each step has changed, with its interval, and whether it is real"
     steps = list(pairwise(rows))
     def cell(before, after, metric):
         d = difference(before, after, metric)
         return d.text(metric) + (f': {VERDICTS[d.verdict]}' if d.verdict in ('real', 'not clear') else '')
     head = ['lines', *(f'{METRICS[m].label}, {b} against {a}' for a, b in steps for m in FIGURES)]
-    return md_table(head, [[part, *(cell(some[a], some[b], m) for a, b in steps for m in FIGURES)]
-                           for part, _, some in _parts(rows, by)])
+    return Doc([Table(head, [[part, *(cell(some[a], some[b], m) for a, b in steps for m in FIGURES)]
+                             for part, _, some in _parts(rows, by)])])

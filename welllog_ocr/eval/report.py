@@ -13,7 +13,7 @@ from collections import defaultdict
 import numpy as np
 
 from ..core import ConfigError, did_you_mean
-from ..render import esc_md, md_table
+from ..render import Doc, Table
 from .rows import same_samples, well_of
 from .stats import VERDICTS, difference, intervals
 from ..metrics import METRICS, confusions, shown_in
@@ -83,16 +83,16 @@ def _trust(rows:dict)->str:
     wells, found = len({well_of(r) for r in after}), intervals(rows)
     few = 'well is' if wells == 1 else 'wells are'
     if not found: return f'{wells} {few} too few for an interval: even if all agreed, it could be chance.'
-    each = ', '.join(f'{esc_md(n)} {cer.text(low)} to {cer.text(high)}' for n, (low, high) in found.items())
+    each = ', '.join(f'{n} {cer.text(low)} to {cer.text(high)}' for n, (low, high) in found.items())
     text = f'95 % intervals over {wells} wells{", which are few" if wells < 20 else ""}: CER {each}'
     if len(rows) == 1: return text + '.'
     d = difference(rows[first], after)
-    return f'{text}; {esc_md(last)} against {esc_md(first)} {d.text("cer")}: {VERDICTS[d.verdict]}.'
+    return f'{text}; {last} against {first} {d.text("cer")}: {VERDICTS[d.verdict]}.'
 
 def comparison(
     rows:dict,      # name -> rows on the same samples, the baseline first
     by:str='style', # Column whose parts get a line each
-)->str: # Markdown
+)->Doc:
     "Metrics of the whole and by part, the strict ones in the last line. Raises `DataError` when the samples differ"
     rows, metrics = same_samples(rows), shown_in('report')
     first = next(iter(rows.values()))
@@ -102,22 +102,22 @@ def comparison(
         return [part, len(idx), *(value(m, r) for m in found for r in rows.values())]
     lines = [line('all', every), *(line(*part) for part in parts.items() if len(parts) > 1),
              line('all, strict', every, [METRICS.get(f'{name}_strict') for name in metrics])]
-    table = md_table(['lines', 'n', *(f'{m.label} {n}' for m in metrics.values() for n in rows)], lines, 'lr')
-    return f'{table}\n\n{_trust(rows)}'
+    table = Table(['lines', 'n', *(f'{m.label} {n}' for m in metrics.values() for n in rows)], lines, 'lr')
+    return Doc([table, _trust(rows)])
 
 # %% ../../nbs/eval/03_report.ipynb #dc1c035c
 def changed_lines(
     before:list[dict], # Rows of an evaluation
     after:list[dict],  # Rows on the same samples
     n:int=8,           # Lines of the table at most
-)->str: # Markdown
+)->Doc:
     "The samples whose CER changed most, better or worse"
     before, after = same_samples(dict(before=before, after=after)).values()
     pairs = [(b, a) for b, a in zip(before, after) if b['prediction'] != a['prediction']]
     pairs = sorted(pairs, key=lambda p: (-abs(p[0]['cer'] - p[1]['cer']), p[0]['id']))[:n]
-    if not pairs: return 'No line is read differently.'
+    if not pairs: return Doc(['No line is read differently.'])
     cells = [[t[:80] for t in (b['reference'], b['prediction'], a['prediction'])] for b, a in pairs]
-    return md_table(['reference', 'before', 'after'], cells)
+    return Doc([Table(['reference', 'before', 'after'], cells)])
 
 # %% ../../nbs/eval/03_report.ipynb #4a3beaf7
 ALIKE = {'0/O/D': '0OoDQ', '1/I/l': '1Il|!i', '5/S': '5Ss', '8/B': '8B', '2/Z': '2Zz', '6/G': '6Gb',
@@ -147,15 +147,15 @@ def _kind(a:str, b:str)->str:
 def confusion_table(
     rows:list[dict], # Of an evaluation
     n:int=10,        # Pairs of characters
-)->str: # Markdown
+)->Doc:
     "Kinds of error, and below the pairs of characters that were confused most"
     kinds = kinds_of_error(rows)
-    if not kinds: return 'No character is read wrong.'
+    if not kinds: return Doc(['No character is read wrong.'])
     pairs = sorted(_confusions(rows).items(), key=lambda pn: (-pn[1], pn[0]))[:n]
     name = lambda c: {'': 'nothing', ' ': 'space'}.get(c, c)
     shares = [[k, v, f'{v/sum(kinds.values()):.0%}'] for k, v in kinds.items()]
-    return '\n\n'.join([md_table(['error', 'times', 'share'], shares, 'lr'),
-                        md_table(['label', 'read as', 'times'], [[name(a), name(b), k] for (a, b), k in pairs], 'llr')])
+    return Doc([Table(['error', 'times', 'share'], shares, 'lr'),
+                Table(['label', 'read as', 'times'], [[name(a), name(b), k] for (a, b), k in pairs], 'llr')])
 
 # %% ../../nbs/eval/03_report.ipynb #9252a301
 def outcome(

@@ -21,6 +21,7 @@ from ..config import TrainingConfig
 from ..core import ConfigError, SetupError, first_few, seed_all
 from ..data.sample import Sample
 from ..files import read_json
+from ..render import Doc
 
 # %% ../../nbs/models/00_core.ipynb #7ad556af
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Recogniser(nn.Module):
     def cost(self, sample:Sample)->int: raise NotImplementedError # image columns, or image and text tokens
     def refuses(self, sample:Sample)->str: return '' # why it cannot be learned; '' when it can
     def fit_language(self, texts:list[str], weight:float): pass # n-grams of the texts, or how long answers get
-    def audit(self)->str: return '' # Markdown table of bits, adapters and trained weights; '': no adapters
+    def audit(self)->Doc: return Doc() # Bits, adapters and trained weights; empty: no adapters
     def save_pretrained(self, folder:Path): raise NotImplementedError # makes a folder for plain transformers
 
     @classmethod

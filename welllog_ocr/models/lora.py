@@ -18,7 +18,7 @@ from torch import nn
 from ..core import ConfigError, SetupError, did_you_mean
 from .core import (ADAPTER_CONFIG, adapter_config, default_device, first_line, load_pretrained,
                                      model_file)
-from ..render import Raw, md_table
+from ..render import Doc, Table
 
 # %% ../../nbs/models/05_lora.ipynb #a1f268b5
 def inside(
@@ -231,14 +231,14 @@ def audit(
 
 def audit_table(
     rows:list[dict], # Result of `audit`
-)->str:
-    "The audit as a Markdown table, with sums"
+)->Doc:
+    "The audit as a table, with sums"
     number = lambda n, zero='': f'{n:,}' if n else zero
     cells = [[r['place'], r['name'], r['modules'], number(r['weights'], 'shared'), r['bits'],
               f'r={r["lora"]}' if r['lora'] else '', number(r['trained'])] for r in rows]
     modules, weights, trained = (sum(r[k] for r in rows) for k in ('modules', 'weights', 'trained'))
     cells.append(['all', '', modules, f'{weights:,}', '', '', f'{trained:,}'])
-    return md_table('place modules count weights bits LoRA trained'.split(), [[Raw(c) for c in row] for row in cells])
+    return Doc([Table('place modules count weights bits LoRA trained'.split(), cells, 'llrrllr')])
 
 # %% ../../nbs/models/05_lora.ipynb #0e03a99a
 ADAPTER_WEIGHTS = 'adapter_model.safetensors' # the name that peft gives it, beside `ADAPTER_CONFIG`

@@ -7,7 +7,7 @@ __all__ = ['INSTRUCTIONS', 'PROBE', 'GENERATION', 'GREEDY', 'GenerationSettings'
            'ChatRecogniser', 'tiny_chat']
 
 # %% ../../nbs/models/10_vlm.ipynb #522c16f0
-import base64, io, unicodedata
+import io, unicodedata
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +27,7 @@ from .decoding import (IGNORE, LOOP, GenerationWatch, Thinned, answer_limits, ea
 from .lora import (add_lora, audit as audit_rows, audit_table, count_4bit, has_adapter, load_4bit,
                                      load_adapter, save_adapter, save_memory)
 from .tiny import tiny_parts
-from ..render import esc
+from ..render import Doc, esc, html_block, html_image
 
 # %% ../../nbs/models/10_vlm.ipynb #edccf6b8
 _MARKDOWN = ('to markdown, exactly as it is printed. Write tables as HTML, and check boxes as ☐ or ☑. '
@@ -268,21 +268,19 @@ def _check_images(rec, ids, images):
                             'take out what limits the length of prompts in the processor')
 
 # %% ../../nbs/models/10_vlm.ipynb #0a079f92
-def _png(img:Image.Image)->str:
-    buffer = io.BytesIO()
-    img.save(buffer, 'PNG')
-    return f'data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}'
+def _picture(img:Image.Image)->str:
+    img.save(buffer := io.BytesIO(), 'PNG')
+    return html_image(buffer.getvalue(), 'as the model sees it')
 
-def _code(text:str, style:str)->str:
-    whole = '<br>'.join(esc(line, len(text)) for line in text.split('\n'))
-    return f'<code style="{style}">{whole}</code>'
+def _code(text:str, kind:str)->str:
+    return f'<code class="{kind}">{"<br>".join(esc(line, len(text)) for line in text.split(chr(10)))}</code>'
 
 @patch
 def batch_html(
     self:ChatRecogniser,
     samples:list[Sample], # Put into one batch
 )->str:
-    "A batch as HTML: the image as it is seen, the question, and what is learned in green"
+    "A batch as HTML: the image as it is seen, the question, and what is learned, which is marked"
     batch, token, parts = self.collate(samples), self.processor.image_token, []
     for s, ids, targets, mask in zip(samples, *(batch[k].tolist() for k in ('ids', 'targets', 'mask'))):
         row = list(zip(ids, targets, mask))
@@ -290,11 +288,10 @@ def batch_html(
         text = self.tok.decode(asked)
         n, text = text.count(token), text.replace(token, '\0', 1).replace(token, '').replace('\0', token)
         img = self._on_canvas(s.image).resize(self.seen(s.image.size))
-        parts.append(f'<p><img src="{_png(img)}" style="max-width:100%"><br>{_code(text, "color:#777")}'
-                     f'{_code(self.tok.decode(learned), "background:#cfc;color:#000")}<br><small>{n} image tokens, '
-                     f'{len(asked) - n} of the question, {len(learned)} learned; '
-                     f'{sum(mask)} of {self.generation.max_seq_length}</small></p>')
-    return ''.join(parts)
+        parts.append(f'<p>{_picture(img)}<br>{_code(text, "note")}{_code(self.tok.decode(learned), "learned")}</p>'
+                     f'<p class="note">{n} image tokens, {len(asked) - n} of the question, {len(learned)} learned; '
+                     f'{sum(mask)} of {self.generation.max_seq_length}</p>')
+    return html_block(''.join(parts), '.wl .learned {color: var(--good); font-weight: 600}')
 
 @patch
 def show_batch(self:ChatRecogniser, samples:list[Sample], n:int=4):
@@ -399,8 +396,8 @@ def read(self:ChatRecogniser, batch:dict)->tuple[torch.Tensor, torch.Tensor, lis
 
 # %% ../../nbs/models/10_vlm.ipynb #3b3012d3
 @patch
-def audit(self:ChatRecogniser)->str:
-    "Markdown table of bits, adapters and trained weights"
+def audit(self:ChatRecogniser)->Doc:
+    "Bits, adapters and trained weights"
     return audit_table(audit_rows(self.core, self.keep))
 
 # %% ../../nbs/models/10_vlm.ipynb #17848474

@@ -49,7 +49,7 @@ class RunFiles:
 
     def metrics(self, step:int)->str:
         "Before and after, with intervals"
-        return comparison(dict(before=self.rows(self.first), after=self.rows(step)))
+        return comparison(dict(before=self.rows(self.first), after=self.rows(step))).md
 
     def outcome(self)->str: return esc_md(outcome(*map(self.rows, (self.first, self.best, self.last)), self.best))
 
@@ -84,7 +84,7 @@ def run_card(
     parts = [f'# {esc_md(r.config["experiment_name"])}', r.outcome(), md_table(['', ''], _facts(r, hardware)),
              '## Before and after', r.metrics(r.best),
              '## Known failures', 'Samples with the highest loss:', _worst(r.rows(r.best)),
-             confusion_table(r.rows(r.best))]
+             confusion_table(r.rows(r.best)).md]
     return '\n\n'.join(parts + (['## Notes', '\n'.join(notes)] if notes else [])) + '\n'
 
 # %% ../../nbs/run/18_card.ipynb #9646280b
@@ -113,7 +113,7 @@ def model_card(
     parts = [_FRONT.format(quoted), f'# {esc_md(r.config["experiment_name"])}, {name}',
              f'Reads the headers of scanned well logs. Fine-tuned from {esc_md(base)}; this is step {step}.',
              r.outcome() if name == 'best' else f'The weights at the last step; `best` holds those of step {r.best}.',
-             '## Metrics', r.metrics(step), '## Known failures', confusion_table(r.rows(step)),
+             '## Metrics', r.metrics(step), '## Known failures', confusion_table(r.rows(step)).md,
              '## Loading', _LOADING.format(name), '## Data and licence',
              f'Data fingerprint `{r.manifest["data_fingerprint"]}`, run `{r.manifest["run_id"]}`.',
              f'This model comes from {esc_md(base)} and keeps its licence. '
