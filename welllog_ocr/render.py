@@ -133,7 +133,7 @@ body.wl {{margin: 0}} div.wl {{padding: .2em .8em .6em; border-radius: 4px}} .wl
   color: inherit; padding: 0}}
 .wl img {{max-width: 100%; background: #fff; border: 1px solid var(--line)}} .wl progress {{width: 100%}}
 .wl mark {{background: var(--bad-paper); color: var(--bad); text-decoration: underline}}
-.wl .charts {{display: flex; flex-wrap: wrap; gap: .5em 1.5em}} .wl .chart {{margin: .5em 0; flex: 1 1 22rem; max-width: 34rem}}
+.wl .charts {{display: flex; flex-wrap: wrap; gap: .5em 1.5em}} .wl .chart {{margin: .5em 0; flex: 1 1 22rem; max-width: 30rem}}
 .wl .chart svg {{display: block; width: 100%; height: auto; font-size: 12px}} .wl .key {{white-space: nowrap; margin-left: 1em}}
 .wl .chart .swatch {{display: inline-block; width: 30px; height: 8px}} .wl .chart text {{fill: var(--ink)}}
 .wl .chart line {{stroke: var(--line)}} .wl .chart g {{stroke: none}}
@@ -212,7 +212,7 @@ def _log_ticks(low:float, high:float)->list:
     return [t for t in found if low <= t <= high]
 
 # %% ../nbs/02_render.ipynb #7fab38ba
-_W, _H, _LEFT, _TOP, _LOW = 480, 260, 52, 34, 44 # of a chart, and its margins left, above and below
+_W, _H, _LEFT, _TOP, _LOW = 480, 240, 52, 14, 44 # of a chart, and its margins left, above and below
 
 class _Axis(NamedTuple):
     low:float; high:float; begin:float; end:float; log:bool = False
@@ -260,8 +260,8 @@ def html_chart(
     swatch = lambda k: f'<svg class="swatch c{k % 5}" viewBox="0 0 30 8"><polyline points="0,4 30,4"></polyline></svg>'
     key = ' '.join(f'<span class="key">{swatch(k)} {esc(l.name, 60)}</span>' for k, l in enumerate(lines))
     shown = ''.join(_line_svg(l, k, across, up) for k, l in enumerate(lines))
-    return (f'<figure class="chart"><figcaption><b>{esc(title, 80)}</b> {key}</figcaption><svg viewBox="0 {_TOP - 22} {_W} '
-            f'{_H - _TOP + 22}" role="img" aria-label="{esc(title, 80)}">{grid}{names}{shown}</svg></figure>')
+    return (f'<figure class="chart"><figcaption><b>{esc(title, 80)}</b> {key}</figcaption><svg viewBox="0 0 {_W} {_H}" '
+            f'role="img" aria-label="{esc(title, 80)}">{grid}{names}{shown}</svg></figure>')
 
 # %% ../nbs/02_render.ipynb #43317457
 class Table(NamedTuple):

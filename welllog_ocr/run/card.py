@@ -35,6 +35,9 @@ class RunFiles:
         self.first, self.last = min(self.evals), max(self.evals)
         self.best = self.event('best').get('step', self.last)
 
+    @staticmethod
+    def evaluated(folder:Path)->bool: return (Path(folder)/'run.json').is_file() and bool(evaluations(folder))
+
     def event(self, what:str)->dict:
         "The last event of that name; empty when there is none"
         return next((e for e in reversed(self.events) if e['event'] == what), {})
@@ -51,7 +54,12 @@ class RunFiles:
         "Before and after, with intervals"
         return comparison(dict(before=self.rows(self.first), after=self.rows(step))).md
 
-    def outcome(self)->str: return esc_md(outcome(*map(self.rows, (self.first, self.best, self.last)), self.best))
+    @property
+    def said(self)->str:
+        "The outcome in a sentence"
+        return outcome(*map(self.rows, (self.first, self.best, self.last)), self.best)
+
+    def outcome(self)->str: return esc_md(self.said)
 
 # %% ../../nbs/run/18_card.ipynb #f8cb3e9c
 def _facts(r:RunFiles, hardware:str)->list:
