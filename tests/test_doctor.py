@@ -10,9 +10,10 @@ from conftest import ROOT
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image, ImageOps
 
+from welllog_ocr.core import DataError
 from welllog_ocr.files import read_jsonl, write_jsonl
 from welllog_ocr.data.checks import KINDS, quick
-from welllog_ocr.doctor import examine, read_splits
+from welllog_ocr.doctor import doctor, examine, read_splits
 from welllog_ocr.data.findings import INFO, LOOK, MUST, Example, Finding, Histogram, Report
 from welllog_ocr.draw.ink import SHARES
 from welllog_ocr.synth import write_folder
@@ -72,6 +73,8 @@ def image(change, i=3, split='train', **kw):
     return plant
 
 def long_line(samples): return next(i for i, s in enumerate(samples) if len(s.text) > 22 and s.size[0] > 300 and len(set(s.text)) > 9)
+
+def short_line(samples, least, most): return next(i for i, s in enumerate(samples) if least <= len(s.text) <= most and s.style == 'printed' and ' ' not in s.text)
 
 def jpeg(img, quality=60, scale=.9):
     file = io.BytesIO()
@@ -147,6 +150,8 @@ FAULTS = {
     'a paragraph on a word':               (lambda d: text('Log measured from Kelly Bushing 11.7 feet above permanent datum, drilling likewise; see remarks',
                                             next(i for i, s in enumerate(d['train']) if len(s.text) < 12))(d), 'too_long', LOOK),
     'a word for a long line':              (lambda d: text('KB', long_line(d['train']))(d), 'too_short', LOOK),
+    'a letter for a short word':           (lambda d: text(lambda t: t[0], short_line(d['train'], 6, 9))(d), 'too_short', LOOK),
+    'a name on a number':                  (lambda d: text('COUNTY OR PARISH', short_line(d['train'], 1, 3))(d), 'too_long', LOOK),
     'more characters than columns':        (lambda d: text('1'*60, next(i for i, s in enumerate(d['train']) if s.size[0] < 4*s.size[1]))(d), 'dense', LOOK),
     'labels shifted by one row':           (shifted, 'shuffled', MUST),
     'a blank image':                       (image(lambda img: Image.new('L', img.size, 250)), 'blank', MUST),
@@ -199,7 +204,6 @@ def test_verified_labels_of_a_model_are_fine(healthy):
 
 def test_an_image_that_vanished_after_reading(folder, healthy):
     def gone():
-        from welllog_ocr.core import DataError
         raise DataError('x.png: no such file')
     ill = {**healthy, 'train': [replace(healthy['train'][0], load=gone), *healthy['train'][1:]]}
     assert alarms(examine(ill)) == {'unreadable': MUST}
@@ -244,9 +248,57 @@ def test_the_command_ends_with_0_or_3(folder, tmp_path):
         got = run(*args)
         assert got.returncode == status and 'Traceback' not in got.stderr
 
+# What is done about a finding
+
+@pytest.fixture
+def ill(folder, tmp_path):
+    "Two blank images, a copy of a train line in eval, a short label that is right"
+    shutil.copytree(folder, tmp_path/'ill')
+    rows = {split: read_jsonl(tmp_path/'ill'/split/'metadata.jsonl')[:40] for split in ('train', 'eval')}
+    for r in rows['train'][:2]: Image.new('L', (300, 40), 250).save(tmp_path/'ill'/'train'/r['file_name'])
+    shutil.copy(tmp_path/'ill'/'train'/rows['train'][5]['file_name'], tmp_path/'ill'/'eval'/rows['eval'][5]['file_name'])
+    rows['eval'][5]['text'] = rows['train'][5]['text']
+    for split in rows: write_jsonl(tmp_path/'ill'/split/'metadata.jsonl', rows[split])
+    return tmp_path/'ill'
+
+def test_what_is_dropped_is_left_out_and_what_is_accepted_is_not_reported_again(ill):
+    report = doctor(ill)
+    blank  = report.names('blank')
+    assert len(blank) == 2 and all((ill/name).is_file() for name in blank)
+    report.drop('blank'), report.drop('copy_across')
+    marks = [(m['state'], m['id']) for m in read_jsonl(ill/'review.jsonl')]
+    assert len(marks) == 3 and {s for s, _ in marks} == {'dropped'}        # of the copies, the one in train
+    report.accept('eval_small')
+    after = doctor(ill)
+    assert not {'blank', 'copy_across', 'eval_small'} & set(after.kinds) and 'samples dropped 3' in after.facts[0]
+    assert 'not reported again: 1 (eval_small 1)' in after.text()
+    once = len(after.kinds['once'].examples)
+    after.accept('once')
+    rows = read_jsonl(ill/'train'/'metadata.jsonl')
+    rows[9]['text'] += '℗'                                           # a new one of a kind that was accepted
+    write_jsonl(ill/'train'/'metadata.jsonl', rows)
+    again = doctor(ill)
+    assert [e.note for e in again.kinds['once'].examples if '℗' in e.note] == ['℗'] and f'once {once}' in again.facts[1]
+
+def test_the_command_lists_drops_and_accepts(ill):
+    got = run(ill, '--list', 'blank')
+    assert got.returncode == 0 and [(ill/name).is_file() for name in got.stdout.splitlines()] == [True]*2, got.stderr
+    got = run(ill, '--drop', 'blank', '--accept', 'copy_across')
+    assert got.returncode == 0 and '2 of 2 samples of blank are dropped' in got.stdout and '1 of copy_across accepted' in got.stdout
+    got = run(ill, '--drop', 'blak')
+    assert got.returncode == 3 and "'blak' was not found" in got.stderr and 'Traceback' not in got.stderr
+
+def test_copies_that_no_mark_tells_apart_stay(ill):
+    for split in ('train', 'eval'):                                       # the same name, text and pixels, and no group
+        if split == 'train': shutil.copy(ill/'train'/read_jsonl(ill/'train'/'metadata.jsonl')[9]['file_name'], ill/'same.png')
+        shutil.copy(ill/'same.png', ill/split/'same.png')
+        write_jsonl(ill/split/'metadata.jsonl', [dict(file_name='same.png', text='KB 912')])
+    with pytest.raises(DataError, match='names no sample that could be marked'): doctor(ill).drop('copy_across')
+    assert not (ill/'review.jsonl').exists()
+
 # The page
 
-TAGS = set('html head meta title style body main h1 h2 h3 p nav table thead tbody tr th td a section span b em br img svg g rect text line ul li code div'.split())
+TAGS = set('details summary pre html head meta title style body main h1 h2 h3 p nav table thead tbody tr th td a section span b em br img svg g rect text line ul li code div'.split())
 ATTRIBUTES = set('lang charset http-equiv content name class scope id href aria-label alt src viewbox role x y x1 y1 x2 y2 width height text-anchor'.split())
 
 class Page(HTMLParser):

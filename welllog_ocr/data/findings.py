@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Callable, NamedTuple
 
 from fastcore.basics import patch
+from PIL import Image
 
+from ..core import DataError, did_you_mean
+from .quality import measure_quality
 from ..files import write_atomic
 from ..render import Raw, esc, esc_md, html_block, html_image, html_page, html_table
 from ..render import md_table, text_table, visible
@@ -27,6 +30,8 @@ class Example(NamedTuple):
     note:str = ''     # What was seen there
     label:str = ''    # Transcription, if it matters
     images:tuple = () # Functions without arguments that give an image each, where looking is faster than reading
+    rows:tuple = ()   # Samples it is about, as `Row`s of `data.checks`
+    spare:tuple|None = None # Those of them that can go; `None`: all. Of two equal pictures one stays
 
 @dataclass(frozen=True)
 class Finding:
@@ -37,16 +42,37 @@ class Finding:
     why:str             # Why it matters, in a sentence
     do:str              # What to do, in a sentence
     count:int           # How often it was found
-    examples:tuple = () # First `Example`s
+    examples:tuple = () # All `Example`s; a page shows the first
+
+    @property
+    def rows(self)->list: return _once(r for e in self.examples for r in e.rows)
+
+    @property
+    def spare(self)->list:
+        "The samples that a drop leaves out"
+        return _once(r for e in self.examples for r in (e.rows if e.spare is None else e.spare))
+
+def _once(rows)->list: return list({r.where: r for r in rows}.values())
 
 # %% ../../nbs/data/09_findings.ipynb #a732bfd0
-def _thumb(load:Callable, alt:str)->str:
+_ROOM, _CUT, _LEGIBLE = (700, 120), (1800, 300), 16 # pixels: size of a picture, and its largest; height of letters
+
+def _legible(img:Image.Image)->Image.Image:
+    "The image, smaller where its letters allow it; of one that is still too large, the part where the ink begins"
+    p = measure_quality(img)
+    small = min(a/b for a, b in zip(_ROOM, img.size))
+    by = min(1., max(small, _LEGIBLE/p.letter if p.letter else small))
+    left, top = (int(v*by) for v in p.box[:2])
+    if by < 1: img = img.resize([max(1, round(v*by)) for v in img.size], Image.Resampling.LANCZOS)
+    first = [max(0, min(at - 8, side - most)) for at, side, most in zip((left, top), img.size, _CUT)]
+    return img.crop((*first, *(min(a + most, side) for a, most, side in zip(first, _CUT, img.size))))
+
+def _picture(load:Callable, alt:str)->str:
     try:
-        small = load().convert('L')
-        small.thumbnail((460, 120))
-        small.quantize(16).save(file := io.BytesIO(), 'PNG', optimize=True)
+        _legible(load().convert('L')).quantize(16).save(file := io.BytesIO(), 'PNG', optimize=True)
         return html_image(file.getvalue(), alt)
     except Exception as e: return f'<em>no picture: {esc(e, 200)}</em>' # whatever a decoder raises, the page is made
+
 
 # %% ../../nbs/data/09_findings.ipynb #4045a0bc
 class Histogram(NamedTuple):
@@ -101,6 +127,8 @@ class Report:
     histograms:list = field(default_factory=list) # `Histogram`s of the set
     characters:list = field(default_factory=list) # (character, count) in the labels, the commonest first
     facts:list = field(default_factory=list)      # Sentences about the set
+    folder:Path|None = None                       # Data folder; None: the samples are in memory alone
+    review:Path|None = None                       # Review file for what is dropped and accepted; None: none
 
     @property
     def must_fix(self)->list: return [f for f in self.findings if f.verdict == MUST]
@@ -118,9 +146,33 @@ class Report:
         first = f'{must} thing{"s"*(must != 1)} must be fixed' if must else 'Nothing must be fixed'
         return first + (f', {look} {"is" if look == 1 else "are"} worth a look.' if look else '.')
 
+# %% ../../nbs/data/09_findings.ipynb #39993ca5
+@patch
+def finding(
+    self:Report,
+    kind:str, # Its short name
+)->Finding:
+    "A finding. Raises `DataError` when there is none of this kind"
+    if kind in self.kinds: return self.kinds[kind]
+    there = did_you_mean(kind, self.kinds) if self.findings else '; there is nothing to act on'
+    raise DataError(f"'{kind:.40}' was not found in {self.name:.80}{there}")
+
+def _file_name(row, folder:Path|None)->str:
+    try: return str(row.file.relative_to(folder.resolve()))
+    except (AttributeError, ValueError): return row.where # inside a table, or drawn
+
+@patch
+def names(
+    self:Report,
+    kind:str, # Short name of a finding
+)->list[str]: # Each once
+    "Files of a finding, as they are called in the data folder; places of what is no file"
+    f = self.finding(kind)
+    return list(dict.fromkeys([_file_name(r, self.folder) for r in f.rows] or [e.where for e in f.examples]))
+
 # %% ../../nbs/data/09_findings.ipynb #498e86c9
 def _finding_text(f:Finding, n:int)->list[str]:
-    lines = ['', f'{_MARKS[f.verdict]} {f.verdict}: {f.title} ({f.count})']
+    lines = ['', f'{_MARKS[f.verdict]} {f.verdict}: {f.title} ({f.count})  [{f.kind}]']
     for e in f.examples[:n]:
         lines.append('    ' + '  '.join(p.replace('\n', ' ')[:100] for p in (e.where, e.note, e.label) if p))
     if f.count > len(f.examples[:n]) > 0: lines.append(f'    ... {f.count - len(f.examples[:n])} more')
@@ -145,7 +197,10 @@ _STYLE = '''
 .wl .finding.look {border-left: 8px double var(--warn)} .wl .finding.info {border-left: 8px dotted var(--soft)}
 .wl .verdict {font-weight: 600; white-space: nowrap}
 .wl .must .verdict, .wl .verdict.must {color: var(--bad)} .wl .look .verdict, .wl .verdict.look {color: var(--warn)}
-.wl .finding img {display: block; margin: 0 0 3px}
+.wl .example {margin: .7em 0; padding-top: .5em; border-top: 1px solid var(--line)}
+.wl .example .scan {overflow-x: auto} .wl .example p {margin: .2em 0}
+.wl .finding img {display: block; max-width: none; margin: 0 0 3px}
+.wl .finding pre {user-select: all; max-height: 16em; overflow: auto; font-size: 13px; white-space: pre}
 .wl svg {display: block; width: 100%; max-width: 46rem; height: auto; font-size: 11px}
 .wl svg rect {fill: var(--bar); print-color-adjust: exact}
 .wl svg line {stroke: var(--soft)} .wl svg text {fill: var(--ink)}
@@ -157,26 +212,32 @@ _CLASS = {MUST: 'must', LOOK: 'look', INFO: 'info'}
 
 def _verdict(f:Finding)->str: return f'<span class="verdict {_CLASS[f.verdict]}">{_MARKS[f.verdict]} {f.verdict}</span>'
 
-def _label_html(text:str)->Raw: # by lines: `esc` makes a line break a space
-    return Raw('<code>' + '<br>'.join(esc(line, 400) for line in text.split('\n')[:8]) + '</code>')
+def _label_html(text:str)->str: # by lines: `esc` makes a line break a space
+    return '<code>' + '<br>'.join(esc(line, 400) for line in text.split('\n')[:8]) + '</code>'
 
-def _examples_html(shown:tuple, pictures:bool)->str:
-    columns = dict(Where=[e.where for e in shown], **{'What was seen': [e.note for e in shown]},
-                   Label=[_label_html(e.label) if e.label else '' for e in shown])
-    if pictures:
-        of = lambda e: Raw(''.join(_thumb(load, f'picture of {e.where}') for load in e.images))
-        columns = dict(Picture=[of(e) for e in shown]) | columns
-    columns = {k: v for k, v in columns.items() if any(v)}
-    return html_table(list(columns), list(zip(*columns.values())))
+def _example_html(e:Example)->str:
+    images = ''.join(_picture(load, f'picture of {e.where}') for load in e.images)
+    scan  = f'<div class="scan">{images}</div>' if images else ''
+    label = f'<p>label {_label_html(e.label)}</p>' if e.label else ''
+    return f'<div class="example">{scan}<p><b>{esc(e.where, 300)}</b> {esc(e.note, 300)}</p>{label}</div>'
+
+_LISTED = 1000 # names of files on a page; all of them: `Report.names`
+
+def _names_html(self:Report, f:Finding)->str:
+    if not f.rows: return ''
+    names = self.names(f.kind)
+    more  = f'<p class="note">and {len(names) - _LISTED} more</p>' if len(names) > _LISTED else ''
+    shown = '\n'.join(esc(name, 300) for name in names[:_LISTED])
+    return f'<details><summary>Names of the files ({len(names)})</summary><pre>{shown}</pre>{more}</details>'
 
 # %% ../../nbs/data/09_findings.ipynb #906793e3
-def _finding_html(f:Finding, n:int, pictures:bool)->str:
+def _finding_html(self:Report, f:Finding, n:int)->str:
     shown = f.examples[:n]
-    head  = f'<h3>{_verdict(f)} · {esc(f.title)} · {f.count}</h3><p>{esc(f.why)}</p>'
+    head  = f'<h3>{_verdict(f)} · {esc(f.title)} · {f.count} · <code>{esc(f.kind)}</code></h3><p>{esc(f.why)}</p>'
     head += f'<p><b>What to do:</b> {esc(f.do)}</p>'
-    table = _examples_html(shown, pictures) if shown else ''
     more  = f'<p class="note">and {f.count - len(shown)} more</p>' if f.count > len(shown) and shown else ''
-    return f'<section class="finding {_CLASS[f.verdict]}" id="{esc(f.kind)}">{head}{table}{more}</section>'
+    body  = ''.join(map(_example_html, shown)) + more + _names_html(self, f)
+    return f'<section class="finding {_CLASS[f.verdict]}" id="{esc(f.kind)}">{head}{body}</section>'
 
 def _overview_html(self:Report)->str:
     if not self.findings: return ''
@@ -193,11 +254,11 @@ def _distributions_html(self:Report)->str:
     return '<h2>Distributions</h2>' + ''.join(parts) if parts else ''
 
 # %% ../../nbs/data/09_findings.ipynb #11e0f436
-def _body(self:Report, n:int, pictures:bool)->str:
+def _body(self:Report, n:int)->str:
     head   = f'<h1>Data set: {esc(self.name, 120)}</h1><p class="lead">{esc(self.summary)}</p>{_overview_html(self)}'
+    found  = ''.join(_finding_html(self, f, n) for f in self.findings) or '<p>None.</p>'
     tables = ''.join(f'<h2>{esc(title)}</h2>{html_table(*t, "lr")}' for title, t in self.tables.items())
-    found  = ''.join(_finding_html(f, n, pictures) for f in self.findings) or '<p>None.</p>'
-    return head + tables + ''.join(f'<p>{esc(s)}</p>' for s in self.facts) + '<h2>Findings</h2>' + found
+    return head + '<h2>Findings</h2>' + found + tables + ''.join(f'<p>{esc(s)}</p>' for s in self.facts)
 
 @patch
 def html(
@@ -207,12 +268,12 @@ def html(
 )->str:
     "The report as one self-contained page"
     title = f'{self.name[:120]}: what the doctor found'
-    page  = html_page(title, _body(self, n, True) + _distributions_html(self), _STYLE)
+    page  = html_page(title, _body(self, n) + _distributions_html(self), _STYLE)
     if path is not None: write_atomic(Path(path), page)
     return page
 
 @patch
-def _repr_html_(self:Report): return html_block(_body(self, 3, True), _STYLE)
+def _repr_html_(self:Report): return html_block(_body(self, 3), _STYLE)
 
 @patch
 def _repr_markdown_(self:Report):

@@ -97,7 +97,9 @@ def table_rows(
 _SHARD = re.compile(r'(.*)-\d{5}-of-\d{5}\.(?:parquet|jsonl|csv)')
 
 def _tables(folder:Path)->list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in _READERS and p.is_file())
+    "Those of a folder; marks of a review that lies beside the data are no table"
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in _READERS and p.is_file()
+                  and not p.name.startswith('review.'))
 
 def _as_one(folder:Path, found:list)->list[Path]:
     parts = {m[1] if (m := _SHARD.fullmatch(p.name)) else p.name for p in found}

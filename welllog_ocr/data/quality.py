@@ -76,6 +76,7 @@ class Picture(NamedTuple):
     letter:float            # Height of the letters in pixels; 0: none were found
     inked:int               # Columns covered by words
     touched:int             # Columns with any ink near them, specks and faint strokes too
+    pieces:int              # Pieces of ink side by side: a printed letter each, or letters that are joined
     sketch:bytes            # Ink inside the box, 64 x 16 cells; empty for a blank image
     frame:bytes             # Ink of the whole image, 64 x 16 cells; empty for a blank image
 
@@ -94,6 +95,11 @@ def _covered(marks:np.ndarray, gap:float, width:int)->int:
 def _touched(ink:np.ndarray, tall:float)->int:
     "Columns with ink within half a letter's height"
     return int(cv2.dilate(ink.any(0).astype(np.uint8)[None], np.ones((1, int(.8*tall) | 1), np.uint8)).sum())
+
+def _side_by_side(marks:np.ndarray)->int:
+    "How many marks stand beside the others, not above or below one"
+    left, wide = marks[np.argsort(marks[:, 0], kind='stable')][:, (0, 2)].T
+    return int((left[1:] >= np.maximum.accumulate(left + wide)[:-1]).sum()) + 1 if len(marks) else 0
 
 def _core(ink:np.ndarray)->tuple[int, ...]:
     "Box of the ink without the outermost 2 % on each side, so that a speck moves it little"
@@ -115,13 +121,13 @@ def measure_quality(
     ink, inverted, contrast = find_ink(grey)
     bare = without_rules(ink) if contrast else np.zeros_like(ink)
     share, dark = float(bare.mean()), float((grey < 128).mean())
-    if not contrast: return Picture(img.size, pixels, 0., dark, inverted, (0, 0, *img.size), 0., 0, 0, b'', b'')
+    if not contrast: return Picture(img.size, pixels, 0., dark, inverted, (0, 0, *img.size), 0., 0, 0, 0, b'', b'')
     letters, tall = _letters(_marks(bare))
     if tall < 4: letters, tall = letters[:0], 0. # specks
     left, top, right, bottom = box = _core(ink)
     inked, touched = _covered(letters, .3*tall, ink.shape[1]), _touched(bare, tall)
     return Picture(img.size, pixels, share, dark, inverted, tuple(v*by for v in box), tall*by, inked*by, touched*by,
-                   _cells(ink[top:bottom, left:right]), _cells(ink))
+                   _side_by_side(letters), _cells(ink[top:bottom, left:right]), _cells(ink))
 
 # %% ../../nbs/data/07_quality.ipynb #5dc395ca
 def _laid_out(img:Image.Image, pic:Picture, box:tuple, size:tuple)->np.ndarray:
