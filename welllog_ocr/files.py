@@ -73,13 +73,13 @@ def _is_json(line:bytes)->bool:
     return True
 
 def append_jsonl(
-    path:Path,            # Grows by one line; made when absent
-    row:dict,             # One JSON object; NaN is refused
-    sync:bool=False,      # Force the row to disk before returning
+    path:Path,            # Grows by a line for each row; made when absent
+    *rows,                # JSON objects; NaN is refused
+    sync:bool=False,      # Force the rows to disk before returning
     keep_torn:bool=False, # Leave a torn last line as a line of its own, in a file from which nothing is ever deleted
 ):
-    "Append one row to a JSONL file, whole or not at all; a torn last line is cut off first. Raises `OSError`"
-    data, new = _line(row).encode(), sync and not Path(path).exists()
+    "Append rows to a JSONL file, all or none of them; a torn last line is cut off first. Raises `OSError`"
+    data, new = ''.join(map(_line, rows)).encode(), sync and not Path(path).exists()
     with open(path, 'a+b', buffering=0) as f:
         end, torn = f.seek(0, os.SEEK_END), _open_end(f)
         if torn and not (keep_torn or _is_json(torn)): end = f.truncate(end - len(torn))

@@ -149,12 +149,12 @@ def original(
 
 # %% ../../nbs/review/00_log.ipynb #d8cbe2be
 @patch
-def _append(self:Review, row:dict):
+def _append(self:Review, *rows):
     new = not self.path.exists()
     try:
         with locked(self.path.resolve()):
             self.pull()
-            append_jsonl(self.path, row, sync=True, keep_torn=True)
+            append_jsonl(self.path, *rows, sync=True, keep_torn=True)
             self.pull()
         if new: fsync(self.path.parent)
     except OSError as e:
@@ -176,22 +176,41 @@ def mark(
 )->Mark:
     """Mark a sample; on disk when this returns. Raises `DataError` when the mark makes no sense, `SetupError` when it
     cannot be written"""
-    text = _label(text) if state == 'fixed' else ''
-    new = Mark(key[:16], state, text, old, note, id, self.who, _now(), self.run, secrets.token_hex(6))
-    _checked(asdict(new))
-    self._append({k: v for k, v in asdict(new).items() if v})
-    self._own.add(new.line)
-    return new
+    return self.mark_all([dict(key=key, state=state, text=text, old=old, note=note, id=id)])[0]
 
 @patch
-def undo(self:Review)->Mark|None: # What was taken back; `None`: there is nothing left
-    "Take back the last mark of this session; when there is none, the last one of the same person"
+def mark_all(
+    self:Review,
+    marks:list[dict], # What `mark` takes, for each sample
+)->list[Mark]:
+    "Mark several samples in one go, all or none of them; one `undo` takes them back. Raises as `mark` does"
+    name, when, new = secrets.token_hex(6), _now(), []
+    for n, m in enumerate(marks):
+        m = dict(m, key=m['key'][:16], text=_label(m['text']) if m['state'] == 'fixed' else '')
+        line = f'{name}.{n}' if len(marks) > 1 else name # what was done in one go has one name before the dot
+        new.append(_checked(dict(m, who=self.who, when=when, run=self.run, line=line)))
+    self._append(*({k: v for k, v in asdict(m).items() if v} for m in new))
+    self._own.update(m.line for m in new)
+    return new
+
+# %% ../../nbs/review/00_log.ipynb #a02e6069
+def _together(a:Mark, b:Mark)->bool: return a.line.partition('.')[0] == b.line.partition('.')[0]
+
+@patch
+def undo_all(self:Review)->list[Mark]: # What was taken back; empty: there is nothing left
+    "Take back what was marked last in this session, in one go or alone; else the last of the same person"
     self.pull()
     mine = [m for m in self._all.values() if m.who == self.who and m.line not in self._undone]
-    if not mine: return None
+    if not mine: return []
     last = ([m for m in mine if m.line in self._own] or mine)[-1]
-    self._append(dict(undo=last.line, key=last.key, who=self.who, when=_now()))
-    return last
+    gone = [m for m in mine if _together(m, last)]
+    self._append(*(dict(undo=m.line, key=m.key, who=self.who, when=_now()) for m in gone))
+    return gone
+
+@patch
+def undo(self:Review)->Mark|None: # The first of what was taken back; `None`: there is nothing left
+    "As `undo_all`"
+    return next(iter(self.undo_all()), None)
 
 # %% ../../nbs/review/00_log.ipynb #b4413e30
 @dataclass(frozen=True)
@@ -362,11 +381,27 @@ def mark(
 )->Mark:
     "Write down a mark of row `i`. Raises as `Review.mark` does"
     self.review.pull()
+    return self.review.mark(**self._said(i, state, text, note))
+
+@patch
+def mark_all(
+    self:ReviewSession,
+    where:list[int], # Rows
+    state:str,       # One of `STATES`; when `fixed`, each gets what was read as its label
+)->list[Mark]:
+    "Write down a mark of several rows in one go, all or none of them; one `undo` takes them back"
+    self.review.pull()
+    read = lambda i: self.rows[i]['prediction'] if state == 'fixed' else ''
+    return self.review.mark_all([self._said(i, state, read(i)) for i in where])
+
+@patch
+def _said(self:ReviewSession, i:int, state:str, text:str='', note:str|None=None)->dict: # What `Review.mark` takes
     old, now, row = self.before(i), self.mark_of(i), self.rows[i]
     if state == 'ok' and now.state == 'fixed': state, text = 'fixed', now.text
     if state == 'ok' and row['reference'] != old: state, text = 'fixed', row['reference'] # was corrected before
     if state == 'fixed' and _label(text) == old: state, text = 'ok', ''
-    return self.review.mark(self.keys[i], state, text, old, now.note if note is None else note, str(row.get('id', '')))
+    return dict(key=self.keys[i], state=state, text=text, old=old, note=now.note if note is None else note,
+                id=str(row.get('id', '')))
 
 @patch
 def accept(self:ReviewSession, i:int): return self.mark(i, 'ok')
@@ -379,11 +414,16 @@ def drop(self:ReviewSession, i:int): return self.mark(i, 'dropped')
 @patch
 def note(self:ReviewSession, i:int, note:str): return self.mark(i, self.mark_of(i).state, self.mark_of(i).text, note)
 
+# %% ../../nbs/review/00_log.ipynb #f53a092e
 @patch
 def undo(self:ReviewSession)->int|None: # The row; -1: its sample is not among the rows; `None`: nothing to undo
     "Take back the last mark"
-    last = self.review.undo()
-    return None if last is None else self.place.get(last.key, -1)
+    return next(iter(self.undo_all()), None)
+
+@patch
+def undo_all(self:ReviewSession)->list[int]: # The rows; -1 for a sample that is not among them
+    "Take back what was marked last, in one go or alone"
+    return [self.place.get(m.key, -1) for m in self.review.undo_all()]
 
 # %% ../../nbs/review/00_log.ipynb #0cf5fdc2
 @patch

@@ -94,11 +94,12 @@ def strip_html(
 def small_picture(
     img:Image.Image,
     most:int=30_000, # Largest size of the picture in bytes
+    widths:tuple=(1600, 1100, 800, 550, 400), # Widths in pixels that are tried, the largest first
 )->tuple[str, bytes]: # Media type; bytes of the file
     "The image, in `most` bytes if that can be done legibly"
     grey = img.convert('L')
     two  = {c for _, c in grey.getcolors(2) or [(0, 1)]} <= {0, 255} # a bilevel scan is smallest as it is
-    for wide in (1600, 1100, 800, 550, 400):
+    for wide in widths:
         part = grey.copy()
         part.thumbnail((wide, wide*3//2), Image.Resampling.LANCZOS)
         file = io.BytesIO()
