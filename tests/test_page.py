@@ -6,7 +6,8 @@ import pytest
 from hostile import HOSTILE, foreign
 from PIL import Image
 
-from welllog_ocr.inspector import Opened, _list_row, _look, worst_table
+from welllog_ocr.inspector import Opened, list_row, worst_table
+from welllog_ocr.review.lines import look_html
 from welllog_ocr.review.page import card_html, diff_html, diff_words, facts_html, page_html, picture_html, state_html, strip_html, text_html, write_page
 from welllog_ocr.review.log import Mark, Review, ReviewSession
 
@@ -37,7 +38,7 @@ def test_hostile_texts_stay_texts(text, tmp_path):
     img = lambda *_: Image.new('L', (60, 20), 255)
     session = ReviewSession([row], Review(tmp_path/'r.jsonl'))
     parts = dict(text=text_html(text), diff=diff_html(text, 'KB'), diff2=diff_html('KB', text), words=f'<p>{text_html(diff_words(text, ""))}</p>', strip=strip_html(row), strip2=strip_html(tokens), strip3=strip_html(swapped), facts=facts_html(row),
-                 state=state_html(_mark(text)), picture=picture_html(img, text), lost=picture_html(_fail, text), card=card_html(1, row, img, _mark(text)), card2=card_html(1, swapped, _fail), look=_look(session, 0),
+                 state=state_html(_mark(text)), picture=picture_html(img, text), lost=picture_html(_fail, text), card=card_html(1, row, img, _mark(text)), card2=card_html(1, swapped, _fail), look=look_html(session, 0),
                  page=page_html([row, swapped, tokens], img, text, [text], lambda r: _mark(text)))
     for name, part in parts.items():
         out, seen = foreign(part)
@@ -45,7 +46,7 @@ def test_hostile_texts_stay_texts(text, tmp_path):
         assert not CONTROLS.search(part), name
         if name in ('text', 'diff', 'diff2', 'card', 'page'): assert _sees(seen, text), name
     assert sum(t == 'script' for t in seen.tags) == 1 and sum(t == 'style' for t in seen.tags) == 1 # ours
-    assert not CONTROLS.search(worst_table(Opened(text, session, None)).replace('\n', '')) and not CONTROLS.search(''.join(_list_row(session, 0)))
+    assert not CONTROLS.search(worst_table(Opened(text, session, None)).replace('\n', '')) and not CONTROLS.search(''.join(list_row(session, 0)))
 
 def test_the_judge_can_see():
     "A renderer that forgets to escape is caught"
