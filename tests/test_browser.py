@@ -163,9 +163,9 @@ def test_look_judge_reload_restart(lab):
 
     kernel = next(s['kernel']['id'] for s in json.load(urllib.request.urlopen(lab.url + '/api/sessions')) if s['path'].startswith('whole/'))
     urllib.request.urlopen(urllib.request.Request(f'{lab.url}/api/kernels/{kernel}/restart', b'', method='POST'))
-    lab.page.locator('.inspector [role=alert]').wait_for() # it notices by itself
     lab.focus()
-    lab.page.keyboard.press('d') # nobody is there to hear it
+    lab.page.keyboard.press('d') # nobody is there to hear it, and that is noticed
+    lab.until(lambda: lab.page.locator('.inspector [role=alert]').is_visible(), 'no alarm')
     assert 'restarted: run the cell again' in lab.text('[role=alert]') and lab.states() == want
     lab.run_cell()
     lab.until(lambda: lab.text('.head strong') == here and lab.text('output') == '9 of 14', 'not where it was left')

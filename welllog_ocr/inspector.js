@@ -45,16 +45,21 @@ export default {
     // ---- to Python, and whether it answers
     const send = (what, more = {}) => {
       const n = ++sent;
-      waiting.set(n, setTimeout(() => { ui.alarm.hidden = false; ui.alarm.textContent = dead ? RESTARTED : SILENCE; }, 4000));
-      model.send({do: what, n, ...more});
+      waiting.set(n, setTimeout(() => alarm(SILENCE), 4000));
+      const status = ({content}) => { // a kernel that is done and has not answered does not know this widget
+        if (content.execution_state === 'idle' && waiting.has(n)) alarm(RESTARTED);
+      };
+      model.send({do: what, n, ...more}, {iopub: {status}});
     };
+    function alarm(text) {
+      ui.alarm.hidden = false; ui.alarm.textContent = dead ? RESTARTED : text;
+      dead ||= text === RESTARTED;
+    }
     const sendKey = (what, more = {}) => send(what, {key: item().key, ...more});
     const judge = (what) => () => sendKey(what, {many: tiled});
-    function onLife() { // the manager of widgets marks what has lost its kernel
-      dead = !!host.closest('.jupyter-widgets-disconnected');
-      if (dead) { ui.alarm.hidden = false; ui.alarm.textContent = RESTARTED; }
-    }
-    const onLink = () => setTimeout(onLife);
+    const onLink = () => setTimeout(() => { // the manager of widgets marks what has lost its kernel
+      if (host.closest('.jupyter-widgets-disconnected')) alarm(RESTARTED);
+    });
     const onAnswer = (msg, buffers) => {
       if (msg.progress !== undefined) { ui.progress.textContent = msg.progress; ui.progress.hidden = !msg.progress; }
       if (msg.split) fields.includes(document.activeElement) ? ready(msg.split) : send('split', {split: msg.split});
@@ -62,7 +67,7 @@ export default {
       if (msg.thumbs) showThumbs(msg.thumbs, buffers);
       if (msg.page) showSheet(msg.page, buffers[0]);
       clearTimeout(waiting.get(msg.answer)); waiting.delete(msg.answer);
-      if (!waiting.size) ui.alarm.hidden = true;
+      if (!waiting.size) { ui.alarm.hidden = true; dead = false; }
       if (msg.say === undefined) return;
       if (msg.saved) delete drafts[msg.saved];
       ui.say.textContent = ''; ui.say.textContent = msg.say || '';
