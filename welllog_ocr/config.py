@@ -24,9 +24,12 @@ from .metrics import METRICS
 def _kinds(annotation)->tuple: # The plain types that `int`, `str|None`, ... allows
     return get_args(annotation) if get_origin(annotation) is types.UnionType else (annotation,)
 
+def _kind_name(kind)->str: return {types.NoneType: 'none', tuple: 'list'}.get(kind, kind.__name__)
+
 def _from_word(word:str, kinds:tuple):
     "A command line word as the first of `kinds` that can read it; the word itself when none can"
     if types.NoneType in kinds and word.lower() in ('none', 'null', ''): return None
+    if tuple in kinds: return [part.strip() for part in word.split(',') if part.strip()]
     if bool in kinds and word.lower() in ('true', 'false'): return word.lower() == 'true'
     for kind in (int, float):
         if kind in kinds:
@@ -38,11 +41,13 @@ def _from_word(word:str, kinds:tuple):
 def _check_kind(name:str, value, kinds:tuple):
     "`value` as one of `kinds`; raises `ConfigError` when it is none of them"
     if isinstance(value, Path) and str in kinds: value = str(value)
+    if tuple in kinds and isinstance(value, (str, Path, list, tuple)):
+        return tuple(str(v) for v in (value if isinstance(value, (list, tuple)) else [value]))
     if float in kinds and type(value) is int: value = float(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f'{name}={value}: must be a finite number')
     if type(value) in kinds: return value
-    want = ' or '.join('none' if k is types.NoneType else k.__name__ for k in kinds)
+    want = ' or '.join(_kind_name(k) for k in kinds)
     raise ConfigError(f'{name}={value!r} is of type {type(value).__name__}, but {name} takes {want}; '
                       f'write it as {want}')
 
@@ -116,6 +121,9 @@ class DataSettings:
     # Folder with `train` (and `eval`), or the name of a data set on the hub (see the load chapter); none: header lines
     # drawn by synth
     data_path:str|None = free(None, lambda p: p != '', 'names no folder; give one, or leave it out for synthetic lines')
+    # Folders of more lines to train on, such as those of `predict --pick`; on the command line with commas between. The
+    # review.jsonl in each is applied, and lines with `verified: false` that it does not confirm are left out
+    extra_data:tuple = free((), all, 'an empty name is no folder; take it out of the list')
     data_revision:str = free('main')                        # Branch, tag or commit of a data set on the hub
     # Turn images that lie on their side; none: pages and blocks, not lines
     set_upright:bool|None = refused(None)
@@ -127,14 +135,14 @@ class DataSettings:
     eval_subset:int = refused(-1, '-1 or [1, inf)')
     # Share of the groups (wells) that is held out for evaluation when `data_path` has no eval split
     eval_share:float = refused(.1, '(0, 1)', 'must lie between 0 and 1, both splits need samples')
-    # Share of synthetic lines among the training lines, when `data_path` is given; 0: real lines alone
+    # Share of synthetic lines among the training lines, when `data_path` or `extra_data` is given; 0: real lines alone
     synth_share:float = refused(.8, '[0, 1)', 'must be in [0, 1); for synthetic lines alone leave data_path out')
     # Share of the synthetic lines that is cut out of whole drawn headers; 0: every line is drawn alone
     crop_share:float = refused(.5, '[0, 1]')
     # What synth draws: `line`, `page` for whole headers with their Markdown, or `record` for whole headers with their
     # record as JSON
     synth_kind:str = refused('line', ('line', 'page', 'record'))
-    # Synthetic training samples an epoch when there is no `data_path`
+    # Synthetic training samples an epoch when there are no real ones
     synth_lines:int = refused(4000, '[1, inf)')
     synth_eval_lines:int = refused(200, '[1, inf)')         # Synthetic evaluation samples when there is no `data_path`
     # Weight of the n-gram language model when a line is read; 0: image alone
@@ -377,7 +385,7 @@ def _parser(prog:str, description:str, cls)->argparse.ArgumentParser:
     p.add_argument('--debug', action='store_true', help='show the traceback of an error')
     group, docs = p.add_argument_group('settings'), field_docs(cls)
     for f in fields(cls):
-        kinds = '|'.join(k.__name__.upper() for k in _kinds(f.type) if k is not types.NoneType)
+        kinds = '|'.join(_kind_name(k).upper() for k in _kinds(f.type) if k is not types.NoneType)
         group.add_argument(f'--{f.name}', *_SHORT.get(f.name, ()), metavar=kinds, default=MISSING,
                            help=f'{docs[f.name]} [{f.default}]'.replace('%', '%%'))
     return p

@@ -256,6 +256,9 @@ def plan_folds(
     for i, path in enumerate(args.also, 1):
         found, more = labelled(path, cfg, f'also-{i}/', args.ungrouped)
         also, skips = also + of_kind(found, kinds)[0], skips + more
+    if cfg.extra_data:
+        from welllog_ocr.run.samples import extra_samples # here, not above: reading needs no drawing
+        also += of_kind(extra_samples(cfg)[0], kinds)[0]
     samples, others = of_kind(samples, kinds)
     if not samples: raise DataError(f'{cfg.data_path}: no sample of kind {", ".join(kinds)}; {skip_report(others)}')
     return FoldPlan(samples, assign_folds(samples, args.folds), also, cfg, args.drawn_only), skips + others
@@ -299,7 +302,7 @@ def fold_config(
     from welllog_ocr.run.samples import drawn # here, not above: reading needs no drawing
     data = out/name/'data'
     cfg = cfg.replace(output_dir=str(out), experiment_name=name, eval_steps=10**6, early_stopping_patience=0,
-                      eval_subset=-1)
+                      eval_subset=-1, extra_data=())
     if not learned: return cfg.replace(data_path=None, synth_eval_lines=DRAWN, review='')
     for split, samples in (('eval', drawn(cfg, DRAWN, f'{cfg.seed}-eval')), ('train', learned)):
         if not (data/split/'metadata.jsonl').exists(): write_split(data/split, samples)

@@ -29,6 +29,8 @@ def _arguments(argv=None):
                    'stand in a .jsonl beside it, where a run that was cut off continues. Without: shown on the screen')
     p.add_argument('--rows', default='scan', choices=list(ROWS), help='what a row of a .csv, .parquet or .xlsx '
                    'stands for: a scan with all its runs, a run, or a line of text [scan]')
+    p.add_argument('--pick', type=int, metavar='N', help='write the N lines whose review would teach a model most into '
+                   'the folder --output, for inspect() in a notebook and then extra_data of train')
     p.add_argument('--vocabulary', metavar='FILE.toml', help='fields, wordings and forms beside the known ones; the '
                    'page on the vocabulary says how')
     p.add_argument('--overlay', metavar='FOLDER', help='gets a picture of each page with what was read, for a check')
@@ -60,6 +62,7 @@ from .read.backends import Read, as_reader, model_id, open_reader
 from .read.detect import Detector
 from .read.export import open_results, record_values, rows_file, write_as
 from .read.grounding import written_record
+from .read.picking import pick, task_rows
 from .read.page import Page, first_reading, overlay, prepare_page, scan_files, to_row
 from .render import span_text, visible
 from .vocabulary import use_vocabulary
@@ -275,6 +278,8 @@ def _read_all(args, target:Path|None, own:str):
 def main(args):
     "Read scans with a saved model"
     if args.workers < 0: raise ConfigError(f'workers={args.workers}: must be 0 or more')
+    folder = args.output
+    if args.pick is not None: args.output = str(task_rows(folder, args.pick))
     if not args.output and args.rows != 'scan':
         raise ConfigError(f'--rows {args.rows} is for a table, and there is no --output; name a .csv, .parquet or '
                           f'.xlsx')
@@ -282,5 +287,6 @@ def main(args):
         target = rows_file(args.output, args.rows) if args.output else None
         for folder in [f for f in (target and target.parent, args.overlay) if f]: writable_dir(folder)
         _read_all(args, target, own)
+    if args.pick is not None: print(pick(target, args.pick, folder))
 
 if ARGS: run_command(partial(main, ARGS), ARGS.debug)

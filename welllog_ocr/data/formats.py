@@ -152,6 +152,7 @@ _HELD = ('eval', 'validation', 'valid', 'val', 'dev', 'test') # names of the hel
 def _part(path:Path, name:str)->tuple[Path, list|None]|None:
     "(folder of the images, tables; None: all in it) of split `name`; `None` when there is none"
     if (path/name).is_dir(): return path/name, None
+    if (path/'evaluation.json').is_file(): return # its eval.jsonl holds readings
     for folder in (path, path/'data'): # the hub keeps tables in data/
         found = [p for p in _tables(folder) if re.split(r'[-.]', p.name)[0] == name] if folder.is_dir() else ()
         if found: return path, _as_one(folder, found)

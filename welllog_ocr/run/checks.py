@@ -338,7 +338,7 @@ def doctor_checks(
     def check(f):
         seen = f'{f.title.lower()}, {f.count} of them: ' + '; '.join(f'{e.where}: {e.note}' for e in f.examples[:2])
         do = f.do[:1].lower() + f.do[1:].rstrip('.')
-        advice = f'{do}; `python -m welllog_ocr.doctor {cfg.data_path}` shows all of it'
+        advice = f'{do}; `python -m welllog_ocr.doctor {(cfg.data_path, *cfg.extra_data)[cfg.data_path is None]}` shows all of it'
         return Check('doctor', 'does the data look as it should?', seen, WARNING, advice)
     found = quick(dict(train=data.train, eval=data.eval)).must_fix
     return [check(f) for f in found if f.kind not in ('well_across', 'left_out')]
