@@ -25,7 +25,7 @@ from ..render import visible
 
 # %% ../../nbs/read/16_picking.ipynb #e0ccda06
 _GUESSED, _LEGIBLE = .35, .65 # mean probability of a character: below the first nobody can read it, above the second all
-_LEAST = .001 # of the worth of a line that nobody can read: it is picked when nothing else is left
+_LEAST = 1e-6 # of the worth of a line that nobody can read: it is picked when nothing else is left
 
 def _worth(text:str, confidence:float)->float:
     "Chance that a person who looks at the line teaches the model something"
