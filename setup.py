@@ -14,5 +14,6 @@ setup(name=cfg['lib_name'], version=cfg['version'], description=cfg['description
       long_description=(here/'README.md').read_text(encoding='utf-8'), long_description_content_type='text/markdown',
       packages=find_packages(include=['welllog_ocr', 'welllog_ocr.*']), package_data={'welllog_ocr': ['*.js', '*.css', '*.txt', '*.json', 'draw/lists/*.txt']}, zip_safe=False,
       python_requires=f'>={cfg["min_python"]}', install_requires=cfg['requirements'].split(), extras_require=extras,
+      entry_points={'datasette': ['welllog_ocr = welllog_ocr.read.browse']},
       classifiers=['Intended Audience :: Science/Research', 'License :: OSI Approved :: Apache Software License',
                    'Programming Language :: Python :: 3.11', 'Topic :: Scientific/Engineering :: Image Recognition'])

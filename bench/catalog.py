@@ -5,7 +5,8 @@
 
 The pages are simulated rows of true size (about 95 lines and 35 values, 29 kB) of drawn wells, with letters misread at the rate that real sheets show. Printed are the times of the build, of searches, and of the page of a well as a browser gets it.
 """
-import argparse, json, shutil, subprocess, sys, tempfile, time
+import argparse, csv, json, math, tempfile, time
+from collections import Counter
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from welllog_ocr.core import rng_for
 from welllog_ocr.draw.wells import make_well
 from welllog_ocr.draw.words import make_value
+from welllog_ocr.read.wells import Matcher, facts_of, levels, points, read_list
 
 ALIKE = dict(zip('0OIl15S8B2Z6GEFCDUVMNHRA', 'OQl1IS5B828GbFECODUVNMIRKH'[:24])) # letters and what they are taken for
 JOINED = {'rn': 'm', 'm': 'rn', 'll': 'II', 'ii': 'u', 'LI': 'U', 'N': 'II'}
@@ -77,6 +79,108 @@ def simulate(folder:Path, n:int):
     with Pool(2) as pool: pool.map(write_pages, jobs, 1)
     size = sum(p.stat().st_size for p in folder.glob('*.jsonl'))
     print(f'{n} pages, {size/1e9:.2f} GB, {size/n/1e3:.1f} kB each')
+
+ROADS = 'same lease, next number|same name, other county|same number, other lease|another hole of the well'
+
+def typo(text:str, r)->str:
+    "A slip of who typed the list"
+    if len(text) < 4: return text
+    i, u = int(r.integers(1, len(text) - 1)), r.random()
+    return text[:i] + (text[i + 1] + text[i] + text[i + 2:] if u < .4 else text[i + 1:] if u < .7 else text[i] + text[i:])
+
+def reworded(name:str, r)->str:
+    "The name of a well as another office writes it"
+    for a, b in (('Federal', 'Fed'), ('University', 'Univ'), ('Estate', 'Est'), ('Bros.', 'Brothers'), ('Unit', 'Un.')):
+        if r.random() < .4: name = name.replace(a, b)
+    sign = ('No. ', '#', '', ' # ', 'NO ', '')[int(r.integers(6))]
+    name = name.replace(', Well No. ', ' # ').replace(' NO. ', ' # ').replace(' No. ', ' # ').replace('#', '# ')
+    return ' '.join(name.replace('# ', sign).split()).upper() if r.random() < .7 else name
+
+def listed_row(w, r)->dict:
+    "A well as a list has it"
+    state = w.state if r.random() < .5 else w.abbreviation
+    county = w.county.upper() if r.random() < .6 else w.county + (' Parish' if w.state == 'Louisiana' else ' Co.') if r.random() < .5 else w.county
+    if r.random() < .08 and len(w.county) > 6: county = w.county[:4] + '.' # spelled short
+    api = w.api if r.random() < .5 else w.api.replace('-', '') + ('', '00', '0000')[int(r.integers(3))]
+    row = dict(API_NO=api if r.random() < .85 else '', WELL_NAME=reworded(w.name, r), OPERATOR=w.company.split(',')[0].replace(' Company', ' Co').replace('Corporation', 'Corp'),
+               FIELD_NAME=w.field, COUNTY=county, STATE=state, SEC=w.section if w.township else '', TWP=w.township, RGE=w.range, KB=w.kb)
+    if r.random() < .2: row['OPERATOR'] = make_well('buyer', w.company).company # sold since
+    for k in ('WELL_NAME', 'OPERATOR', 'FIELD_NAME'):
+        if r.random() < .1: row[k] = typo(row[k], r)
+    return row
+
+def scanned(w, r, rate:float)->dict:
+    "What is read of its sheet"
+    there = dict(well=1, company=.97, field=.9, county=.95, state=.95, section=.7, township=.7, range=.7, api=.45)
+    values = dict(well=w.name, company=w.company, field=w.field, county=w.county, state=w.state if r.random() < .6 else w.abbreviation, section=w.section, township=w.township, range=w.range, api=w.api)
+    if r.random() < .5: values = {k: v.upper() for k, v in values.items()}
+    return {k: misread(v, r, rate) for k, v in values.items() if v and r.random() < there[k]}
+
+def trap(w, r)->tuple:
+    "Another well that is easily taken for this one"
+    other, kind = make_well('other', w.api, int(r.integers(1000))), ROADS.split('|')[int(r.integers(4))]
+    number = ''.join(c for c in w.name if c.isdigit()) or '1'
+    if kind == 'same lease, next number': return kind, w._replace(name=w.name.replace(number, str(int(number) + 1)) if number in w.name else w.name + ' 2', api=other.api[:2] + w.api[2:6] + other.api[6:])
+    if kind == 'same name, other county': return kind, other._replace(name=w.name, company=w.company, field=w.field)
+    if kind == 'same number, other lease': return kind, w._replace(name=' '.join(other.name.split()[:1]) + f' {number}', api=w.api[:6] + other.api[6:], section=other.section)
+    return kind, w
+
+def planted(seed:int, n:int, rate:float):
+    "(list, scans, row that each scan is of, or `None`)"
+    r, rows, scans, truth = rng_for('planted', seed), [], [], []
+    for i in range(n):
+        w = make_well('planted', seed, i)
+        rows.append(listed_row(w, r))
+        scans.append(scanned(w, r, rate)); truth.append(len(rows) - 1)
+        if r.random() < .6:
+            kind, other = trap(w, r)
+            if kind == 'another hole of the well':
+                if rows[-1]['API_NO']: rows.append(rows[-1] | dict(API_NO=w.api + '-01-00'))
+                continue
+            in_list = r.random() < .6
+            if in_list: rows.append(listed_row(other, r))
+            if not in_list or r.random() < .3: scans.append(scanned(other, r, rate)); truth.append(len(rows) - 1 if in_list else None)
+    rows += [listed_row(make_well('more', seed, i), r) for i in range(3*n)]
+    order = r.permutation(len(rows))
+    place = {int(o): i for i, o in enumerate(order)}
+    return [rows[i] for i in order], scans, [None if t is None else place[t] for t in truth]
+
+def joins(seed:int, n:int, rate:float, show:int=0):
+    rows, scans, truth = planted(seed, n, rate)
+    with tempfile.TemporaryDirectory() as tmp:
+        path = Path(tmp)/'list.csv'
+        with open(path, 'w', newline='') as f:
+            out = csv.DictWriter(f, list(rows[0])); out.writeheader(); out.writerows(rows)
+        listed = read_list(path)
+    find, start = Matcher(listed.facts), time.perf_counter()
+    found = [find(facts_of(s)) for s in scans]
+    took = time.perf_counter() - start
+    made = sum(m is not None for m in found)
+    right = sum(m is not None and m.row == t for m, t in zip(found, truth))
+    there = sum(t is not None for t in truth)
+    bad = [(s, m, t) for s, m, t in zip(scans, found, truth) if (m and m.row) != t]
+    for s, m, t in bad[:show]: print(s, '\n   FOUND', m and (rows[m.row], m.score, m.how), '\n   TRUTH', t is not None and (rows[t], points(facts_of(s), listed.facts[t]), levels(facts_of(s), listed.facts[t])))
+    print(f'seed {seed}, letters misread {rate:.0%}: {there} planted among {len(rows)} rows and {len(scans)} scans; {made} joined, {right} right: '
+          f'precision {right/max(1, made):.2%}, recall {right/there:.2%} ({took/len(scans)*1e3:.1f} ms each)', flush=True)
+    return right, made, there
+
+def fit(seeds, n:int, rate:float):
+    "log2 of how much more often a level is seen with pairs of one well than with others that come up beside them"
+    good, bad = {}, {}
+    for seed in seeds:
+        rows, scans, truth = planted(seed, n, rate)
+        with tempfile.TemporaryDirectory() as tmp:
+            path = Path(tmp)/'list.jsonl'
+            path.write_text('\n'.join(map(json.dumps, rows)))
+            listed = read_list(path)
+        find = Matcher(listed.facts)
+        for s, t in zip(scans, truth):
+            f = facts_of(s)
+            for i in find.candidates(f) | ({t} if t is not None else set()):
+                for k, v in levels(f, listed.facts[i]).items(): (good if i == t else bad).setdefault(k, Counter())[v] += 1
+    for k in good:
+        share = lambda c, v: (c[v] + .5)/(c.total() + 1)
+        print(k, {v: round(math.log2(share(good[k], v)/share(bad[k], v)), 1) for v in sorted(set(good[k]) | set(bad[k]))}, good[k].total(), bad[k].total())
 
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

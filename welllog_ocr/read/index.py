@@ -102,7 +102,7 @@ def each_found(
                             f'{", ".join(map(str, row))[:100] or "nothing"}); read the scans again, or name another file')
         yield row
 
-# %% ../../nbs/read/17_index.ipynb #109e1cad
+# %% ../../nbs/read/17_index.ipynb #691d9ced
 TITLE = 'company well field county state api location section township range log_title'.split() # columns of a page
 RUN = 'run_no date depth_driller depth_logger btm_log_interval top_log_interval'.split() # columns of a run
 MARK, VERSION = 0x574C4F47, 1 # application_id and user_version of the file
@@ -125,7 +125,7 @@ CREATE INDEX fields_flagged ON fields(page) WHERE flags <> '';
 CREATE INDEX fields_unsure ON fields(page) WHERE confidence < .5;
 CREATE TABLE runs(page INTEGER REFERENCES pages(id), run INTEGER, {", ".join(RUN)}, PRIMARY KEY(page, run)) WITHOUT ROWID;
 CREATE TABLE folders(path TEXT PRIMARY KEY);
-CREATE TABLE listed(id INTEGER PRIMARY KEY, {", ".join(f"{n} TEXT" for n in TITLE)}, cells TEXT);
+CREATE TABLE listed(id INTEGER PRIMARY KEY, {", ".join(f"{n} TEXT" for n in TITLE)}, says TEXT, cells TEXT);
 CREATE TABLE joins(page INTEGER PRIMARY KEY REFERENCES pages(id), listed INTEGER REFERENCES listed(id), score REAL, how TEXT);
 CREATE TABLE checks(page INTEGER REFERENCES pages(id), listed INTEGER REFERENCES listed(id), name TEXT, read TEXT,
   says TEXT, agrees TEXT, PRIMARY KEY(page, name)) WITHOUT ROWID;
@@ -224,7 +224,7 @@ def add_page(
                          for i, r in enumerate((row.get('record') or {}).get('runs') or (), 1)))
     return True
 
-# %% ../../nbs/read/17_index.ipynb #5fac58a0
+# %% ../../nbs/read/17_index.ipynb #8c332de9
 def _no_catalog(path, why:str): return ConfigError(f'{path}: {why}, so nothing was written to it; name another output')
 
 @contextmanager
@@ -244,7 +244,7 @@ def open_catalog(
     path = Path(path)
     if not path.is_file(): raise DataError(f'{path}: no such file; make it with python -m welllog_ocr.catalog FOUND '
                                            f'--output {path}')
-    db = sqlite3.connect(f'{path.absolute().as_uri()}?mode={"rw" if write else "ro"}', uri=True, isolation_level=None, timeout=2)
+    db = sqlite3.connect(f'{path.absolute().as_uri()}?mode={"rw" if write else "ro"}', uri=True, isolation_level=None, timeout=.5)
     try:
         with _told(path): mark, version = (db.execute(f'PRAGMA {p}').fetchone()[0] for p in ('application_id', 'user_version'))
     except (sqlite3.DatabaseError, ConfigError) as e:
@@ -348,7 +348,7 @@ def near_words(
     near = process.extract(word, found, scorer=Levenshtein.distance, score_cutoff=k, limit=_MOST)
     return list(dict.fromkeys([w for w, d, _ in near if not d] + held + [w for w, *_ in near]))[:_MOST]
 
-# %% ../../nbs/read/17_index.ipynb #15588605
+# %% ../../nbs/read/17_index.ipynb #05a41570
 class Hit(NamedTuple):
     "A page that was found"
     page:int    # Its number in the catalog
@@ -357,7 +357,7 @@ class Hit(NamedTuple):
 def _terms(word:str, near:list)->str: # for FTS5
     "Any of these words, or the word in two parts"
     parts = [f'{word[:i]} {word[i:]}' for i in range(3, len(word) - 2)] if len(word) > 6 else []
-    return '(' + ' OR '.join(f'"{w}"' for w in [*near, *parts]) + ')'
+    return '(' + ' OR '.join(f'"{w}"' for w in [word, *near, *parts]) + ')'
 
 def _says(text:str, asked:list)->int:
     tokens = re.findall(r'[^\W_]+', text.casefold())
