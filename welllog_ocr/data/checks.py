@@ -364,7 +364,7 @@ def _by_ink(r:Row, n:int, usual:float)->tuple|None: # kind, note
     "Is a label of `n` characters far too long or too short for the ink? Letters that are joined are one piece of it"
     p, line = r.picture, r.sample.kind == 'line'
     fits, most = usual*p.inked/p.letter, max(p.pieces, usual*p.touched/p.letter)
-    both, note = min(fits, p.pieces), f'{n} characters where about {fits:.0f} would fit'
+    both, note = min(fits, p.pieces), f'{n} character{"s"*(n != 1)} where about {fits:.0f} would fit'
     if n > max(3.5*most, most + 4): return 'too_long', note
     short = n < min(fits/3.5, fits - 8) or line and both > 2*n + 1
     sure  = p.letter > p.size[1]/4 or not line # smaller letters in a line are mostly broken strokes

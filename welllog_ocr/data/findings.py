@@ -178,6 +178,10 @@ def _finding_text(f:Finding, n:int)->list[str]:
     if f.count > len(f.examples[:n]) > 0: lines.append(f'    ... {f.count - len(f.examples[:n])} more')
     return lines + [f'  {f.why}', f'  What to do: {f.do}']
 
+_HOW = ('By its kind in [ ] a finding is acted on: --list KIND prints the names of its files, --drop KIND marks its samples '
+       'as dropped, --accept KIND keeps it from being reported again; in a notebook report.inspect(KIND) opens the '
+       'inspector, and report.names, drop and accept do as above.')
+
 @patch
 def text(
     self:Report,
@@ -188,6 +192,7 @@ def text(
     for title, table in self.tables.items(): lines += ['', title, *('  ' + l for l in text_table(*table).split('\n'))]
     lines += ['', *self.facts] if self.facts else []
     for f in self.findings: lines += _finding_text(f, n)
+    lines += ['', _HOW] if self.findings and self.folder else []
     return '\n'.join(map(visible, lines)) # no control character reaches a terminal
 
 # %% ../../nbs/data/09_findings.ipynb #0902b0e5
@@ -221,7 +226,7 @@ def _example_html(e:Example)->str:
     label = f'<p>label {_label_html(e.label)}</p>' if e.label else ''
     return f'<div class="example">{scan}<p><b>{esc(e.where, 300)}</b> {esc(e.note, 300)}</p>{label}</div>'
 
-_LISTED = 1000 # names of files on a page; all of them: `Report.names`
+_LISTED = 300 # names of files on a page; all of them: `Report.names`
 
 def _names_html(self:Report, f:Finding)->str:
     if not f.rows: return ''
@@ -233,7 +238,7 @@ def _names_html(self:Report, f:Finding)->str:
 # %% ../../nbs/data/09_findings.ipynb #906793e3
 def _finding_html(self:Report, f:Finding, n:int)->str:
     shown = f.examples[:n]
-    head  = f'<h3>{_verdict(f)} · {esc(f.title)} · {f.count} · <code>{esc(f.kind)}</code></h3><p>{esc(f.why)}</p>'
+    head  = f'<h3>{_verdict(f)} · {esc(f.title)} · {f.count}</h3><p>{esc(f.why)}</p>'
     head += f'<p><b>What to do:</b> {esc(f.do)}</p>'
     more  = f'<p class="note">and {f.count - len(shown)} more</p>' if f.count > len(shown) and shown else ''
     body  = ''.join(map(_example_html, shown)) + more + _names_html(self, f)
@@ -241,8 +246,10 @@ def _finding_html(self:Report, f:Finding, n:int)->str:
 
 def _overview_html(self:Report)->str:
     if not self.findings: return ''
-    rows = [[Raw(_verdict(f)), Raw(f'<a href="#{esc(f.kind)}">{esc(f.title)}</a>'), f.count] for f in self.findings]
-    return f'<nav aria-label="Findings">{html_table(["Verdict", "Finding", "Count"], rows, "llr")}</nav>'
+    link = lambda f: Raw(f'<a href="#{esc(f.kind)}">{esc(f.title)}</a>')
+    rows = [[Raw(_verdict(f)), link(f), f.count, Raw(f'<code>{esc(f.kind)}</code>')] for f in self.findings]
+    how = f'<p class="note">{_HOW.replace(" in [ ]", "")}</p>' if self.folder else ''
+    return f'<nav aria-label="Findings">{html_table(["Verdict", "Finding", "Count", "Kind"], rows, "llrl")}{how}</nav>'
 
 def _distributions_html(self:Report)->str:
     parts = [f'<h3>{esc(h.title)}</h3>{_svg(h)}<p class="note">{esc(h.note)}</p>' for h in self.histograms]
