@@ -215,11 +215,11 @@ def inspect(
     kind:str, # Short name of a finding
 ):
     "The samples of a finding in the inspector. Raises `DataError` when it names none"
-    import welllog_ocr.inspector as ins # here, not above: the command needs no widget
+    from welllog_ocr.review.lines import Inspector, Opened # here, not above: the command needs no widget
     f = self.finding(kind)
     session, rows = _session(self, f, f.rows), f.rows
     find = lambda id, fits: next(r.sample for r in rows if r.sample.id == id and fits(r.sample))
-    return ins.Inspector(ins.Opened(f'{self.name}: {f.title.lower()}', session, find))
+    return Inspector(Opened(f'{self.name}: {f.title.lower()}', session, find))
 
 # %% ../nbs/07_doctor.ipynb #2da1c43c
 @patch
@@ -232,7 +232,7 @@ def drop(
     spare = {r.where for r in f.spare}
     stay  = {r.sample.digest for r in f.rows if r.where not in spare} # equal in all: no mark tells them apart
     s = _session(self, f, [r for r in f.spare if r.sample.digest not in stay])
-    for i in range(len(s)): s.mark(i, 'dropped', note=s.mark_of(i).note or f.title)
+    s.mark_all(range(len(s)), 'dropped')
     return (f'{len(s)} of {len(f.rows)} samples of {kind} are dropped in {self.review}; '
             'the review setting of a training leaves them out')
 
@@ -246,7 +246,6 @@ def accept(
     if not path: raise DataError(f'{self.name}: it is not known where to note this; give doctor(path, review=FILE)')
     append_jsonl(path, dict(kind=kind, keys=[_key(kind, e) for e in f.examples]), sync=True)
     return f'{f.count} of {kind} accepted in {path}; they are not reported again, and what is new is'
-
 
 # %% ../nbs/07_doctor.ipynb #7fdc42d4
 def _act(report:Report, args)->list[str]: # What was done

@@ -80,7 +80,7 @@ def look_html(session:ReviewSession, i:int)->str:
     row, text, before = session.rows[i], session.text(i), session.before(i)
     was  = f'<p class="words">in the data set: <code>{text_html(before)}</code></p>' if text != before else ''
     bars = strip_html(row) if text == row['reference'] else ''
-    return lost_html(row) + diff_html(text, row['prediction']) + was + bars
+    return lost_html(row) + diff_html(text, None if row.get('unread') else row['prediction']) + was + bars
 
 def list_metric(by:str)->str: return 'doubt' if by == 'doubt' else 'loss' # shown in the list, in the order by a column
 

@@ -52,9 +52,10 @@ def _piece(tag:str, text:str, wide:int)->str:
 
 def diff_html(
     label:str, # What should be read
-    read:str,  # What was read
+    read:str|None, # What was read; `None`: it was not read, and the label stands alone
 )->str:
     "Label and reading below each other; what differs is marked, and said in words"
+    if read is None: return f'<div class="diff"><div><b>label</b><code>{text_html(label)}</code></div></div>'
     above, below = [], []
     for tag, a, b in align(label, read):
         wide = max(len(a), len(b))
