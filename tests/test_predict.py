@@ -109,6 +109,29 @@ def test_a_new_format_is_one_line(place, tmp_path, monkeypatch):
     assert (tmp_path/'r.foo').read_text() == row['text'] + '\n'
     with pytest.raises(ConfigError, match='.las and .foo'): run(place, [place/'sheet.png'], tmp_path/'x.docx')
 
+def test_a_scan_is_known_by_its_content_and_its_place(place, tmp_path, monkeypatch):
+    from welllog_ocr import predict as module
+    sheet, scans, out = Image.open(place/'sheet.png').convert('L').crop((0, 0, 400, 200)), tmp_path/'a'/'scans', tmp_path/'out.jsonl'
+    scans.mkdir(parents=True)
+    sheet.save(scans/'two.tif', save_all=True, append_images=[sheet]), sheet.save(scans/'one.png')
+    hashed = []
+    monkeypatch.setattr(module, 'sha256_file', lambda p: hashed.append(p.name) or module.stable_hash(p.read_bytes().hex()))
+    first = run(place, [scans], out)
+    assert hashed == ['one.png', 'two.tif'] and len(first) == 3 # a file once, not once a page
+    old = [{k: v for k, v in r.items() if k not in ('place', 'stamp')} for r in first]
+    out.write_text(''.join(json.dumps(r) + '\n' for r in old))
+    assert run(place, [scans], out) == old # written by an earlier version
+    out.write_text(''.join(json.dumps(r) + '\n' for r in first))
+    moved = (tmp_path/'a').rename(tmp_path/'b')/'scans'
+    hashed.clear()
+    assert run(place, [moved], out) == first and not hashed # mounted elsewhere
+    os.utime(moved/'one.png', (1, 1))
+    assert run(place, [moved], out) == first and hashed == ['one.png'] # touched, and the same
+    run(place, [moved], other := tmp_path/'other.jsonl')
+    sheet.rotate(180).save(moved/'one.png') # replaced
+    rows = run(place, [moved], other)
+    assert [(r['place'], r['page']) for r in rows] == [('two.tif', 0), ('two.tif', 1), ('one.png', 0)] and rows[2]['sha256'] != first[0]['sha256']
+
 class Pages(Recogniser):
     "Reads whole pages, and says how large they were"
     kinds = ('page',)

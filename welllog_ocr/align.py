@@ -40,10 +40,10 @@ from .core import ConfigError, DataError, first_few, run_command, stable_hash
 from .data.sample import Skip, skip_report
 from .data.well_table import WellTable, read_well_table, rows_of_scan
 from .files import each_row, sha256_file, writable_dir, write_atomic, write_jsonl
-from .predict import page_jobs, prepare_ahead
+from .predict import prepare_ahead
 from .read.backends import model_id, open_reader
 from .read.detect import Detector
-from .read.export import open_results
+from .read.export import Done, open_results
 from .read.page import Page, prepare_page, scan_files
 from .read.weak import Limits, self_lines, weak_lines
 
@@ -80,18 +80,19 @@ def align_scans(
     confident:float|None=None,  # Take readings from this confidence on; `None`: take the values of the table
     limits:Limits=Limits(), # When a text of the table is taken
     workers:int=1,         # Threads that prepare pages ahead
-    done=(),               # (file, page) of pages to leave out
+    done:Done=Done(),      # Pages to leave out
 ): # Yields one row a page, with `error` when it could not be read, and `no_row` when the table does not know it
     "Training lines of scans. Raises `DataError` without scans"
     for place in ('train', 'review'): writable_dir(Path(folder)/place)
     prepare = partial(prepare_page, finder=Detector(workers))
-    for (path, n), page in prepare_ahead(page_jobs(scan_files(scans), set(done)), prepare, workers):
-        base, rows = dict(file=str(path), page=n), rows_of_scan(table, path) if table else []
+    for (path, n, facts), page in prepare_ahead(scan_files(scans), prepare, workers, done):
+        base, rows = dict(file=str(path), page=n, **facts), rows_of_scan(table, path) if table else []
         values = [v for r in rows for v in r.values]
         if isinstance(page, str): yield base | dict(error=page); continue
         if confident is None and not values: yield base | dict(lines=[], left=[], other=0, no_row=True); continue
         found = weak_lines(reader, page, values, limits) if confident is None else self_lines(reader, page, confident)
-        yield page_row(Path(folder), page, found, _group(rows, path), 'weak' if confident is None else 'self')
+        source = 'weak' if confident is None else 'self'
+        yield base | page_row(Path(folder), page, found, _group(rows, path), source)
 
 # %% ../nbs/22_align.ipynb #ddc2394a
 def _write_tables(folder:Path)->dict: # what `_report` prints
