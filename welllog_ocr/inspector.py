@@ -13,7 +13,10 @@ import argparse
 def _arguments(argv=None):
     p = argparse.ArgumentParser(prog='python -m welllog_ocr.inspector', description='Show the worst samples of an '
                                 'evaluation, and their marks. To set marks, call inspect() in a notebook.')
-    p.add_argument('run', help='folder of a run, or the --output of an evaluation')
+    p.add_argument('run', help='folder of a run, the --output of an evaluation, or a .jsonl that predict wrote')
+    p.add_argument('--export', metavar='FILE', help='results: write them as reviewed, with an ending that predict knows')
+    p.add_argument('--lines', metavar='FOLDER', help='results: make lines to train on of what was confirmed or typed')
+    p.add_argument('--scans', metavar='FOLDER', help='results: where the scans are, if not where they were read')
     p.add_argument('--html', metavar='FILE', help='write the worst samples as one self-contained page')
     p.add_argument('--csv', metavar='FILE', help='write all samples with their marks, for a spreadsheet')
     p.add_argument('--label_studio', '--label-studio', metavar='FILE', help='write all samples as Label Studio tasks')
@@ -36,7 +39,7 @@ from typing import Callable
 from fastcore.meta import delegates
 
 from .config import load_config
-from .core import DataError, WelllogError, run_command
+from .core import ConfigError, DataError, WelllogError, run_command
 from .data.load import SampleFinder
 from .eval.rows import evaluations, read_rows
 from .files import read_json, writable_dir
@@ -106,11 +109,14 @@ def open_run(
 # %% ../nbs/13_inspector.ipynb #8e344c95
 @delegates(open_run)
 def inspect(
-    run:Path,  # Folder of a run, or of an evaluation
+    run:Path,  # Folder of a run, or of an evaluation; or a .jsonl that `predict` wrote, as for `review_records`
     *args,     # Arguments of `open_run`, by their place
     **kwargs,
 )->Inspector:
     "Open an evaluation, where it was left. Raises `DataError` when there is none"
+    if str(run).endswith('.jsonl'):
+        from welllog_ocr.read.reviewed import review_records # here, not above: a run needs none of it
+        return review_records(run, *args, **kwargs)
     opened = open_run(run, *args, **kwargs)
     for note in opened.notes(): print(f'note: {visible(note)}')
     return Inspector(opened)
@@ -137,8 +143,22 @@ def worst_table(
         lines.append(f'{mark}  {state:7}  {name:16}  {numbers[0]:>6}  {numbers[1]:>5}  {text}')
     return '\n'.join(lines)
 
+def _records(args):
+    "Show results, and write them as reviewed if asked"
+    from welllog_ocr.read.reviewed import Scans, open_review_of, records_text, write_lines, write_reviewed
+    session = open_review_of(args.run, args.review)
+    print(records_text(session))
+    if args.export: write_reviewed(session, args.export); print(f'\nthe results as reviewed: {args.export}')
+    if not args.lines: return
+    found = write_lines(session, args.lines, Scans(args.run, args.scans))
+    print(f'\nlines to train on: {found.pop("lines")}, in {args.lines}',
+          *(f'{n} values left out {why}' for why, n in found.items()), sep='; ')
+
 def main(args):
     "Show an evaluation, and write it as a page, a table or tasks if asked"
+    if args.run.endswith('.jsonl'): return _records(args)
+    if args.export or args.lines: raise ConfigError(f'{args.run}: --export and --lines are for the results of predict; '
+                                                    'name its .jsonl, or leave them out')
     outputs = dict(page=args.html, table=args.csv, tasks=args.label_studio)
     for path in filter(None, outputs.values()): writable_dir(Path(path).resolve().parent) # before the work, not after
     opened = open_run(args.run, args.step, args.data, args.review)

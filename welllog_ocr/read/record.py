@@ -147,19 +147,19 @@ def better_reading(
     cell:FormCell,
     line:Read,   # What its lines say
     own:Read,    # What its own picture says
-)->tuple[str, Evidence]:
-    "The text of a value, and how it was read"
+)->tuple[str, Evidence, str]:
+    "The text of a value, how it was read, and the other reading"
     a, b = tidy(line.text, cell), tidy(own.text, cell)
     doubt = .25 if cell.part == 'fields' else .05
     fits = _looks(cell.name, a), _looks(cell.name, b)
     if not cell.lines and own.confidence < .3: b = ''
     first = fits[0] if fits[0] != fits[1] else bool(a) and own.confidence < line.confidence + doubt
-    text = a if first and a or not b else b
+    text, other = (a, b) if first and a or not b else (b, a)
     known = maker(text, 84)[0] if cell.name == 'service_company' else ''
     if known and len(known.split()) == len(text.split()): text = known # its letters put right
     alike = fuzz.ratio(re.sub(r'\s', '', a.lower()), re.sub(r'\s', '', b.lower()))/100 if a and b else 0.
     sure = line.confidence if cell.lines else 0.
-    return text, Evidence(own.confidence, sure, alike, cell.score, cell.fit, _looks(cell.name, text))
+    return text, Evidence(own.confidence, sure, alike, cell.score, cell.fit, _looks(cell.name, text)), other
 
 # %% ../../nbs/read/11_record.ipynb #d8352bfd
 _API = re.compile(r'(?<![\d-])(0[1-9]|[1-4]\d|5[0156])-\d{3}-\d{5}(-\d\d){0,2}(?![\d-])')
@@ -228,11 +228,12 @@ def to_record(
             value = _value(text.text, Evidence(0., text.confidence), box, at, 'pair')
             if says(text.text): record['other'].append(dict(label=c.label, value=value))
             continue
-        text, evidence = better_reading(c, text, _joined_reads(c.name, [next(own) for _ in c.quads]))
+        text, evidence, other = better_reading(c, text, _joined_reads(c.name, [next(own) for _ in c.quads]))
         if not text: continue
         while c.part == 'runs' and len(record['runs']) <= c.run: record['runs'].append({})
         values = record['fields'] if c.part == 'fields' else record['runs'][c.run]
-        _add(values, c.name, _value(text, evidence, box, at))
+        more = dict(other=other) if other not in ('', text) else {}
+        _add(values, c.name, _value(text, evidence, box, at) | more)
     record['runs'] = [r for r in record['runs'] if r]
     state = record['fields'].get('state', {}).get('text', '')
     for name, v in record['fields'].items(): v['text'] = among_names(name, v['text'], state)

@@ -21,13 +21,14 @@ from ..render import safe_cell
 
 # %% ../../nbs/review/00_log.ipynb #de67407a
 STATES = ('todo', 'ok', 'fixed', 'dropped', 'unsure')
+_TYPED = ('fixed', 'added') # with a text; of values there are also `blank` and `added`
 
 @dataclass(frozen=True)
 class Mark:
     "What a reviewer said of a sample"
     key:str       # First 16 hex digits of the digest of the sample
-    state:str     # One of `STATES`
-    text:str = '' # Right transcription, when `fixed`
+    state:str     # One of `STATES`; of a value also `blank` and `added`
+    text:str = '' # Right transcription, when `fixed` or `added`
     old:str  = '' # Transcription in the data set
     note:str = '' # Remark of the reviewer
     id:str   = '' # Name of the sample, for people
@@ -35,6 +36,8 @@ class Mark:
     when:str = '' # Time in UTC, as ISO 8601
     run:str  = '' # Name of the evaluation that was reviewed
     line:str = '' # Name of this line, for an undo
+    place:str='' # Field of a value that was added
+    box:str=''   # Where it stands: left, top, right, bottom, in pixels of the scan
 
 def _label(text:str)->str:
     "`text` as a label. Raises `DataError` when it cannot be one"
@@ -52,8 +55,9 @@ def _checked(row:dict)->Mark:
     if bad: raise DataError(f'{bad} is {found[bad]!r:.60}, and should be text')
     key, state = found['key'], found['state']
     if not re.fullmatch('[0-9a-f]{16}', key): raise DataError(f"key '{key:.40}' is no start of a digest")
-    if state not in STATES: raise DataError(f"state '{state:.40}' is unknown{did_you_mean(state, STATES)}")
-    if state == 'fixed': _label(found['text'])
+    known = *STATES, 'blank', 'added'
+    if state not in known: raise DataError(f"state '{state:.40}' is unknown{did_you_mean(state, known)}")
+    if state in _TYPED: _label(found['text'])
     return Mark(**found)
 
 # %% ../../nbs/review/00_log.ipynb #62f99457
@@ -186,7 +190,7 @@ def mark_all(
     "Mark several samples in one go, all or none of them; one `undo` takes them back. Raises as `mark` does"
     name, when, new = secrets.token_hex(6), _now(), []
     for n, m in enumerate(marks):
-        m = dict(m, key=m['key'][:16], text=_label(m['text']) if m['state'] == 'fixed' else '')
+        m = dict(m, key=m['key'][:16], text=_label(m['text']) if m['state'] in _TYPED else '')
         line = f'{name}.{n}' if len(marks) > 1 else name # what was done in one go has one name before the dot
         new.append(_checked(dict(m, who=self.who, when=when, run=self.run, line=line)))
     self._append(*({k: v for k, v in asdict(m).items() if v} for m in new))

@@ -1,0 +1,346 @@
+// The front end of the reviewer of records. Python holds the state; this shows it and sends what was done.
+// Foreign texts get here as `textContent` and `value` only.
+
+const KEYS = [
+  ['j k ↓ ↑', 'next, previous value'], ['a', 'this value is right'], ['A', 'all that is left of this page is right'],
+  ['e', 'type what stands there'], ['o', 'take the other reading'], ['b', 'blank: nothing stands there'],
+  ['x', 'unsure'], ['m', 'missing: draw a box on the page with the mouse'], ['u', 'undo'], ['n', 'write a note'],
+  ['[ ]', 'previous, next page'], ['z', 'zoom the page'], ['s', 'order'], ['?', 'this list'],
+  ['Esc', 'back to the notebook'],
+];
+const EDITS = /^([vz]|Arrow.*|Home|End|Backspace|Delete)$/i, PLAIN_EDITS = /^[acxy]$/i; // with Ctrl, in a text field
+const SILENCE = 'The kernel does not answer: it is busy, or gone. What you did last is not written down yet. ' +
+  'When it was restarted, run the cell again: all that was written is there.';
+const NEAR = 3; // times the page is enlarged by z
+
+const el = (tag, props = {}, ...kids) => {
+  const node = document.createElement(tag);
+  for (const [k, v] of Object.entries(props)) k in node && k !== 'role' ? (node[k] = v) : node.setAttribute(k, v);
+  node.append(...kids);
+  return node;
+};
+
+export default {
+  render({model, el: host}) {
+    const ui = build();
+    const {root} = ui;
+    host.append(root);
+    const drafts = {}, waiting = new Map(), urls = {}, old = {};
+    let sent = 0, kept = 0, keptKey = '', drawing = null, box = null, near = false, due = false, shown = '', page = '', away = false;
+    let laid = false, reading = 0;
+    const view = () => model.get('view'), item = () => view().item || {};
+    const toRoot = () => root.focus({preventScroll: true});
+
+    // ---- to Python, and whether it answers
+    const wait = (n) => waiting.set(n, setTimeout(() => { ui.alarm.hidden = false; ui.alarm.textContent = SILENCE; }, 4000));
+    const send = (what, more = {}) => { wait(++sent); model.send({do: what, n: sent, ...more}); return sent; };
+    const judge = (what, more = {}) => send(what, {key: item().key || '', ...more});
+    const onAnswer = (msg) => {
+      if (msg.busy) { for (const t of waiting.values()) clearTimeout(t); ui.say.textContent = msg.busy + ' …'; }
+      if (msg.answer === undefined) return;
+      clearTimeout(waiting.get(msg.answer)); waiting.delete(msg.answer);
+      if (!waiting.size) ui.alarm.hidden = true;
+      ui.say.textContent = ''; ui.say.textContent = msg.say || '';
+      ui.say.classList.toggle('bad', !!msg.bad);
+      if (msg.bad) return msg.answer === kept && ui.text.focus();
+      if (msg.answer === kept) { delete drafts[keptKey]; toRoot(); }
+      if (msg.answer === reading) { if (!ui.newText.value) ui.newText.value = msg.read || ''; }
+      if (msg.done === 'add') closeNew();
+    };
+
+    // ---- the page and its boxes
+    const url = (name, data, type) => {
+      URL.revokeObjectURL(urls[name]);
+      return (urls[name] = data?.byteLength ? URL.createObjectURL(new Blob([data], {type})) : '');
+    };
+    const isNew = (name) => old[name] !== (old[name] = model.get(name));
+    const at = (node, [x0, y0, x1, y1]) => {
+      Object.assign(node.style, {left: 100 * x0 + '%', top: 100 * y0 + '%', width: 100 * (x1 - x0) + '%',
+        height: 100 * (y1 - y0) + '%'});
+      return node;
+    };
+    function showPage() {
+      const v = view();
+      if (isNew('picture')) { const to = url('page', old.picture, 'image/jpeg'); ui.img.hidden = !to; ui.img.src = to || BLANK; }
+      ui.img.alt = `scan of ${v.file}`;
+      ui.lost.hidden = !v.lost; ui.lost.textContent = v.lost;
+      ui.boxes.replaceChildren(...v.rows.flatMap((r, i) => (r.box.length ? [boxOf(r, i)] : [])));
+      if (page !== (page = v.page)) { closeNew(); fit(); }
+      if (near) center();
+    }
+    const boxOf = (r, i) => {
+      const node = at(el('div', {className: `box ${r.state}${i === view().at ? ' here' : ''}`,
+        title: `${r.place}: ${r.text}`}), r.box);
+      node.dataset.i = i;
+      return node;
+    };
+    function fit() {
+      const [w, h] = view().size || [], {clientWidth, clientHeight} = ui.frame;
+      if (!w || !clientWidth) return;
+      ui.sheet.style.width = Math.round(Math.min(clientWidth, clientHeight * w / h) * (near ? NEAR : 1)) + 'px';
+      if (near) center();
+    }
+    function center() {
+      const here = ui.boxes.querySelector('.here');
+      if (!here) return;
+      ui.frame.scrollLeft = here.offsetLeft + here.offsetWidth / 2 - ui.frame.clientWidth / 2;
+      ui.frame.scrollTop = here.offsetTop + here.offsetHeight / 2 - ui.frame.clientHeight / 2;
+    }
+
+    // ---- its values
+    function showRows() {
+      const v = view();
+      const to = isNew('strip') ? url('strip', old.strip, 'image/png') : urls.strip;
+      ui.rows.replaceChildren(...v.rows.map((r, i) => rowOf(r, i, v, to)));
+      ui.rows.setAttribute('aria-activedescendant', v.at < 0 ? '' : ui.id + v.at);
+      const node = ui.rows.children[v.at];
+      if (!node) return;
+      const top = node.offsetTop, {scrollTop, clientHeight} = ui.rows;
+      if (top < scrollTop || top + node.offsetHeight > scrollTop + clientHeight) {
+        ui.rows.scrollTop = top - clientHeight / 3;
+      }
+    }
+    function rowOf(r, i, v, strip) {
+      const cell = (className, textContent) => el('span', {className, textContent});
+      const ink = cell('ink', '');
+      if (strip) { ink.style.backgroundImage = `url("${strip}")`; ink.style.backgroundPosition = `0 ${-i * v.high}px`; }
+      const node = el('div', {id: ui.id + i, role: 'option', className: 'row ' + r.state, 'aria-selected': i === v.at,
+        'aria-posinset': i + 1, 'aria-setsize': v.rows.length, title: r.flags,
+        'aria-label': `${r.place}: ${r.text}, ${r.state}, confidence ${r.sure} ${r.flags}`},
+      cell('sign', r.sign), cell('place', r.short), ink, cell('text', r.text),
+      cell('num' + (r.sure < .5 ? ' low' : ''), r.flags ? '⚑' + r.sure : r.sure));
+      node.addEventListener('click', () => send('at', {at: i}));
+      return node;
+    }
+    function showItem() {
+      const it = item(), v = view();
+      ui.file.textContent = v.file; ui.where.textContent = v.where;
+      ui.counts.textContent = Object.entries(v.counts || {}).map(([s, n]) => `${n} ${s}`).join(' · ');
+      if (isNew('cell')) { const to = url('cell', old.cell, 'image/png'); ui.cellBox.hidden = !to; ui.cell.src = to || BLANK; }
+      ui.mark.hidden = !(it.at || []).length;
+      if (!ui.mark.hidden) at(ui.mark, it.at);
+      ui.cell.alt = it.place ? `${it.place} on the scan` : '';
+      const draft = drafts[it.key];
+      ui.name.textContent = it.place || 'no value was found on this page';
+      if (document.activeElement !== ui.text || shown !== it.key) ui.text.value = draft ?? it.text ?? '';
+      if (document.activeElement !== ui.note || shown !== it.key) ui.note.value = it.note || '';
+      shown = it.key;
+      ui.unsaved.hidden = draft === undefined || draft === it.text;
+      ui.state.textContent = it.key ? `${it.sign} ${it.state}` : '';
+      ui.other.hidden = !it.other; ui.other.querySelector('span').textContent = it.other || '';
+      const facts = {read: it.text === it.was ? '' : it.was, means: it.value, confidence: it.sure, by: it.how, flags: it.flags,
+        said: it.said};
+      ui.facts.textContent = Object.entries(facts).filter(([, f]) => f).map(([k, f]) => `${k}: ${f}`).join('   ');
+      options(ui.by, v.orders, v.by); options(ui.which, v.shown.map((s) => [s, s]), v.which);
+    }
+    const options = (node, pairs, chosen) => {
+      if (node.children.length !== pairs.length) {
+        node.replaceChildren(...pairs.map(([value, textContent]) => el('option', {value, textContent})));
+      }
+      node.value = chosen;
+    };
+
+    // ---- a value that was not found
+    function startDrawing(is) {
+      drawing = null; root.classList.toggle('drawing', is);
+      if (is) ui.say.textContent = 'draw a box around the value with the mouse; Esc: not now';
+    }
+    const placeIn = (e) => {
+      const r = ui.sheet.getBoundingClientRect();
+      return [(e.clientX - r.left) / r.width, (e.clientY - r.top) / r.height].map((s) => Math.min(1, Math.max(0, s)));
+    };
+    const ordered = ([a, b], [c, d]) => [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)];
+    ui.sheet.addEventListener('pointerdown', (e) => {
+      const own = e.target.dataset.i;
+      if (!root.classList.contains('drawing')) return own !== undefined && send('at', {at: Number(own)});
+      e.preventDefault(); drawing = placeIn(e); ui.sheet.setPointerCapture(e.pointerId);
+    });
+    ui.sheet.addEventListener('pointermove', (e) => {
+      if (drawing) { ui.fresh.hidden = false; at(ui.fresh, ordered(drawing, placeIn(e))); }
+    });
+    ui.sheet.addEventListener('pointerup', (e) => {
+      if (!drawing) return;
+      box = ordered(drawing, placeIn(e)); startDrawing(false);
+      ui.fresh.hidden = false; at(ui.fresh, box);
+      ui.fresh.scrollIntoView({block: 'nearest'});
+      ui.form.hidden = false; ui.newPlace.value = ui.newText.value = '';
+      ui.places.replaceChildren(...view().places.map((value) => el('option', {value})));
+      reading = send('read', {box});
+      setTimeout(() => ui.newPlace.focus());
+    });
+    function closeNew() { box = null; ui.form.hidden = ui.fresh.hidden = true; startDrawing(false); }
+    const add = () => { if (box) send('add', {box, place: ui.newPlace.value.trim(), text: ui.newText.value}); toRoot(); };
+
+    // ---- keys: its own are seen before the notebook sees them, and never passed on; all others are the notebook's
+    const fields = [ui.text, ui.note, ui.newPlace, ui.newText];
+    const hasModifier = (e) => e.ctrlKey || e.metaKey || e.altKey;
+    function isOwn(e) {
+      const field = fields.includes(e.composedPath()[0]);
+      if (e.isComposing || !hasModifier(e)) return field || !(e.key === 'Enter' && e.shiftKey);
+      return field && !e.altKey && (EDITS.test(e.key) || (!e.shiftKey && PLAIN_EDITS.test(e.key)));
+    }
+    const nearby = () => [host.closest('.jp-Cell'), host.closest('.jp-Notebook'), document.body];
+    function setAway(is) { // was the focus given back to the notebook, and is it still there? Enter returns then
+      away = is;
+      ui.cover.textContent = is ? 'Click or press Enter to use the keys' : 'Click here to use the keys';
+    }
+    function leave() {
+      if (!ui.help.hidden) return showHelp(false);
+      if (root.classList.contains('drawing') || box) return closeNew();
+      const notebook = host.closest('.jp-Notebook');
+      (host.closest('.jp-Cell') || root).focus({preventScroll: true});
+      if (!notebook || root.contains(document.activeElement)) document.activeElement.blur();
+      setAway(true);
+    }
+    function takeFocus() { // when it is shown, unless someone types elsewhere
+      const now = document.activeElement, notebook = host.closest('.jp-Notebook');
+      if (now !== document.body && (!notebook?.contains(now) || now.matches(':read-write'))) return;
+      root.scrollIntoView({block: 'nearest'}); toRoot();
+    }
+    const showHelp = (there) => { ui.help.hidden = !there; ui.helpButton.setAttribute('aria-expanded', there); };
+    const step = (by) => () => send('go', {by});
+    const acts = {
+      j: step(1), k: step(-1), ArrowDown: step(1), ArrowUp: step(-1), PageDown: step(10), PageUp: step(-10),
+      a: () => judge('ok'), A: () => send('page'), o: () => judge('take'), b: () => judge('blank'),
+      x: () => judge('unsure'), u: () => send('undo'), e: () => { ui.text.focus(); ui.text.select(); },
+      n: () => ui.note.focus(), s: () => ui.by.focus(), m: () => startDrawing(true),
+      '[': () => send('turn', {by: -1}), ']': () => send('turn', {by: 1}), z: () => { near = !near; fit(); },
+      '?': () => showHelp(ui.help.hidden), Escape: leave,
+    };
+    function typedInField(e, where) {
+      if (e.key === 'Escape') { e.preventDefault(); if (box) closeNew(); toRoot(); }
+      if (e.key !== 'Enter') return;
+      e.preventDefault();
+      if (where === ui.newPlace) { ui.newText.focus(); return ui.newText.select(); }
+      if (where === ui.newText) return add();
+      if (where === ui.note) { judge('note', {text: ui.note.value}); return toRoot(); }
+      keptKey = item().key; kept = judge('fix', {text: ui.text.value});
+    }
+    function typed(e) {
+      const where = e.composedPath()[0], field = where.tagName;
+      if (e.isComposing) return;
+      if (fields.includes(where)) return typedInField(e, where);
+      if (field === 'SELECT' && e.key !== 'Escape') return;
+      if (field === 'BUTTON' && (e.key === 'Enter' || e.key === ' ')) return;
+      if (e.key === 'Enter') e.preventDefault();
+      if (field === 'SELECT') return toRoot();
+      const act = acts[e.key];
+      if (act && !(e.repeat && 'aAobxu'.includes(e.key))) { e.preventDefault(); act(); } // held down, it marks only once
+    }
+    const KEYS_SEEN = ['keydown', 'keyup', 'keypress', 'beforeinput']; // JupyterLab forbids the undo of the browser
+    const guard = (e) => { // on the window: JupyterLab listens on the document, also before the elements in it
+      const inside = e.composedPath().includes(root);
+      const bare = e.key === 'Enter' && !e.shiftKey && !hasModifier(e);
+      const back = away && bare && nearby().includes(document.activeElement);
+      if (!(inside ? e.type === 'beforeinput' || isOwn(e) : back)) return;
+      e.stopImmediatePropagation();
+      if (e.type !== 'keydown') return;
+      if (inside) typed(e); else { e.preventDefault(); toRoot(); }
+    };
+    const onFocus = (e) => { if (away && !nearby().includes(e.target)) setAway(false); };
+    for (const type of KEYS_SEEN) window.addEventListener(type, guard, true);
+    window.addEventListener('focusin', onFocus, true);
+    setAway(false);
+
+    // ---- the mouse
+    for (const [name, button] of Object.entries(ui.buttons)) {
+      button.addEventListener('click', () => { acts[name](); if (!'en'.includes(name)) toRoot(); });
+    }
+    ui.other.addEventListener('click', () => { acts.o(); toRoot(); });
+    ui.helpButton.addEventListener('click', acts['?']);
+    ui.addButton.addEventListener('click', add);
+    ui.text.addEventListener('input', () => {
+      drafts[item().key] = ui.text.value;
+      ui.unsaved.hidden = ui.text.value === item().text;
+    });
+    for (const node of [ui.by, ui.which]) {
+      node.addEventListener('change', () => send('order', {by: ui.by.value, which: ui.which.value}));
+    }
+    root.addEventListener('mousedown', (e) => {
+      if (!e.target.closest('button, input, select')) setTimeout(toRoot);
+    });
+    ui.img.addEventListener('dragstart', (e) => e.preventDefault());
+    const fitCell = () => {
+      const {naturalWidth: w, naturalHeight: h} = ui.cell, {clientWidth, clientHeight} = ui.cellBox.parentNode;
+      if (w && clientWidth) ui.cellBox.style.width = Math.round(w * Math.min(clientWidth / w, clientHeight / h)) + 'px';
+    };
+    ui.cell.addEventListener('load', fitCell);
+    const watch = new ResizeObserver(() => {
+      fit(); fitCell();
+      if (!laid && ui.frame.clientWidth) { laid = true; takeFocus(); }
+    });
+    watch.observe(ui.frame);
+
+    const draw = () => { due = false; if (view().rows) { showItem(); showPage(); showRows(); } };
+    const onChange = () => { if (!due) { due = true; queueMicrotask(draw); } }; // several traits come in one message
+    const traits = ['view', 'picture', 'strip', 'cell'];
+    for (const trait of traits) model.on('change:' + trait, onChange);
+    model.on('msg:custom', onAnswer);
+    draw();
+    return () => {
+      for (const type of KEYS_SEEN) window.removeEventListener(type, guard, true);
+      window.removeEventListener('focusin', onFocus, true);
+      for (const trait of traits) model.off('change:' + trait, onChange);
+      model.off('msg:custom', onAnswer);
+      watch.disconnect();
+      for (const u of Object.values(urls)) URL.revokeObjectURL(u);
+      for (const t of waiting.values()) clearTimeout(t);
+    };
+  },
+};
+
+const BLANK = 'data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==';
+
+function build() {
+  const ui = {id: 'wl' + Math.random().toString(36).slice(2) + '-', buttons: {}};
+  const kbd = (key) => el('kbd', {textContent: key, 'aria-hidden': 'true'});
+  const button = (key, text) => (ui.buttons[key] = el('button', {type: 'button', 'aria-keyshortcuts': key,
+    'aria-label': text}, text + ' ', kbd(key)));
+  const label = (text, node) => el('label', {}, text + ' ', node);
+  const div = (className, ...kids) => el('div', {className}, ...kids);
+  const span = (className, props = {}) => el('span', {className, ...props});
+  const input = (more) => el('input', {type: 'text', spellcheck: false, autocomplete: 'off', ...more});
+
+  // the page
+  ui.img = el('img', {draggable: false}); ui.boxes = div('boxes'); ui.fresh = div('fresh'); ui.fresh.hidden = true;
+  ui.sheet = div('sheet', ui.img, ui.boxes, ui.fresh); ui.lost = el('p', {className: 'lost', hidden: true});
+  ui.frame = el('div', {className: 'frame', tabIndex: 0, 'aria-label': 'Page; click a box for its value'}, ui.sheet, ui.lost);
+
+  // its values, and the one that is looked at
+  ui.rows = el('div', {className: 'list', role: 'listbox', tabIndex: 0, 'aria-label': 'Values of the page'});
+  ui.cell = el('img', {draggable: false}); ui.mark = div('mark'); ui.cellBox = div('cellbox', ui.cell, ui.mark);
+  ui.name = el('strong'); ui.state = span('tag'); ui.facts = el('p', {className: 'facts'});
+  ui.text = input(); ui.note = input({placeholder: 'a remark for the next reviewer'});
+  ui.unsaved = span('unsaved', {hidden: true, textContent: '● not kept yet'});
+  ui.other = el('button', {type: 'button', hidden: true, 'aria-keyshortcuts': 'o'}, 'or: ', el('span'), ' ', kbd('o'));
+
+  // a new one
+  ui.places = el('datalist', {id: ui.id + 'places'});
+  ui.newPlace = input({placeholder: 'company, run1_date …'}); ui.newPlace.setAttribute('list', ui.places.id);
+  ui.newText = input(); ui.addButton = el('button', {type: 'button', textContent: 'Add it'});
+  ui.form = div('line form', label('Field', ui.newPlace), label('Text', ui.newText), ui.addButton, ui.places);
+  ui.form.hidden = true;
+
+  // heads, messages and help
+  ui.file = el('strong'); ui.where = el('span'); ui.counts = el('output'); ui.by = el('select', {'aria-label': 'Order'});
+  ui.which = el('select', {'aria-label': 'Show'});
+  ui.say = el('p', {className: 'say', role: 'status', 'aria-live': 'polite'});
+  ui.cover = el('p', {className: 'cover', 'aria-hidden': 'true'});
+  ui.alarm = el('p', {className: 'lost alarm', role: 'alert', hidden: true});
+  ui.help = el('dl', {className: 'help', hidden: true}, ...KEYS.map(([k, what]) =>
+    el('div', {}, el('dt', {}, el('kbd', {textContent: k})), el('dd', {textContent: what}))));
+  ui.helpButton = el('button', {type: 'button', 'aria-expanded': 'false', 'aria-keyshortcuts': '?'}, 'Keys ', kbd('?'));
+
+  const marks = Object.entries({k: 'Back', j: 'Next', a: 'Right', A: 'All right', e: 'Type', b: 'Blank', x: 'Unsure',
+    m: 'Missing', u: 'Undo'}).map(([key, text]) => button(key, text));
+  ui.root = el('div', {className: 'wl reviewer', tabIndex: 0, role: 'region',
+    'aria-label': 'Reviewer of records; press ? for its keys, Escape for the notebook'},
+  div('line top', button('[', '◀ Page'), button(']', 'Page ▶'), ui.file, ui.where, ui.counts, ui.by, ui.which),
+  div('status', ui.say, ui.cover), ui.help,
+  div('both', ui.frame, el('section', {className: 'side', 'aria-label': 'Values'},
+    ui.rows, div('cellframe', ui.cellBox),
+    div('line', ui.name, ui.state, ui.other, ui.unsaved), ui.facts, div('line edit', label('Text', ui.text),
+      el('label', {className: 'small'}, 'Note ', ui.note)), ui.form)),
+  div('line acts', ...marks, button('z', 'Zoom'), ui.helpButton), ui.alarm);
+  return ui;
+}
