@@ -374,7 +374,10 @@ export default {
     const filter = () => { send('filter', {text: ui.filter.value, which: ui.which.value}); filtered = sent; };
     const clearFilter = () => { ui.filter.value = ''; filter(); };
     function ready(split) { ui.progress.hidden = false; ui.progress.textContent = `${split} is read: choose it above`; }
-    ui.split.addEventListener('change', () => { send('split', {split: ui.split.value}); toRoot(); });
+    ui.split.addEventListener('change', () => {
+      send('split', {split: ui.split.value});
+      ui.split.value = model.get('view').split; toRoot(); // until the other one is there
+    });
     ui.pageButton.addEventListener('click', acts.w); ui.gridButton.addEventListener('click', acts.g);
     const sort = (up) => send('sort', {column: ui.sort.value, up});
     for (const node of [ui.filter, ui.which]) node.addEventListener('change', filter);

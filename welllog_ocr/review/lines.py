@@ -103,10 +103,11 @@ def page_place(
     root:Path, # Folder of the data set, in which a scan may lie
 )->tuple[Path, int, tuple]: # Scan; page; left, top, right, bottom in its pixels
     "Where a sample was cut out. Raises `DataError` when its columns do not say it"
-    name, page, box = info.get('source') or info.get('scan'), info.get('scan_page', info.get('page')) or 0, info.get('box')
+    name, page, box = (info.get(f'scan_{k}') or info.get(k) for k in ('file', 'page', 'box'))
+    name, page = name or info.get('source'), page or 0
     if not name or not box:
-        raise DataError('this sample does not say where it was cut out (columns source, page and box of its data set), '
-                        'so its page cannot be shown; lines that predict --pick writes know it')
+        raise DataError('this sample does not say where it was cut out (columns scan_file, scan_page and scan_box of '
+                        'its data set), so its page cannot be shown; lines that predict --pick writes know it')
     corners = box if isinstance(box[0], (list, tuple)) else (box[:2], box[2:])
     xs, ys = zip(*corners)
     path = next((p for p in (Path(name), Path(root)/name) if p.is_file()), None)
@@ -187,8 +188,8 @@ def image_of(self:Inspector, i:int)->dict: # Media type, bytes, height of a lett
             found, (kind, data) = measure_quality(img), sharp_picture(img)
         except Exception as e: # decoders raise many kinds
             return dict(type='', data=b'', letter=0, rows=[0, 1], lost=f'no picture: {visible(str(e))}')
-        top, bottom, margin = found.box[1], found.box[3], .4*found.letter
-        rows = [max(0, top - margin)/img.height, min(img.height, bottom + margin)/img.height] if found.letter else [0, 1]
+        margin, h = .4*found.letter, img.height
+        rows = [max(0, found.box[1] - margin)/h, min(h, found.box[3] + margin)/h] if found.letter else [0, 1]
         self.pictures[i] = dict(type=kind, data=data, letter=found.letter/img.height, rows=rows, lost='')
         while len(self.pictures) > _CACHED: self.pictures.popitem(last=False)
     self.pictures.move_to_end(i)
@@ -228,7 +229,8 @@ def _item(self:Inspector, i:int)->tuple[dict, bytes]:
 def _view(self:Inspector, first:int)->dict:
     s, metric = self.session, list_metric(self.sort)
     rows = [[*list_row(s, j, metric), s.keys[j], j in self.picked] for j in self.order[first:first + _WINDOW]]
-    return dict(rows=rows, picked=len(self.picked), split=self.opened.split, splits=self.opened.other is not None, first=first, total=len(self.order), all=len(s), at=self.at if self.is_here() else -1,
+    return dict(rows=rows, first=first, total=len(self.order), all=len(s), at=self.at if self.is_here() else -1,
+                picked=len(self.picked), split=self.opened.split, splits=self.opened.other is not None,
                 sort=self.sort, up=self.up, filter=self.filter, which=self.which, metric=metric,
                 banner=self.opened.drawn and DRAWN or '',
                 states=[('all', len(s)), *s.counts.items()],
@@ -400,7 +402,7 @@ _ACTS = dict( # what a message of the browser does, and what is announced
     window = lambda w, m: '')
 _ASKS = dict( # what a message only asks for: what is sent, and its pictures
     thumbs = lambda w, m: w.thumbs(m['keys']),
-    page   = lambda w, m: w.page(m['key']))
+    page   = lambda w, m: w.page(m.get('key', '')))
 
 @patch
 def on_message(self:Inspector, _, msg:dict, __=None):
