@@ -601,6 +601,7 @@ def quick(
     skips=(),        # Rows that the loader left out, as `Skip`s
     name:str='data', # Name of the set, for the report
     images:int=200,  # Images to measure
+    seen=lambda kind, example: False, # As in `run_checks`
 )->Report: # Findings alone, without tables
     "The quick look before a training: every label, some images, no near duplicates"
-    return Report(name, run_checks(collect(splits, skips, name, near=False, images=images)))
+    return Report(name, run_checks(collect(splits, skips, name, near=False, images=images), seen))

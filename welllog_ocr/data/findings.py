@@ -178,9 +178,8 @@ def _finding_text(f:Finding, n:int)->list[str]:
     if f.count > len(f.examples[:n]) > 0: lines.append(f'    ... {f.count - len(f.examples[:n])} more')
     return lines + [f'  {f.why}', f'  What to do: {f.do}']
 
-_HOW = ('By its kind in [ ] a finding is acted on: --list KIND prints the names of its files, --drop KIND marks its samples '
-       'as dropped, --accept KIND keeps it from being reported again; in a notebook report.inspect(KIND) opens the '
-       'inspector, and report.names, drop and accept do as above.')
+_HOW = ('By its kind, in [ ], a finding is acted on: --list KIND prints the names of its files, --drop KIND marks its '
+        'samples as dropped, --accept KIND keeps it from being reported again.')
 
 @patch
 def text(
@@ -204,7 +203,7 @@ _STYLE = '''
 .wl .must .verdict, .wl .verdict.must {color: var(--bad)} .wl .look .verdict, .wl .verdict.look {color: var(--warn)}
 .wl .example {margin: .7em 0; padding-top: .5em; border-top: 1px solid var(--line)}
 .wl .example .scan {overflow-x: auto} .wl .example p {margin: .2em 0}
-.wl .finding img {display: block; max-width: none; margin: 0 0 3px}
+.wl nav code {font-size: 13px; white-space: nowrap} .wl .finding img {display: block; max-width: none; margin: 0 0 3px}
 .wl .finding pre {user-select: all; max-height: 16em; overflow: auto; font-size: 13px; white-space: pre}
 .wl svg {display: block; width: 100%; max-width: 46rem; height: auto; font-size: 11px}
 .wl svg rect {fill: var(--bar); print-color-adjust: exact}
@@ -244,11 +243,16 @@ def _finding_html(self:Report, f:Finding, n:int)->str:
     body  = ''.join(map(_example_html, shown)) + more + _names_html(self, f)
     return f'<section class="finding {_CLASS[f.verdict]}" id="{esc(f.kind)}">{head}{body}</section>'
 
+_HOW_HTML = '<p class="note">By its kind a finding is acted on: ' + ', '.join(
+    f'<code>report.{call}("KIND")</code> {does}' for call, does in dict(inspect='opens its samples in the inspector',
+        names='lists its files', drop='marks its samples as dropped', accept='keeps it from being reported again').items()
+    ) + '; from a shell <code>--list KIND</code>, <code>--drop KIND</code>, <code>--accept KIND</code>.</p>'
+
 def _overview_html(self:Report)->str:
     if not self.findings: return ''
     link = lambda f: Raw(f'<a href="#{esc(f.kind)}">{esc(f.title)}</a>')
     rows = [[Raw(_verdict(f)), link(f), f.count, Raw(f'<code>{esc(f.kind)}</code>')] for f in self.findings]
-    how = f'<p class="note">{_HOW.replace(" in [ ]", "")}</p>' if self.folder else ''
+    how = _HOW_HTML if self.folder else ''
     return f'<nav aria-label="Findings">{html_table(["Verdict", "Finding", "Count", "Kind"], rows, "llrl")}{how}</nav>'
 
 def _distributions_html(self:Report)->str:

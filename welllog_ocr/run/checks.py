@@ -19,6 +19,7 @@ from pathlib import Path
 from ..config import TrainingConfig
 from ..core import SetupError, WelllogError, first_few
 from ..data.checks import quick
+from ..review.accepted import Accepted
 from ..data.load import locate
 from ..data.sample import skip_report
 from ..models.core import EMBEDDED, Recogniser
@@ -340,7 +341,8 @@ def doctor_checks(
         do = f.do[:1].lower() + f.do[1:].rstrip('.')
         advice = f'{do}; `python -m welllog_ocr.doctor {(cfg.data_path, *cfg.extra_data)[cfg.data_path is None]}` shows all of it'
         return Check('doctor', 'does the data look as it should?', seen, WARNING, advice)
-    found = quick(dict(train=data.train, eval=data.eval)).must_fix
+    review = cfg.review or cfg.data_path and f'{cfg.data_path}/review.jsonl'
+    found = quick(dict(train=data.train, eval=data.eval), seen=Accepted(review and Path(review))).must_fix
     return [check(f) for f in found if f.kind not in ('well_across', 'left_out')]
 
 def look_at_data(
