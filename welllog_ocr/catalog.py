@@ -11,21 +11,26 @@ from .core import is_command
 import argparse
 
 def _arguments(argv=None):
-    p = argparse.ArgumentParser(prog='python -m welllog_ocr.catalog', description='Make a catalog of what predict read: '
+    p = argparse.ArgumentParser(prog='python -m welllog_ocr.catalog',
+                                description='Make a catalog of what predict read: '
                                 'a SQLite file to search, to browse, and to hold against a list of wells.')
-    p.add_argument('names', nargs='*', metavar='FOUND', help='.jsonl and .parquet files of predict, or folders of them; '
+    p.add_argument('names', nargs='*', metavar='FOUND',
+                   help='.jsonl and .parquet files of predict, or folders of them; '
                    'with --find and --serve: the catalog')
     p.add_argument('--output', metavar='FILE.db', help='the catalog; it is made anew as a whole, unless --add is given')
     p.add_argument('--add', action='store_true', help='add to the catalog that is there; a page that was read again '
                    'replaces what was read before')
     p.add_argument('--wells', metavar='LIST', help='CSV, JSONL or Parquet file with a row a well; the scans are joined '
                    'with its rows by number, or by name, county and place')
-    p.add_argument('--scans', metavar='FOLDER', nargs='+', help='where the scans are; pictures are shown of files below '
+    p.add_argument('--scans', metavar='FOLDER', nargs='+',
+                   help='where the scans are; pictures are shown of files below '
                    'these folders alone [the folder that holds all scans]')
-    p.add_argument('--review', metavar='FOLDER', help='gets what the list contradicts, as a table and as a task for the '
+    p.add_argument('--review', metavar='FOLDER',
+                   help='gets what the list contradicts, as a table and as a task for the '
                    'inspector, and what it confirms, as a table for align')
     p.add_argument('--find', metavar='WORDS', help='pages that say this, also where it was misread')
-    p.add_argument('--serve', action='store_true', help='show the catalog in a browser (pip install "welllog_ocr[catalog]")')
+    p.add_argument('--serve', action='store_true',
+                   help='show the catalog in a browser (pip install "welllog_ocr[catalog]")')
     p.add_argument('--port', type=int, default=8001, help='of --serve [8001]')
     p.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return p.parse_args(argv)
@@ -70,7 +75,7 @@ def build_catalog(
     wells=None,           # File of a list of wells; `None`: with `add`, the one that is kept in the catalog
     scans:list|None=None, # Folders below which pictures may be read; `None`: the one that holds all scans
     progress=None,        # As of `add_found`
-)->dict: # Numbers: `new` pages, and those of `join_pages`
+)->dict: # Numbers: `new` pages, and those of `join_pages`; `unknown` columns of the list
     "Make a catalog, or add to it. Raises `ConfigError` when something else is at its place, or it is open elsewhere"
     listed = read_list(wells) if wells else None
     paths = found_files(names) if names else []
@@ -78,14 +83,14 @@ def build_catalog(
         new = add_found(db, paths, progress)
         if scans or not add: _put_folders(db, scans)
         if listed: put_list(db, listed)
-        return dict(new=new, **join_pages(db))
+        return dict(new=new, unknown=listed.unknown if listed else [], **join_pages(db))
 
 # %% ../nbs/24_catalog.ipynb #e40ae51c
 _SHOWN = 'well company field county state api'.split()
 
 def _found(db, hit)->tuple: # (path, page from 1, values of `_SHOWN`)
-    return db.execute(f'SELECT path, page + 1, {", ".join(f"pages.{n}" for n in _SHOWN)} FROM pages JOIN files ON files.id = file '
-                      'WHERE pages.id=?', (hit.page,)).fetchone()
+    return db.execute(f'SELECT path, page + 1, {", ".join(f"pages.{n}" for n in _SHOWN)} FROM pages '
+                      'JOIN files ON files.id = file WHERE pages.id=?', (hit.page,)).fetchone()
 
 def search(
     catalog:Path,       # File of a catalog
@@ -101,21 +106,24 @@ def search(
             seen = [picture(db, hit.page, box, text) if pictures else '' for text, box in hit.lines]
             lines = Raw('<br>'.join(s or esc(text) for s, (text, _) in zip(seen, hit.lines)))
             rows.append([lines, *(v or '' for v in values), Path(path).name, page])
-    return Shown(html_block(html_table(['found', *_SHOWN, 'scan', 'page'], rows) if rows else '<p>No page says this.</p>'))
+    return Shown(html_block(html_table(['found', *_SHOWN, 'scan', 'page'], rows) if rows
+                            else '<p>No page says this.</p>'))
 
 # %% ../nbs/24_catalog.ipynb #66f16bc0
-def _report(found:dict, listed, output:str)->str:
+def _report(found:dict, output:str)->str:
     n = lambda k: f'{found.get(k, 0):,}'
     out = [f'{n("new")} pages added; {n("pages")} pages name a well, {n("wells")} wells']
-    if listed or found.get('joined'):
-        out.append(f'{n("joined")} pages joined with the list; of their values {n("yes")} agree, {n("near")} nearly, {n("no")} do not')
-    if listed and listed.unknown: out.append(f'columns of the list that are no known field: {first_few(listed.unknown, 8, ", ")}')
+    if found.get('joined'):
+        out.append(f'{n("joined")} pages joined with the list; of their values {n("yes")} agree, {n("near")} nearly, '
+                   f'{n("no")} do not')
+    if found['unknown']: out.append(f'no known fields, columns of the list: {first_few(found["unknown"], 8, ", ")}')
     return '\n'.join([*out, f'written: {visible(output)}'])
 
 def _find(path:str, words:str):
     with closing(open_catalog(path)) as db:
         hits = [(h, _found(db, h)) for h in find_pages(db, words)]
-    rows = [[*(v or '' for v in values[:5]), Path(file).name, page, ' / '.join(t for t, _ in h.lines)] for h, (file, page, *values) in hits]
+    rows = [[*(v or '' for v in values[:5]), Path(file).name, page, ' / '.join(t for t, _ in hit.lines)]
+            for hit, (file, page, *values) in hits]
     print(text_table([*_SHOWN[:5], 'scan', 'page', 'found'], rows) if rows else f'no page says {visible(words)}')
 
 def _one_catalog(args)->str:
@@ -127,12 +135,14 @@ def main(args):
     "Make a catalog, search it, or show it"
     if args.find is not None: return _find(_one_catalog(args), args.find)
     if args.serve: return serve(_one_catalog(args), args.port)
-    if not args.output: raise ConfigError('no --output is named, so there is no catalog to write; give --output wells.db')
+    if not args.output:
+        raise ConfigError('no --output is named, so there is no catalog to write; give --output wells.db')
     if not args.names and not args.add:
-        raise ConfigError('nothing that predict wrote is named, and the catalog would be empty; name a .jsonl, or --add')
+        raise ConfigError('nothing that predict wrote is named, and the catalog would be empty; name a .jsonl, or '
+                          '--add')
     writable_dir(Path(args.output).absolute().parent)
     found = build_catalog(args.names, args.output, args.add, args.wells, args.scans, _progress())
-    print(_report(found, read_list(args.wells) if args.wells else None, args.output))
+    print(_report(found, args.output))
     if not args.review: return
     with closing(open_catalog(args.output)) as db: n = write_review(db, args.review)
     print('\n'.join(f'written: {visible(args.review)}/{name}, {k} rows' for name, k in n.items()))

@@ -45,9 +45,13 @@ def _nested(row:dict):
     for n, o in dicts('other'): yield f'other.{n}', '', o.get('value')
 
 # heads of lists that states and companies keep
-_HEADS = dict(company='opername operatorname opername currentoperator ogridname companyname', well='lease leasename farmname wellno wellnumber wellnum',
-              field='fieldname poolname', county='countyname parishname cnty', state='st stateabbr statename', section='sect',
-              township='twndir townshipdir tshp', range='rangedir rng', api='apino10 api10 apinum apiuwi apino14 apinumber14 apiwellno', elev_kb='kbelev kb', elev_gl='glelev gl groundelev')
+_HEADS = dict(company='opername operatorname opername currentoperator ogridname companyname',
+              well='lease leasename farmname wellno wellnumber wellnum',
+              field='fieldname poolname', county='countyname parishname cnty', state='st stateabbr statename',
+              section='sect',
+              township='twndir townshipdir tshp', range='rangedir rng',
+              api='apino10 api10 apinum apiuwi apino14 apinumber14 apiwellno', elev_kb='kbelev kb',
+              elev_gl='glelev gl groundelev')
 _BY_HEAD = {h: f for f, heads in _HEADS.items() for h in heads.split()}
 
 def field_of(

@@ -32,22 +32,24 @@ class Scan:
         page:int,    # Its number there
         top:int|None=None, bottom:int|None=None, # Rows of the scan; `None`: those that were read
     ):
-        path, n, self.turns, a, b = db.execute('SELECT path, page, turns, top, bottom FROM pages JOIN files ON files.id = file '
-                                               'WHERE pages.id=?', (page,)).fetchone()
+        path, n, self.turns, a, b = db.execute('SELECT path, page, turns, top, bottom FROM pages '
+                                               'JOIN files ON files.id = file WHERE pages.id=?', (page,)).fetchone()
         self.top, bottom = (a or 0, b) if top is None else (max(0, top), bottom)
         try:
             if not _allowed(db, path): raise DataError(f'{path}: is below none of the folders of this catalog')
             self.img, self.why = read_region(Path(path), self.top, None if bottom is None else bottom - self.top, n), ''
         except (WelllogError, OSError, ValueError) as e: self.img, self.why = None, str(e)
 
-    def crop(self, box:tuple)->Image.Image: # x0, y0, x1, y1 in pixels of the scan
-        x0, y0, x1, y1 = box
-        img = self.img.crop((max(0, x0 - 4), max(0, y0 - self.top - 4), min(self.img.width, x1 + 4), min(self.img.height, y1 - self.top + 4)))
-        return set_pose(img, Pose(self.turns, 0., 0, 0.))
+    def crop(self, box:tuple)->Image.Image|None: # x0, y0, x1, y1 in pixels of the scan; `None`: outside of these rows
+        if self.img is None or None in box: return None
+        x0, y0, x1, y1 = max(0, box[0] - 4), max(0, box[1] - self.top - 4), box[2] + 4, box[3] - self.top + 4
+        x1, y1 = min(self.img.width, x1), min(self.img.height, y1)
+        return set_pose(self.img.crop((x0, y0, x1, y1)), Pose(self.turns, 0., 0, 0.)) if x0 < x1 and y0 < y1 else None
 
     def sheet(self, width:int=1100)->Image.Image:
-        img = set_pose(self.img, Pose(self.turns, 0., 0, 0.))
-        return img.convert('L').resize((width, max(1, round(img.height*width/img.width))), Image.Resampling.BOX) if img.width > width else img
+        img = set_pose(self.img, Pose(self.turns, 0., 0, 0.)).convert('L')
+        high = max(1, round(img.height*width/img.width))
+        return img.resize((width, high), Image.Resampling.BOX) if img.width > width else img
 
 def _tag(img:Image.Image, alt:str, high:int=0)->Raw:
     "A picture inside the page, of at most this height"
@@ -62,9 +64,9 @@ def picture(
     text:str,  # What was read there
 )->Raw|None: # `None`: there is none
     "A part of a scan"
-    if None in box: return None
-    scan = Scan(db, page, box[1] - 4, box[3] + 4)
-    return _tag(scan.crop(box), text, 40) if scan.img else None
+    if None in box or box[1] > box[3]: return None
+    crop = Scan(db, page, box[1] - 4, box[3] + 4).crop(box)
+    return _tag(crop, text, 40) if crop else None
 
 # %% ../../nbs/read/20_browse.ipynb #a33e8b64
 _STYLE = '.wl main {max-width: 80rem} .wl td img {max-height: 2.4rem; border: 0} .wl .sheet img {width: 100%}'
@@ -76,20 +78,24 @@ def _values(db, page:int, scan:Scan)->Raw:
     says = {name: (s, a) for name, s, a in db.execute('SELECT name, says, agrees FROM checks WHERE page=?', (page,))}
     rows = []
     for run, name, text, value, sure, flags, *box in db.execute(
-            'SELECT run, name, text, value, confidence, flags, x0, y0, x1, y1 FROM fields WHERE page=? ORDER BY run, y0', (page,)):
-        crop = _tag(scan.crop(box), text, 60) if scan.img and None not in box else ''
+            'SELECT run, name, text, value, confidence, flags, x0, y0, x1, y1 FROM fields WHERE page=? '
+            'ORDER BY run, y0', (page,)):
+        crop = _tag(img, text, 60) if (img := scan.crop(box)) else ''
         listed, agrees = says.get(name, ('', ''))
         marked = lambda t, bad: Raw(f'<mark>{esc(t)}</mark>') if bad else t
-        rows.append([f'run {run}: {name}' if run else name, crop, text, '' if value in (None, text) else value, marked(listed, agrees == 'no'),
+        rows.append([f'run {run}: {name}' if run else name, crop, text, '' if value in (None, text) else value,
+                     marked(listed, agrees == 'no'),
                      '' if sure is None else marked(f'{sure:.2f}', sure < .5), marked(flags, flags)])
     return Raw(html_table(['field', 'on the scan', 'text', 'value', 'list', 'confidence', 'flags'], rows))
 
 def _sheets(db, well:int, shown:int, at:str)->Raw:
-    rows = [[_link(f'{at}/{well}?page={p}', f'{Path(path).name}, page {n + 1}') if p != shown else f'{Path(path).name}, page {n + 1}', form, flags, least, joined]
+    rows = [[_link(f'{at}/{well}?page={p}', f'{Path(path).name}, page {n + 1}') if p != shown
+             else f'{Path(path).name}, page {n + 1}', form, flags, least, joined]
             for p, path, n, form, flags, least, joined in db.execute(
                 'SELECT pages.id, path, pages.page, form, flags, least, score FROM pages JOIN files ON files.id = file '
                 'LEFT JOIN joins ON joins.page = pages.id WHERE of_well=? ORDER BY pages.id LIMIT 200', (well,))]
-    return Raw(html_table(['sheet', 'form', 'flags', 'least confidence', 'points of the join'], [['' if c is None else c for c in r] for r in rows]))
+    return Raw(html_table(['sheet', 'form', 'flags', 'least confidence', 'points of the join'],
+                          [['' if c is None else c for c in r] for r in rows]))
 
 def well_page(
     db,               # An open catalog
@@ -103,8 +109,10 @@ def well_page(
     if not facts or (page := pages[0] if page is None else page) not in pages: return None
     scan = Scan(db, page)
     title = facts[1] or facts[5] or f'well {well}'
-    sheet = f'<div class="sheet">{_tag(scan.sheet(), "the header sheet")}</div>' if scan.img else f'<p class="note">No picture: {esc(scan.why)}</p>'
-    body = (f'<h1>{esc(title)}</h1>{html_table(_KNOWN, [[f or "" for f in facts]])}<h2>Sheets</h2>{_sheets(db, well, page, at)}'
+    sheet = (f'<div class="sheet">{_tag(scan.sheet(), "the header sheet")}</div>' if scan.img else
+             f'<p class="note">No picture: {esc(scan.why)}</p>')
+    body = (f'<h1>{esc(title)}</h1>{html_table(_KNOWN, [[f or "" for f in facts]])}'
+            f'<h2>Sheets</h2>{_sheets(db, well, page, at)}'
             f'<h2>Values</h2>{_values(db, page, scan)}<h2>The sheet</h2>{sheet}')
     return html_page(title, body, _STYLE)
 
@@ -123,7 +131,9 @@ def _asked(datasette, request)->Path|None:
 
 def _number(text)->int|None: return int(text) if text and text.isdigit() and len(text) < 16 else None
 
-def _answer(text:str|None): return Response.html(text) if text else Response.html(html_page('not there', '<p>There is no such page.</p>'), status=404)
+def _answer(text:str|None):
+    return Response.html(text) if text else Response.html(html_page('not there', '<p>There is no such page.</p>'),
+                                                          status=404)
 
 async def _well(datasette, request):
     path = _asked(datasette, request)
@@ -131,7 +141,8 @@ async def _well(datasette, request):
     page = request.args.get('page')
     with closing(open_catalog(path)) as db:
         if page and _number(page) is None: return _answer(None)
-        return _answer(well_page(db, _number(request.url_vars['well']), _number(page), datasette.urls.path(f'/-/wells/{path.stem}')))
+        return _answer(well_page(db, _number(request.url_vars['well']), _number(page),
+                                 datasette.urls.path(f'/-/wells/{path.stem}')))
 
 def find_page(
     db,         # An open catalog
@@ -142,35 +153,49 @@ def find_page(
     form = f'<form><input name="q" size="50" value="{esc(words)}" aria-label="words"> <button>Find</button></form>'
     rows = []
     for hit in find_pages(db, words, 30):
-        well, path, n, *values = db.execute('SELECT of_well, path, page + 1, well, company, field, county, state FROM pages '
+        well, path, n, *values = db.execute('SELECT of_well, path, page + 1, well, company, field, county, state FROM '
+                                            'pages '
                                             'JOIN files ON files.id = file WHERE pages.id=?', (hit.page,)).fetchone()
         seen = Raw('<br>'.join(picture(db, hit.page, box, text) or esc(text) for text, box in hit.lines))
         name = f'{Path(path).name}, page {n}'
-        rows.append([seen, _link(f'{at}/{well}?page={hit.page}', values[0] or name) if well else values[0] or '', *(v or '' for v in values[1:]), name])
-    found = html_table(['found', 'well', 'company', 'field', 'county', 'state', 'sheet'], rows) if rows else '<p>No page says this.</p>' if words else ''
+        rows.append([seen, _link(f'{at}/{well}?page={hit.page}', values[0] or name) if well else values[0] or '',
+                     *(v or '' for v in values[1:]), name])
+    found = html_table(['found', 'well', 'company', 'field', 'county', 'state', 'sheet'],
+                       rows) if rows else '<p>No page says this.</p>' if words else ''
     return html_page('Find', f'<h1>Find</h1>{form}{found}', _STYLE).replace("form-action 'none'", "form-action 'self'")
 
 async def _find(datasette, request):
     path = _asked(datasette, request)
     if not path: return _answer(None)
-    with closing(open_catalog(path)) as db: return _answer(find_page(db, request.args.get('q') or '', datasette.urls.path(f'/-/wells/{path.stem}')))
+    with closing(open_catalog(path)) as db:
+        return _answer(find_page(db, request.args.get('q') or '', datasette.urls.path(f'/-/wells/{path.stem}')))
 
 @hookimpl
-def register_routes(): return [(r'^/-/wells/(?P<name>[^/]+)/find$', _find), (r'^/-/wells/(?P<name>[^/]+)/(?P<well>\d+)$', _well)]
+def register_routes():
+    return [(r'^/-/wells/(?P<name>[^/]+)/find$', _find), (r'^/-/wells/(?P<name>[^/]+)/(?P<well>\d+)$', _well)]
 
 @hookimpl
 def render_cell(value, column, table, database, datasette):
     if column != 'of_well' and (table, column) != ('wells', 'id') or not value: return None
     number, label = (value['value'], value['label']) if isinstance(value, dict) else (value, value)
-    return Markup(_link(datasette.urls.path(f'/-/wells/{database}/{number}'), label)) if isinstance(number, int) else None
+    return Markup(_link(datasette.urls.path(f'/-/wells/{database}/{number}'), label)) if isinstance(number,
+                                                                                                    int) else None
 
 @hookimpl
 def menu_links(datasette):
-    return [dict(href=datasette.urls.path(f'/-/wells/{name}/find'), label=f'Find in {name}') for name in _catalogs(datasette)]
+    return [dict(href=datasette.urls.path(f'/-/wells/{name}/find'), label=f'Find in {name}')
+            for name in _catalogs(datasette)]
 
 # %% ../../nbs/read/20_browse.ipynb #0a9580eb
-_FACETS = dict(pages=['county', 'state', 'field', 'form'], wells=['county', 'state', 'field'], look_list=['name'], look_flagged=['name'], look_unsure=['name'])
-_ABOUT = dict(description='What was read of an archive of scans. The tables look_... list what somebody should look at.')
+_FACETS = dict(pages='county state field form', wells='county state field', look_list='name', look_flagged='name',
+               look_unsure='name')
+_ABOUT = 'What was read of an archive of scans. The views look_... list what somebody should look at.'
+
+def _metadata(name:str)->dict: # for datasette
+    tables = {t: dict(facets=f.split()) for t, f in _FACETS.items()} | dict(files=dict(label_column='path'))
+    tables['wells']['label_column'] = 'well'
+    find = f'<p>{esc(_ABOUT)}</p><p><a href="/-/wells/{esc(name)}/find">Find pages by their words, also misread ones</a></p>'
+    return dict(title='Well logs', databases={name: dict(tables=tables, description_html=find)})
 
 def show(
     path:Path, # File of a catalog
@@ -178,17 +203,19 @@ def show(
     "An application of datasette that shows a catalog. Raises `SetupError` without datasette"
     open_catalog(path).close()
     try: from datasette.app import Datasette, pm
-    except ImportError: raise SetupError('the package datasette is not there, so the catalog cannot be shown; pip install "welllog_ocr[catalog]"') from None
-    if not pm.is_registered(us := sys.modules[__name__]) and not pm.has_plugin('welllog_ocr'): pm.register(us, 'welllog_ocr')
-    tables = {t: dict(facets=f) for t, f in _FACETS.items()}
-    return Datasette([str(path)], metadata=dict(title='Well logs', **_ABOUT, databases={Path(path).stem: dict(tables=tables)}), settings=dict(sql_time_limit_ms=3000))
+    except ImportError:
+        raise SetupError('the package datasette is not there, so the catalog cannot be shown; '
+                         'pip install "welllog_ocr[catalog]"') from None
+    us = sys.modules[__name__]
+    if not pm.is_registered(us): pm.register(us)
+    return Datasette([str(path)], metadata=_metadata(Path(path).stem), settings=dict(sql_time_limit_ms=3000))
 
 def serve(
     path:Path,  # File of a catalog
     port:int=8001,
 ):
     "Show a catalog in a browser of this machine, until Ctrl-C"
-    app = show(path).app()
+    app, at = show(path).app(), f'http://127.0.0.1:{port}/'
     import uvicorn
-    print(f'http://127.0.0.1:{port}/ (Ctrl-C ends it); search: http://127.0.0.1:{port}/-/wells/{Path(path).stem}/find', flush=True)
+    print(f'{at} (Ctrl-C ends it); search: {at}-/wells/{Path(path).stem}/find', flush=True)
     uvicorn.run(app, host='127.0.0.1', port=port, log_level='warning')

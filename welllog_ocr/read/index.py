@@ -46,7 +46,8 @@ def _of_lines(rows:list)->dict:
     for r in rows:
         x0, y0, x1, y1 = (r.get(k) for k in ('x0', 'y0', 'x1', 'y1'))
         box = [] if x0 is None else [[x0, y0], [x1, y0], [x1, y1], [x0, y1]]
-        if r.get('text') is not None: lines.append(dict(text=r['text'], confidence=r['confidence'], row=r['row'], box=box))
+        if r.get('text') is not None:
+            lines.append(dict(text=r['text'], confidence=r['confidence'], row=r['row'], box=box))
     base = {k: row[k] for k in ('file', 'page', 'sha256', 'model', 'kind') if row.get(k) is not None}
     return base | (dict(error=row['error']) if row.get('error') else dict(lines=lines))
 
@@ -82,7 +83,8 @@ def found_files(
     for path in map(Path, names):
         if not path.exists(): raise DataError(f'{path}: no such file or folder; name what predict wrote')
         if path.is_file() and path.suffix.lower() not in _KINDS:
-            raise DataError(f'{path}: is no {" or ".join(_KINDS)} file, so it holds no rows of predict; name one of these')
+            raise DataError(f'{path}: is no {" or ".join(_KINDS)} file, so it holds no rows of predict; name one of '
+                            f'these')
         inside = sorted(p for p in path.rglob('*') if p.suffix.lower() in _KINDS and not p.name.startswith('.'))
         found = [path] if path.is_file() else [p for p in inside if _is_found(p) and not
                                                (p.suffix.lower() == '.parquet' and p.with_suffix('.jsonl') in inside)]
@@ -99,7 +101,8 @@ def each_found(
         good = isinstance(row.get('file'), str) and isinstance(row.get('page'), int)
         if not good or not ('error' in row or 'lines' in row or 'record' in row):
             raise DataError(f'{path}, line {n}: is no row of a prediction of this version (it has '
-                            f'{", ".join(map(str, row))[:100] or "nothing"}); read the scans again, or name another file')
+                            f'{", ".join(map(str, row))[:100] or "nothing"}); read the scans again, or name another '
+                            f'file')
         yield row
 
 # %% ../../nbs/read/17_index.ipynb #691d9ced
@@ -123,10 +126,12 @@ CREATE TABLE fields(page INTEGER REFERENCES pages(id), run INTEGER, name TEXT, t
   confidence REAL, flags TEXT, {_BOX}, PRIMARY KEY(page, run, name)) WITHOUT ROWID;
 CREATE INDEX fields_flagged ON fields(page) WHERE flags <> '';
 CREATE INDEX fields_unsure ON fields(page) WHERE confidence < .5;
-CREATE TABLE runs(page INTEGER REFERENCES pages(id), run INTEGER, {", ".join(RUN)}, PRIMARY KEY(page, run)) WITHOUT ROWID;
+CREATE TABLE runs(page INTEGER REFERENCES pages(id), run INTEGER, {", ".join(RUN)},
+  PRIMARY KEY(page, run)) WITHOUT ROWID;
 CREATE TABLE folders(path TEXT PRIMARY KEY);
 CREATE TABLE listed(id INTEGER PRIMARY KEY, {", ".join(f"{n} TEXT" for n in TITLE)}, says TEXT, cells TEXT);
-CREATE TABLE joins(page INTEGER PRIMARY KEY REFERENCES pages(id), listed INTEGER REFERENCES listed(id), score REAL, how TEXT);
+CREATE TABLE joins(page INTEGER PRIMARY KEY REFERENCES pages(id), listed INTEGER REFERENCES listed(id), score REAL,
+  how TEXT);
 CREATE TABLE checks(page INTEGER REFERENCES pages(id), listed INTEGER REFERENCES listed(id), name TEXT, read TEXT,
   says TEXT, agrees TEXT, PRIMARY KEY(page, name)) WITHOUT ROWID;
 CREATE INDEX joins_listed ON joins(listed);
@@ -141,14 +146,16 @@ CREATE VIRTUAL TABLE words USING fts5(word, tokenize='trigram');
 '''
 _PLACE = 'files.path, pages.page + 1 AS sheet, pages.well, pages.of_well'
 _FROM = 'JOIN pages ON pages.id = fields.page JOIN files ON files.id = pages.file'
-_VALUE = f'SELECT fields.page, fields.run, fields.name, fields.text, fields.value, fields.confidence, fields.flags, {_PLACE} FROM fields'
+_VALUE = ('SELECT fields.page, fields.run, fields.name, fields.text, fields.value, fields.confidence, fields.flags, '
+          f'{_PLACE} FROM fields')
 _VIEWS = f'''
-CREATE VIEW look_errors AS SELECT files.path, page + 1 AS sheet, error FROM pages JOIN files ON files.id = file WHERE error IS NOT NULL;
+CREATE VIEW look_errors AS SELECT files.path, page + 1 AS sheet, error FROM pages
+  JOIN files ON files.id = file WHERE error IS NOT NULL;
 CREATE VIEW look_flagged AS {_VALUE} {_FROM} WHERE fields.flags <> '';
 CREATE VIEW look_unsure AS {_VALUE} {_FROM} WHERE fields.confidence < .5;
 CREATE VIEW look_twice AS SELECT * FROM wells WHERE scans > 1;
-CREATE VIEW look_list AS SELECT checks.name, checks.read, checks.says, joins.score, joins.how, checks.page, checks.listed,
-  {_PLACE} FROM checks JOIN joins ON joins.page = checks.page JOIN pages ON pages.id = checks.page
+CREATE VIEW look_list AS SELECT checks.name, checks.read, checks.says, joins.score, joins.how, checks.page,
+  checks.listed, {_PLACE} FROM checks JOIN joins ON joins.page = checks.page JOIN pages ON pages.id = checks.page
   JOIN files ON files.id = pages.file WHERE checks.agrees = 'no';
 '''
 
@@ -190,7 +197,8 @@ def _insert(db, table:str, rows):
     db.executemany(f'INSERT INTO {table} VALUES ({", ".join("?"*len(first))})', chain([first], rows))
 
 def _forget(db, page:int):
-    for table in ('lines', 'fields', 'runs', 'joins', 'checks'): db.execute(f'DELETE FROM {table} WHERE page=?', (page,))
+    for table in ('lines', 'fields', 'runs', 'joins', 'checks'):
+        db.execute(f'DELETE FROM {table} WHERE page=?', (page,))
     db.execute('DELETE FROM pages WHERE id=?', (page,))
 
 def _file_of(db, row:dict, source:str)->int:
@@ -202,7 +210,8 @@ def _file_of(db, row:dict, source:str)->int:
                                   (path, sha, model, source)).lastrowid
     if sha and old[1] and sha != old[1]:
         for page, in db.execute('SELECT id FROM pages WHERE file=?', old[:1]).fetchall(): _forget(db, page)
-    if 'error' not in row: db.execute('UPDATE files SET sha256=?, model=?, source=? WHERE id=?', (sha, model, source, old[0]))
+    if 'error' not in row:
+        db.execute('UPDATE files SET sha256=?, model=?, source=? WHERE id=?', (sha, model, source, old[0]))
     return old[0]
 
 def add_page(
@@ -216,7 +225,8 @@ def add_page(
     if old and 'error' in row and old[1] is None: return False
     if old: _forget(db, old[0])
     cells = _page_row(file, row)
-    page = db.execute(f'INSERT INTO pages({", ".join(cells)}) VALUES ({", ".join("?"*len(cells))})', [*cells.values()]).lastrowid
+    page = db.execute(f'INSERT INTO pages({", ".join(cells)}) VALUES ({", ".join("?"*len(cells))})',
+                      [*cells.values()]).lastrowid
     _insert(db, 'lines', ((page, n, l.get('row'), l['text'], l.get('confidence'), *_rectangle(l.get('box')))
                           for n, l in enumerate(row.get('lines') or ())))
     _insert(db, 'fields', _field_rows(page, row))
@@ -233,20 +243,24 @@ def _told(path):
     try: yield
     except sqlite3.OperationalError as e:
         if 'locked' not in str(e) and 'busy' not in str(e): raise
-        raise ConfigError(f'{path}: is open elsewhere and locked there ({e}), so it would be changed under the hands of '
+        raise ConfigError(f'{path}: is open elsewhere and locked there ({e}), so it would be changed under the hands '
+                          f'of '
                           'that program; close it there, or name another output') from None
 
 def open_catalog(
     path:Path,        # Of `build_catalog`
     write:bool=False, # Open it for changes
 )->sqlite3.Connection:
-    "A catalog. Raises `DataError` when it is missing, `ConfigError` when it is something else, of another version, or locked"
+    """A catalog. Raises `DataError` when it is missing, `ConfigError` when it is something else, of another version,
+    or locked"""
     path = Path(path)
     if not path.is_file(): raise DataError(f'{path}: no such file; make it with python -m welllog_ocr.catalog FOUND '
                                            f'--output {path}')
-    db = sqlite3.connect(f'{path.absolute().as_uri()}?mode={"rw" if write else "ro"}', uri=True, isolation_level=None, timeout=.5)
+    db = sqlite3.connect(f'{path.absolute().as_uri()}?mode={"rw" if write else "ro"}', uri=True, isolation_level=None,
+                         timeout=.5)
     try:
-        with _told(path): mark, version = (db.execute(f'PRAGMA {p}').fetchone()[0] for p in ('application_id', 'user_version'))
+        with _told(path):
+            mark, version = (db.execute(f'PRAGMA {p}').fetchone()[0] for p in ('application_id', 'user_version'))
     except (sqlite3.DatabaseError, ConfigError) as e:
         db.close()
         if isinstance(e, ConfigError): raise
@@ -254,7 +268,8 @@ def open_catalog(
     if (mark, version) == (MARK, VERSION): return db
     db.close()
     if mark != MARK: raise _no_catalog(path, 'is no catalog that welllog_ocr made')
-    raise _no_catalog(path, f'is a catalog of version {version}, and this welllog_ocr reads and writes version {VERSION}')
+    raise _no_catalog(path,
+                      f'is a catalog of version {version}, and this welllog_ocr reads and writes version {VERSION}')
 
 def _look_before(path:Path):
     "Raises `ConfigError` when what is at the place of a new catalog must not be replaced"
@@ -272,7 +287,8 @@ def _new(path:Path): # A connection; its file is moved to `path` at the end
     part.unlink(missing_ok=True) # of a run that was cut off
     try:
         with closing(sqlite3.connect(part, isolation_level=None)) as db:
-            db.executescript(f'{_FAST} BEGIN; {_TABLES} {_VIEWS} PRAGMA application_id={MARK}; PRAGMA user_version={VERSION};'
+            db.executescript(f'{_FAST} BEGIN; {_TABLES} {_VIEWS} PRAGMA application_id={MARK}; PRAGMA '
+                             f'user_version={VERSION};'
                              "INSERT INTO pages_fts(pages_fts, rank) VALUES ('hashsize', 100000000);")
             yield db
             db.execute('COMMIT')
@@ -341,10 +357,12 @@ def near_words(
     "Words of the archive that hold a word, or that a misreading of it could have made"
     n, k = len(word), _mistakes(word)
     if n < 3: return [word]
-    held = [w for w, in db.execute('SELECT word FROM words WHERE words MATCH ? ORDER BY length(word) LIMIT ?', (f'"{word}"', _MOST))]
+    held = [w for w, in db.execute('SELECT word FROM words WHERE words MATCH ? ORDER BY length(word) LIMIT ?',
+                                   (f'"{word}"', _MOST))]
     if not k: return held
     match = ' OR '.join(f'"{p}"' for p in _pieces(word, k))
-    found = [w for w, in db.execute('SELECT word FROM words WHERE words MATCH ? AND length(word) BETWEEN ? AND ?', (match, n - k, n + k))]
+    found = [w for w, in db.execute('SELECT word FROM words WHERE words MATCH ? AND length(word) BETWEEN ? AND ?',
+                                    (match, n - k, n + k))]
     near = process.extract(word, found, scorer=Levenshtein.distance, score_cutoff=k, limit=_MOST)
     return list(dict.fromkeys([w for w, d, _ in near if not d] + held + [w for w, *_ in near]))[:_MOST]
 
@@ -364,7 +382,8 @@ def _says(text:str, asked:list)->int:
     return sum(any(t in near or word in t for t in tokens) for word, near in asked)
 
 def _lines_of(db, page:int, asked:list)->list:
-    lines = [(_says(l[0], asked), l) for l in db.execute('SELECT text, x0, y0, x1, y1 FROM lines WHERE page=? ORDER BY n', (page,))]
+    lines = [(_says(l[0], asked), l)
+             for l in db.execute('SELECT text, x0, y0, x1, y1 FROM lines WHERE page=? ORDER BY n', (page,))]
     return [(l[0], l[1:]) for s, l in sorted(lines, key=lambda l: -l[0])[:3] if s]
 
 def find_pages(

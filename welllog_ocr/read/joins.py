@@ -25,19 +25,22 @@ def put_list(
     db.execute('DELETE FROM listed')
     marks = ', '.join('?'*(len(TITLE) + 3))
     db.executemany(f'INSERT INTO listed VALUES ({marks})', (
-        (i, *map(row.get, TITLE), json.dumps(row, ensure_ascii=False), json.dumps(cells, ensure_ascii=False, default=str))
+        (i, *map(row.get, TITLE), json.dumps(row, ensure_ascii=False), json.dumps(cells, ensure_ascii=False,
+                                                                                  default=str))
         for i, (row, cells) in enumerate(zip(listed.rows, listed.cells))))
 
 def _pages(db)->list[tuple]: # (page, `Facts`) of pages that name a well
     names = [n for n in TITLE if n != 'log_title']
-    found = db.execute(f'SELECT id, {", ".join(names)} FROM pages WHERE well IS NOT NULL OR api_digits IS NOT NULL ORDER BY id')
+    found = db.execute(f'SELECT id, {", ".join(names)} FROM pages WHERE well IS NOT NULL OR api_digits IS NOT NULL '
+                       f'ORDER BY id')
     return [(page, facts_of(dict(zip(names, values)))) for page, *values in found]
 
 def _checks(db, joined:dict, rows:dict):
     "(page, row, name, read, says, agrees) of the values that a page and its row have both"
     for page, m in joined.items():
         says, read = rows[m.row], defaultdict(list)
-        for name, text in db.execute('SELECT name, text FROM fields WHERE page=? ORDER BY run', (page,)): read[name].append(text)
+        for name, text in db.execute('SELECT name, text FROM fields WHERE page=? ORDER BY run', (page,)):
+            read[name].append(text)
         for name in says.keys() & read.keys():
             found = [(agreement(name, t, says[name], says.get('state', '')), t) for t in read[name]]
             agrees, text = next((f for level in ('yes', 'near', 'no') for f in found if f[0] == level), ('', ''))
@@ -49,9 +52,11 @@ def _put_wells(db, pages:list, joined:dict):
     db.execute('UPDATE pages SET of_well = NULL')
     db.execute('DELETE FROM wells')
     db.executemany('UPDATE pages SET of_well=? WHERE id=?', [(pages[t][0], p) for t, (p, _) in zip(tops, pages)])
-    most = ', '.join(f'(SELECT {n} FROM pages p WHERE p.of_well = w.of_well AND {n} IS NOT NULL GROUP BY {n} ORDER BY count(*) DESC, max(least) DESC LIMIT 1)'
+    most = ', '.join(f'(SELECT {n} FROM pages p WHERE p.of_well = w.of_well AND {n} IS NOT NULL GROUP BY {n} ORDER BY '
+                     f'count(*) DESC, max(least) DESC LIMIT 1)'
                      for n in TITLE[:6])
-    db.execute(f'INSERT INTO wells SELECT of_well, {most}, count(DISTINCT file), count(*) FROM pages w WHERE of_well IS NOT NULL GROUP BY of_well')
+    db.execute(f'INSERT INTO wells SELECT of_well, {most}, count(DISTINCT file), count(*) FROM pages w WHERE of_well '
+               f'IS NOT NULL GROUP BY of_well')
 
 def join_pages(
     db, # An open catalog
@@ -75,7 +80,8 @@ def _contradicted(db):
     "Rows of predict, with the flag `list_says` on the values that the list contradicts"
     says, sources = defaultdict(dict), defaultdict(set)
     for page, path, n, source, name, read, text in db.execute(
-            "SELECT pages.id, path, pages.page, source, name, read, says FROM checks JOIN pages ON pages.id = checks.page "
+            """SELECT pages.id, path, pages.page, source, name, read, says FROM checks JOIN pages ON pages.id =
+            checks.page """
             "JOIN files ON files.id = file WHERE agrees = 'no'"):
         says[source, path, n][name, read] = text
     for source in dict.fromkeys(s for s, *_ in says):
@@ -83,14 +89,17 @@ def _contradicted(db):
             here = says.get((source, os.path.abspath(row['file']), row['page']))
             if not here or 'error' in row: continue
             for name, v in record_values(row):
-                if text := here.get((name.split('_', 1)[1] if name.startswith('run') and name[3:4].isdigit() else name, v['text'])):
+                if text := here.get((name.split('_', 1)[1] if name.startswith('run') and name[3:4].isdigit() else name,
+                                     v['text'])):
                     v.update(flags=[*(v.get('flags') or ()), 'list_says'], list_says=text)
             yield row
 
 def _confirmed(db):
     "Rows of a table of scans, for `align`"
-    found = db.execute("SELECT path, listed.api, listed, name, read, checks.says, agrees FROM checks JOIN pages ON pages.id = checks.page "
-                       "JOIN files ON files.id = file JOIN listed ON listed.id = listed WHERE agrees <> 'no' ORDER BY checks.page")
+    found = db.execute("SELECT path, listed.api, listed, name, read, checks.says, agrees FROM checks JOIN pages ON "
+                       "pages.id = checks.page "
+                       "JOIN files ON files.id = file JOIN listed ON listed.id = listed WHERE agrees <> 'no' ORDER BY "
+                       "checks.page")
     rows, stems = {}, Counter(Path(p).stem.casefold() for p, in db.execute('SELECT path FROM files'))
     for path, api, listed, name, read, says, agrees in found:
         if stems[Path(path).stem.casefold()] > 1: continue # align knows scans by their names

@@ -23,10 +23,14 @@ from .values import amount, state as state_named, survey_number, to_value
 from ..vocabulary import FIELDS, STATES, plain_label
 
 # %% ../../nbs/read/18_wells.ipynb #2cf36e9b
-_SAME = dict(FED='FEDERAL', EST='ESTATE', UNIV='UNIVERSITY', BROS='BROTHERS', GOVT='GOVERNMENT', GU='GASUNIT', UN='UNIT', COMM='COM', RCH='RANCH')
-_COMMON = set('UNIT FEDERAL STATE COM GAS GASUNIT ESTATE HEIRS TRUST LEASE RANCH FEE ET AL UX UXOR VIR BROTHERS SONS UNIVERSITY LAND '
+_SAME = dict(FED='FEDERAL', EST='ESTATE', UNIV='UNIVERSITY', UNI='UNIVERSITY', BROS='BROTHERS', GOVT='GOVERNMENT',
+             GU='GASUNIT',
+             UN='UNIT', COMM='COM', RCH='RANCH')
+_COMMON = set('UNIT FEDERAL STATE COM GAS GASUNIT ESTATE HEIRS TRUST LEASE RANCH FEE ET AL UX UXOR VIR BROTHERS SONS '
+              'UNIVERSITY LAND '
               'LANDS SCHOOL TRACT CO COUNTY POOLED OIL USA US GOVERNMENT TRIBAL INDIAN FARM OF A'.split())
-_NUMBER_SIGN = {'NO', 'NUMBER', 'WELL', '#', 'NUM', 'N', 'N0', 'NNO', 'NOO', 'HO', 'WELLL', 'WLL', 'WEL', 'WELI'} # as they are read
+# as they are read
+_NUMBER_SIGN = {'NO', 'NUMBER', 'WELL', '#', 'NUM', 'N', 'N0', 'NNO', 'NOO', 'HO', 'WELLL', 'WLL', 'WEL', 'WELI'}
 
 class Name(NamedTuple):
     "The name of a well, taken apart"
@@ -39,7 +43,8 @@ _LOOK = str.maketrans('OQDILSBZG', '000115826') # letters and the digits that th
 
 def _tokens(text:str)->list[str]:
     text = re.sub(r'\b(?:[A-Z]\.){2,}', lambda m: m[0].replace('.', ''), text.upper())
-    found = re.findall(r"#|[A-Z0-9]+(?:-[A-Z0-9]+)*", text.replace("'", ''))
+    text = re.sub(r'(?<=[A-Z]{3})(?=\d)|(?<=\d)(?=[A-Z]{4})', ' ', text.replace("'", '')) # a blank was lost
+    found = re.findall(r'#|[A-Z0-9]+(?:-+[A-Z0-9]+)*', text)
     letters = lambda t: len(t) > 3 and '-' not in t and sum(map(str.isdigit, t)) <= len(t)/4
     return [t.translate(_TO_LETTER) if letters(t) else t for t in found] # a word with a misread letter
 
@@ -87,7 +92,8 @@ def state_of(text:str)->str: # '': not known
     "Name of a state"
     name = state_named(text).value
     if name in STATES: return name
-    best = process.extractOne(plain_label(text), {n: plain_label(n) for n in STATES}, scorer=fuzz.ratio, score_cutoff=80)
+    best = process.extractOne(plain_label(text), {n: plain_label(n) for n in STATES}, scorer=fuzz.ratio,
+                              score_cutoff=80)
     return best[2] if best else ''
 
 # %% ../../nbs/read/18_wells.ipynb #c2e4414c
@@ -121,14 +127,15 @@ def facts_of(
     if len(digits) == 9: digits = '0' + digits # as a spreadsheet leaves it
     state = state_of(get('state')) if get('state') else ''
     plain = lambda n: ' '.join(_FIRM.sub(' ', get(n).upper()).split())
-    return Facts(parse_name(get('well')), digits if len(digits) in (10, 12, 14) else '', county_of(get('county'), state) if get('county') else '',
+    return Facts(parse_name(get('well')), digits if len(digits) in (10, 12, 14) else '',
+                 county_of(get('county'), state) if get('county') else '',
                  state, *(_survey(get(n)) for n in ('section', 'township', 'range')), plain('company'), plain('field'))
 
 # %% ../../nbs/read/18_wells.ipynb #a5d16a3b
-# by how much a level of agreement speaks for one well (log2 of its odds); fitted on drawn wells, then rounded
+# by how much a level of agreement speaks for one well; chosen on drawn wells, with look-alikes (bench/catalog.py)
 POINTS = dict(
     api     =dict(same=14, near=4, differs=-6), name    =dict(same=8, near=6, like=2, shared=2, differs=-7),
-    number  =dict(same=3, near=1, differs=-9),  county  =dict(same=3, differs=-7),
+    number  =dict(same=3, near=1, slip=-8, differs=-9), county  =dict(same=3, differs=-7),
     state   =dict(same=1, differs=-7),          section =dict(same=4, differs=-3),
     township=dict(same=4, differs=-4),          range   =dict(same=4, differs=-4),
     company =dict(same=4, near=2, differs=-1),  field   =dict(same=3, near=1, differs=-1))
@@ -145,7 +152,7 @@ def _alike(a:str, b:str)->float: # words that were joined or parted, or in anoth
 def _name_level(a:Name, b:Name)->str:
     if not a.words or not b.words: return ''
     s = _alike(a.words, b.words)
-    if not a.own or not b.own: return 'shared' if s > 80 else 'differs'
+    if not a.own or not b.own: return 'shared' if s > 75 else 'differs'
     s = max(s, _alike(a.own, b.own))
     return 'same' if s > 95 else 'near' if s > 82 else 'like' if s > 70 else 'differs'
 
@@ -155,7 +162,10 @@ def _text_level(a:str, b:str)->str:
     return 'same' if s > 90 else 'near' if s > 75 else 'differs'
 
 def _number_level(a:str, b:str)->str:
-    return '' if not a or not b else 'same' if a == b else 'near' if a.translate(_LOOK) == b.translate(_LOOK) else 'differs'
+    if not a or not b: return ''
+    x, y = a.translate(_LOOK), b.translate(_LOOK)
+    if x == y: return 'same' if a == b else 'near'
+    return 'slip' if len(x) != len(y) and Levenshtein.distance(x, y) == 1 else 'differs'
 
 def _equal(a:str, b:str)->str: return '' if not a or not b else 'same' if a == b else 'differs'
 
@@ -164,14 +174,16 @@ def _survey_level(a:str, b:str)->str: # a direction that one leaves out
 
 def levels(a:Facts, b:Facts)->dict: # part -> level, of what both know
     "How far two descriptions agree"
-    found = dict(api=_api_level(a.api, b.api), name=_name_level(a.name, b.name), number=_number_level(a.name.number, b.name.number),
+    found = dict(api=_api_level(a.api, b.api), name=_name_level(a.name, b.name),
+                 number=_number_level(a.name.number, b.name.number),
                  county=_equal(a.county, b.county), state=_equal(a.state, b.state),
                  **{n: _survey_level(getattr(a, n), getattr(b, n)) for n in ('section', 'township', 'range')},
                  company=_text_level(a.company, b.company), field=_text_level(a.field, b.field))
     return {k: v for k, v in found.items() if v}
 
 def points(a:Facts, b:Facts)->float:
-    "How much speaks for one well; infinitely little where number, county or state differ and no API number says otherwise"
+    """How much speaks for one well; infinitely little where number, county or state differ and no API number says
+    otherwise"""
     found = levels(a, b)
     if found.get('api') != 'same' and 'differs' in map(found.get, ('number', 'county', 'state')): return -math.inf
     return sum(POINTS[k][v] for k, v in found.items())
@@ -192,23 +204,28 @@ def _joined(parts:list)->str:
         if not re.search(rf'(?<!\w){re.escape(p)}(?!\w)', out): out = f'{out} {p}'.strip()
     return out
 
-def _text(x)->str: return ' '.join((f'{x:.10g}' if isinstance(x, float) else str(x)).split()) if x is not None and x == x else ''
+def _text(x)->str:
+    return ' '.join((f'{x:.10g}' if isinstance(x, float) else str(x)).split()) if x is not None and x == x else ''
 
 def read_list(
     path:Path, # CSV, JSONL or Parquet
 )->Listed:
     "The rows of a list of wells. Raises `DataError` when it has neither API numbers nor names"
-    if not Path(path).is_file(): raise DataError(f'{path}: no such file; name the list of wells (CSV, JSONL or Parquet)')
+    if not Path(path).is_file():
+        raise DataError(f'{path}: no such file; name the list of wells (CSV, JSONL or Parquet)')
     cells = table_rows(Path(path))
     columns = list(dict.fromkeys(k for r in cells for k in r))
     known = {c: f for c in columns if (f := field_of(str(c))) in FIELDS}
     if not {'api', 'uwi', 'well'} & set(known.values()):
         read = ', '.join(f'{c} as {f}' for c, f in known.items()) or 'none'
-        raise DataError(f'{path}: of its columns ({first_few(columns, 12, ", ")}) these were recognised: {read}; without API '
+        raise DataError(f'{path}: of its columns ({first_few(columns, 12, ", ")}) these were recognised: {read}; '
+                        f'without API '
                         "number and name no row can be found again: name a column 'api' or 'well'")
     by_field = defaultdict(list)
-    for c, f in sorted(known.items(), key=lambda k: bool(re.search(r'no$|num|number$|dir$', plain_label(k[0])))): by_field[f].append(c)
-    rows = [{f: t for f, cs in by_field.items() if (t := _joined(list(filter(None, (_text(r.get(c)) for c in cs)))))} for r in cells]
+    for c, f in sorted(known.items(), key=lambda k: bool(re.search(r'no$|num|number$|dir$',
+                                                                   plain_label(k[0])))): by_field[f].append(c)
+    rows = [{f: t for f, cs in by_field.items() if (t := _joined(list(filter(None, (_text(r.get(c)) for c in cs)))))}
+            for r in cells]
     return Listed(rows, list(map(facts_of, rows)), cells, known, [c for c in columns if c not in known])
 
 # %% ../../nbs/read/18_wells.ipynb #5090060b
@@ -247,6 +264,20 @@ class Matcher:
         agree = lambda i: next((n for n in (14, 12) if len(f.api) >= n and self.facts[i].api[:n] == f.api[:n]), 0)
         return min(rows, key=lambda i: (-agree(i), self.facts[i].api[10:], i))
 
+    def _one(self, i:int, j:int)->bool:
+        "Are two rows of one well: by their number, or because nothing tells them apart?"
+        a, b = self.facts[i], self.facts[j]
+        return a.api[:10] == b.api[:10] if a.api and b.api else a._replace(api='') == b._replace(api='')
+
+    def _slipped(self, f:Facts, i:int)->bool:
+        "Did the number gain or lose a letter, and no API number says so?"
+        level = levels(f, self.facts[i])
+        return level.get('number') == 'slip' and level.get('api') != 'same'
+
+    def _lease(self, f:Facts, i:int)->bool: # another well of the lease is in the list
+        level = levels(f, self.facts[i])
+        return level.get('name') in ('same', 'near', 'shared') and level.get('county') != 'differs'
+
     def __call__(
         self,
         f:Facts,
@@ -255,8 +286,9 @@ class Matcher:
         found = sorted(((points(f, self.facts[i]), i) for i in self.candidates(f)), key=lambda s: (-s[0], s[1]))
         if not found or found[0][0] < SURE: return None
         score, best = found[0]
-        same = lambda i: i == best or self.facts[i].api[:10] == self.facts[best].api[:10] != ''
+        same = lambda i: i == best or self._one(i, best)
         if any(not same(i) and score - s < AHEAD for s, i in found[1:]): return None
+        if self._slipped(f, best) and any(self._lease(f, i) for _, i in found if not same(i)): return None
         row = self._hole(f, [i for _, i in found if same(i)])
         return Match(row, score, ' '.join(k for k, v in levels(f, self.facts[row]).items() if v != 'differs'))
 
@@ -308,7 +340,8 @@ def agreement(
     if kind in ('api', 'uwi'):
         a, b = (re.sub(r'\D', '', t) for t in (read, says))
         n = min(len(a), len(b), 14)
-        return '' if n < 10 else 'yes' if a[:n] == b[:n] else 'near' if Levenshtein.distance(a[:n], b[:n]) == 1 else 'no'
+        return '' if n < 10 else 'yes' if a[:n] == b[:n] else 'near' if Levenshtein.distance(a[:n],
+                                                                                             b[:n]) == 1 else 'no'
     if kind in _NUMERIC:
         a, b = (amount(t)[0] for t in (read, says))
         return '' if a is None or b is None else 'yes' if abs(a - b) < .51 else 'no'
