@@ -67,7 +67,7 @@ def test_a_run_leaves_what_it_promises(quick, tmp_path):
     got = run(*quick)
     assert got.returncode == 0, got.stderr[-3000:]
     folder = tmp_path/'runs'/'x'
-    assert {'best', 'checkpoints', 'config.json', 'cost.jsonl', 'curves.png', 'data.jsonl', 'eval', 'events.jsonl', 'final', 'high_loss.html', 'lock', 'metrics.jsonl', 'report.md', 'run.json', 'run_card.md'} == {p.name for p in folder.iterdir()}
+    assert {'best', 'checkpoints', 'config.json', 'cost.jsonl', 'curves.png', 'data.jsonl', 'eval', 'events.jsonl', 'final', 'high_loss.html', 'lock', 'metrics.jsonl', 'report.html', 'report.md', 'run.json', 'run_card.md'} == {p.name for p in folder.iterdir()}
     assert [r['step'] for r in read_jsonl(folder/'metrics.jsonl') if r['split'] == 'eval'] == [0, 2, 4]
     assert read_json(folder/'config.json')['max_steps'] == 4
     assert (folder/'final'/'language.json').is_file() # what was learned of the headers' language goes with the model

@@ -49,7 +49,7 @@ def test_report_and_compare_give_the_same_verdict(tmp_path, wrong, wells):
     assert VERDICTS[d.verdict] in outcome(a.rows, b.rows, b.rows, 10)
     if wells < 6: assert d.verdict == 'too few wells' and '5 wells are too few' in report and 'With 5 wells no difference is clear' in c.text()
     else:
-        assert f'b against a {d.text("cer")}: {VERDICTS[d.verdict]}.' in report and f'  {d.text("cer")}' in c.text()
+        assert f'b against a {d.text("cer")}: {VERDICTS[d.verdict]}.' in report and f' {d.text("cer")}' in c.text()
         assert ('the difference is real' in c.text()) == d.real == ('the difference is real' in report)
     assert (d.verdict == 'same') == (wrong[0] == wrong[1])
 

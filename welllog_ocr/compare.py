@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ARGS', 'Result', 'find_run', 'load_run', 'short_names', 'refusals', 'corrected', 'Comparison', 'verdicts', 'changes',
-           'Marked', 'compare', 'curves', 'main']
+           'compare', 'curves', 'main']
 
 # %% ../nbs/12_compare.ipynb #67b0be25
 from .core import is_command
@@ -35,15 +35,17 @@ from pathlib import Path
 from fastcore.basics import patch
 
 from .config import TrainingConfig
-from .core import ConfigError, DataError, did_you_mean, redact, run_command, stable_hash
+from .core import ConfigError, DataError, WelllogError, did_you_mean, redact, run_command, stable_hash
 from .eval.report import column
 from .eval.rows import evaluations, read_rows
 from .eval.stats import Difference, difference, error_parts
 from .files import read_json, read_jsonl, writable_dir, write_atomic
-from .metrics import align, cer, char_edits, find_metric, shown_in, wer
-from .render import Doc, Raw, Table, Title, esc, html_block, html_figure, html_page, html_table, visible
+from .metrics import cer, char_edits, find_metric, shown_in, wer
+from .render import Curve, Doc, DocTable, Title, Tone, esc, html_block, html_chart, html_page
 from .review.log import Review
+from .review.page import CARD_STYLE, change, change_html
 from .run.folder import data_changes
+from .run.report import find_images
 
 # %% ../nbs/12_compare.ipynb #a958d891
 @dataclass
@@ -232,7 +234,7 @@ class Comparison:
     level:float                 # Confidence level of each interval, such that all pairs together are 95 % sure
     refused:list[str]           # Why there is no ranking; empty when there is one
     notes:list[str]             # What a reader should know
-    tables:dict = field(default_factory=dict) # title -> (head, rows)
+    tables:dict = field(default_factory=dict) # title -> `DocTable`
     corrected:str = ''          # How labels were corrected, in a sentence; '': they were not
 
     def rows(self, k:int, where=None)->list[dict]:
@@ -289,25 +291,33 @@ def _columns(r:Result)->dict:
     data = stable_hash(rows) if r.data else r.manifest.get('data_fingerprint', '')
     return {k: v for k, v in r.config.items() if k not in _NAMES} | versions | {'training data': data[:8]}
 
-def _settings(results:list[Result])->tuple:
+def _settings(results:list[Result])->DocTable:
     "Settings, versions and training data in which the runs differ"
     columns = [_columns(r) for r in results]
     keys = [k for k in dict.fromkeys(k for c in columns for k in c) if len({repr(c.get(k)) for c in columns}) > 1]
-    return ['setting', *(r.name for r in results)], [[k, *(redact(str(c.get(k, '-'))) for c in columns)] for k in keys]
+    return DocTable(['setting', *(r.name for r in results)], [[k, *(redact(str(c.get(k, '-'))) for c in columns)] for k in keys])
 
-def _metrics(c:Comparison)->tuple:
+def _told(d:Difference, metric:str)->Tone:
+    "A difference with a sign for better or worse; in colour where it is real"
+    if not d.value: return Tone(d.text(metric))
+    better = find_metric(metric).better(d.value, 0)
+    tone = 'note' if not d.real else 'good' if better else 'bad'
+    return Tone(f'{"▲" if better else "▼"} {d.text(metric)}{"" if d.real else ", not clear"}', tone)
+
+def _metrics(c:Comparison)->DocTable:
     "Metrics of each run, the best first, and the difference to the first that was named"
-    head, rows, order = ['run', 'step', *c.metrics], [], range(len(c.results)) if c.refused else c.order
-    if not c.refused: head += [f'{m} against {c.results[0].name}' for m in c.metrics]
+    labels = [find_metric(m).label for m in c.metrics]
+    head, rows, order = ['run', 'step', *labels], [], range(len(c.results)) if c.refused else c.order
+    if not c.refused: head += [f'{m} against {c.results[0].name}' for m in labels]
     for k in order:
         row = [c.results[k].name, str(c.results[k].step), *(_text(m, c.results[k].rows) for m in c.metrics)]
-        rows.append(row + ([] if c.refused else [c.difference(0, k, m).text(m) if k else '' for m in c.metrics]))
-    return head, rows
+        rows.append(row + ([] if c.refused else [_told(c.difference(0, k, m), m) if k else '' for m in c.metrics]))
+    return DocTable(head, rows, 'lr')
 
-def _effort(results:list[Result])->tuple:
+def _effort(results:list[Result])->DocTable:
     "Steps, time, speed and cost of each run"
     head = ['run', 'steps', 'evaluations', 'minutes', 'samples a second', 'cost $']
-    return head, [_effort_of(r) for r in results]
+    return DocTable(head, [_effort_of(r) for r in results], 'lr')
 
 def _effort_of(r:Result)->list:
     last, speeds = r.metrics[-1], [v for _, v in r.curve('samples_per_s', 'train')]
@@ -327,43 +337,33 @@ def _parts_of(rows:list[dict])->dict: # name -> places
         if len(several) > 1: found |= {v: [i for i, w in enumerate(values) if w == v] for v in several}
     return found
 
-def _slices(c:Comparison)->tuple:
+def _slices(c:Comparison)->DocTable:
     "Where each run wins and loses against the first"
     metric, rows, first = c.metrics[0], [], c.results[0].name
-    head = ['samples', 'run', 'n', 'wells', f'{metric} of {first}', f'{metric} of run', 'difference']
+    label = find_metric(metric).label
+    head = ['samples', 'run', 'n', 'wells', f'{label} of {first}', f'{label} of run', 'difference', '▲ better', '▼ worse']
     for name, where in {'all': None, **_parts_of(c.results[0].rows)}.items():
         for k in range(1, len(c.results)):
             d, both = c.difference(0, k, metric, where), [_text(metric, c.rows(j, where)) for j in (0, k)]
-            shown = d.text(metric) + (' not clear' if d.verdict in ('same', 'not clear') else '')
-            rows.append([name, c.results[k].name, str(d.n), str(d.groups), *both, shown, str(d.better), str(d.worse)])
-    return [*head, 'samples better', 'samples worse'], rows
+            rows.append([name, c.results[k].name, d.n, d.groups, *both, _told(d, metric), d.better, d.worse])
+    return DocTable(head, rows, 'llr')
 
 # %% ../nbs/12_compare.ipynb #eb17caf5
 def changes(
     c:Comparison,
     k:int=1,         # Run that is compared with the first
-)->list[dict]: # Largest change first: id, group, reference, before, after, edits (negative: fewer)
+)->list[dict]: # Largest change first: id, digest, group, reference, before, after, edits (negative: fewer)
     "Samples that are read otherwise"
     edits = lambda r: char_edits(r['reference'], r['prediction'])[0]
-    found = [dict(id=a['id'], group=a.get('group', ''), reference=a['reference'], before=a['prediction'],
-                  after=b['prediction'], edits=edits(b) - edits(a))
+    found = [dict(id=a['id'], digest=a.get('digest', ''), group=a.get('group', ''), reference=a['reference'],
+                  before=a['prediction'], after=b['prediction'], edits=edits(b) - edits(a))
              for a, b in zip(c.rows(0), c.rows(k)) if a['prediction'] != b['prediction']]
     return sorted(found, key=lambda f: -abs(f['edits']))
 
-class Marked(str):
-    "A prediction that shows on a page where it differs from its reference"
-    def __new__(cls, reference:str, prediction:str):
-        self = super().__new__(cls, prediction)
-        self.reference = reference
-        return self
-
-def _changed(c:Comparison, n:int)->dict: # title -> (head, rows)
-    tables = {}
-    for k, r in enumerate(c.results[1:] if not c.refused else [], 1):
-        marked = lambda f: (Marked(f['reference'], f[when]) for when in ('before', 'after'))
-        rows = [[f['id'], f'{f["edits"]:+d}', f['reference'], *marked(f)] for f in changes(c, k)[:n]]
-        tables[f'Read otherwise by {r.name}'] = ['sample', 'edits', 'reference', c.results[0].name, r.name], rows
-    return tables
+def _changed(c:Comparison, n:int=12)->dict: # title -> DocTable
+    row = lambda f: [f['id'], change(f['edits']), f['reference'], f['before'], f['after']]
+    of = lambda k: DocTable(['sample', 'change', 'label', c.results[0].name, c.results[k].name], [*map(row, changes(c, k)[:n])])
+    return {} if c.refused else {f'Read otherwise by {r.name}': of(k) for k, r in enumerate(c.results[1:], 1)}
 
 # %% ../nbs/12_compare.ipynb #beebd8cb
 def compare(
@@ -390,7 +390,7 @@ def compare(
                                   'which flatters all of them a little')
     c = Comparison(results, metrics, 1 - .05/math.comb(len(results), 2), refused, notes, corrected=fixed)
     c.tables = {'Metrics': _metrics(c), 'Settings that differ': _settings(results), 'Time and cost': _effort(results)}
-    if not refused: c.tables |= {'Where it wins and loses': _slices(c)} | _changed(c, 12)
+    if not refused: c.tables |= {'Where it wins and loses': _slices(c)} | _changed(c)
     return c
 
 # %% ../nbs/12_compare.ipynb #3e2f9626
@@ -407,42 +407,52 @@ def text(
     self:Comparison,
 )->str:
     "All of it for a terminal"
-    tables = (b for title, t in self.tables.items() for b in (Title(title), Table(*t) if t[1] else 'None.'))
+    tables = (b for title, t in self.tables.items() for b in (Title(title), t if t.rows else 'None.'))
     return redact(str(Doc([*_lead(self), *tables, *(f'note: {n}' for n in self.notes)])))
 
 # %% ../nbs/12_compare.ipynb #6a095880
 def curves(
     c:Comparison,
-):
-    "A matplotlib figure: metrics of the evaluations, a line for each run; a dot marks the evaluation that counts"
-    from matplotlib.figure import Figure
-    metrics = shown_in('curves')
-    fig = Figure(figsize=(4.5*len(metrics), 3.2), layout='constrained')
-    for ax, (name, m) in zip(fig.subplots(1, len(metrics)), metrics.items()):
-        for r in c.results:
-            points = r.curve(name)
-            line, = ax.plot(*(zip(*points) if points else ([], [])), label=visible(r.name)[:40].replace('$', r'\$'))
-            counts = [p for p in points if p[0] == r.step]
-            ax.plot(*(zip(*counts) if counts else ([], [])), marker='o', color=line.get_color())
-        ax.set(title=f'{m.label} on eval', xlabel='step'), ax.grid(alpha=.3), ax.legend()
-    return fig
+)->str: # HTML
+    "Metrics of the evaluations, a line for each run; what counts is marked"
+    def line(r, name, by):
+        points = [(s, by*v) for s, v in r.curve(name)]
+        return Curve(r.name[:40], points, (), tuple((s, v, f'{v:.4g}') for s, v in points if s == r.step))
+    charts = [html_chart(f'{m.label} on eval', [line(r, name, 100 if m.unit == '%' else 1) for r in c.results], 'step',
+                         f'{m.label}{" in %" if m.unit == "%" else ""}') for name, m in shown_in('curves').items()]
+    return f'<div class="charts">{"".join(charts)}</div>'
 
 # %% ../nbs/12_compare.ipynb #96463695
-def _cell(x:str):
-    "A prediction with its errors marked; any other text as it is"
-    if not isinstance(x, Marked): return x
-    mark = lambda op, pred: esc(pred) if op == 'equal' else f'<mark>{esc(pred or "∅")}</mark>'
-    return Raw(''.join(mark(op, pred) for op, _, pred in align(x.reference[:300], x[:300])))
+_PICTURES = 200 # at most
 
-def _body(c:Comparison, tables:dict)->str:
-    table = lambda head, rows: html_table(head, [[_cell(x) for x in r] for r in rows]) if rows else '<p>None.</p>'
+def _loader(c:Comparison)->tuple: # Loader, or `None`; why there is none
+    "Where pictures of the samples are found: in the data of the first run that still has them"
+    why = ''
+    for r in c.results:
+        try: (load := find_images(r.folder))(c.results[0].rows[0])
+        except (WelllogError, OSError) as e: why = why or f'no pictures are shown: {e}'
+        else: return load, ''
+    return None, why
+
+def _changes_html(c:Comparison, k:int, n:int, load)->str:
+    found, names = changes(c, k), [c.results[0].name, c.results[k].name]
+    better, worse = (sum(s*f['edits'] > 0 for f in found) for s in (-1, 1))
+    head = f'<p>▲ {better} with fewer errors, ▼ {worse} with more, = {len(found) - better - worse} with as many.</p>'
+    image = lambda i, f: load and i < _PICTURES and (lambda: load(f))
+    shown = (change_html(f['id'], f['edits'], f['reference'], dict(zip(names, (f['before'], f['after']))), image(i, f))
+             for i, f in enumerate(found[:n]))
+    return f'<h2>Read otherwise by {esc(names[1])}</h2>{head}{"".join(shown)}'
+
+def _body(c:Comparison, n:int)->str:
     texts = lambda kind, found: ''.join(f'<p class="{kind}">{esc(redact(t))}</p>' for t in found)
-    parts = ''.join(f'<h2>{esc(title)}</h2>{table(*t)}' for title, t in tables.items())
-    plot = html_figure(curves(c), 'metrics of each run')
-    return f'{texts("lead", _lead(c))}{parts}<h2>Curves</h2>{plot}{texts("note", c.notes)}'
+    others = {title: t for title, t in c.tables.items() if title not in _changed(c, 0)}
+    tables = Doc(b for title, t in others.items() for b in (Title(title), t if t.rows else 'None.')).html
+    load, why = (None, '') if c.refused else _loader(c)
+    lines = '' if c.refused else ''.join(_changes_html(c, k, n, load) for k in range(1, len(c.results)))
+    return f'{texts("lead", _lead(c))}{tables}<h2>Curves</h2>{curves(c)}{lines}{texts("note", [*c.notes, *filter(None, [why])])}'
 
 @patch
-def _repr_html_(self:Comparison): return html_block(_body(self, self.tables))
+def _repr_html_(self:Comparison): return html_block(_body(self, 12), CARD_STYLE)
 
 @patch
 def html(
@@ -452,7 +462,7 @@ def html(
 ):
     "Write one self-contained page"
     title = f'Comparison of {", ".join(r.name for r in self.results)}'
-    write_atomic(Path(path), html_page(title, _body(self, self.tables | _changed(self, n))))
+    write_atomic(Path(path), html_page(title, f'<h1>{esc(title, 200)}</h1>{_body(self, n)}', CARD_STYLE))
 
 # %% ../nbs/12_compare.ipynb #8ec27a21
 def main(args):

@@ -45,7 +45,7 @@ from .eval.calibration import (FILE, calibration_error, fit_calibration, is_righ
 from .eval.fields import coverage, read_cells
 from .eval.rows import read_rows
 from .read.trust import add_features, fit_weights, save_weights, set_confidence
-from .render import Doc, Table
+from .render import Doc, DocTable
 
 # %% ../nbs/15_confidence.ipynb #bf74632b
 def _report(rows:list, precision:float, right:str, what:str='lines')->Doc:
@@ -55,7 +55,7 @@ def _report(rows:list, precision:float, right:str, what:str='lines')->Doc:
     passes = (f'{ok["share"]:.1%} of the {what} pass at a precision of {precision:.1%}: those with a confidence of '
               f'{ok["threshold"]:.4f} or more') if ok['n'] else f'no {what} pass at a precision of {precision:.1%}'
     summary = f'{len(rows)} {what}, {share:.1%} right ({right}), calibration error {calibration_error(found):.3f}'
-    return Doc([Table(['confidence', what, 'mean', 'right'], bins, 'lr'), f'{summary}\n{passes}'])
+    return Doc([DocTable(['confidence', what, 'mean', 'right'], bins, 'lr'), f'{summary}\n{passes}'])
 
 # %% ../nbs/15_confidence.ipynb #15c0f002
 def _all_cells(args, prepare=None)->list:
@@ -69,7 +69,7 @@ def fields_confidence(cells:list, precision:float)->Doc:
     lines = [[name, count(some, 'truth'), count(some, 'right'), passes(some)]
              for name, some in sorted(parts.items(), key=lambda p: -len(p[1]))]
     whole = f'{passes(cells)} of the filled cells pass'
-    table = Table(['field', 'cells', 'right', 'pass'], lines, 'lr')
+    table = DocTable(['field', 'cells', 'right', 'pass'], lines, 'lr')
     return Doc([*_report(given, precision, 'letters', 'values'), whole, table])
 
 def _report_fields(args):

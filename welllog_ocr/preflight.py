@@ -21,7 +21,7 @@ from pathlib import Path
 from .config import TrainingConfig
 from .core import SetupError, WelllogError, first_few
 from .models.core import Recogniser, load_model
-from .render import Doc, Table, Tone, size_text, span_text
+from .render import Doc, DocTable, Tone, size_text, span_text
 from .run.checkpoint import rng_state, set_rng_state, steps_done
 from .run.checks import CAN_GO_ON, FAILURE, OK, TAKES_A_CHECKPOINT, WARNING, Check, ask, check_device
 from .run.checks import check_estimate, check_output, check_room, check_run, check_sigterm, check_volume
@@ -99,7 +99,7 @@ class Preflight:
     def _repr_html_(self)->str:
         verdict = lambda c: Tone(c.verdict, {OK: 'good', WARNING: 'warn', FAILURE: 'bad'}[c.verdict])
         rows = [[verdict(c), c.name, c.asked, c.seen, c.advice] for c in self.checks]
-        return Doc([Table(['verdict', 'what', 'asked', 'seen', 'what to do'], rows), *self.audit])._repr_html_()
+        return Doc([DocTable(['verdict', 'what', 'asked', 'seen', 'what to do'], rows), *self.audit])._repr_html_()
 
 # %% ../nbs/08_preflight.ipynb #bc8b7f6b
 def preflight(

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LIGHT', 'DARK', 'STYLE', 'visible', 'esc', 'esc_md', 'safe_cell', 'Raw', 'Tone', 'text_table', 'md_table',
-           'html_table', 'html_page', 'html_block', 'html_image', 'html_figure', 'Line', 'html_chart', 'Table', 'Title',
-           'Doc', 'size_text', 'span_text']
+           'html_table', 'html_page', 'html_block', 'html_image', 'html_figure', 'Curve', 'html_chart', 'DocTable',
+           'Title', 'Doc', 'size_text', 'span_text']
 
 # %% ../nbs/02_render.ipynb #fbe03b8d
 import base64, hashlib, html, io, math, re, unicodedata
@@ -194,7 +194,7 @@ def html_figure(
     return html_image(file.getvalue(), alt)
 
 # %% ../nbs/02_render.ipynb #fbcbd36f
-class Line(NamedTuple):
+class Curve(NamedTuple):
     "A line of a chart"
     name:str
     points:list      # (x, y), from left to right
@@ -230,7 +230,7 @@ def _axes(lines:list, log:bool)->tuple[_Axis, _Axis]:
     low, high = (min(ys)/1.2, max(ys)*1.2) if log else (min(0, *ys), max(ys)*1.08 or 1)
     return _Axis(min(xs), max(xs) + (max(xs) == min(xs)), _LEFT, _W - 12), _Axis(low, high, _H - _LOW, _TOP, log)
 
-def _line_svg(l:Line, k:int, x:_Axis, y:_Axis)->str:
+def _line_svg(l:Curve, k:int, x:_Axis, y:_Axis)->str:
     at, ends = (lambda a, b: f'{x(a)},{y(b)}'), [(b[0], b[2]) for b in l.band] + [(b[0], b[1]) for b in l.band[::-1]]
     band = f'<polygon points="{" ".join(at(*p) for p in ends)}"></polygon>' if ends else ''
     dots = ''.join(f'<circle cx="{x(a)}" cy="{y(b)}" r="2"></circle>' for a, b in l.points) if len(l.points) < 40 else ''
@@ -243,7 +243,7 @@ def _line_svg(l:Line, k:int, x:_Axis, y:_Axis)->str:
 # %% ../nbs/02_render.ipynb #a4ae1320
 def html_chart(
     title:str,       # What is shown
-    lines:list,      # `Line`s
+    lines:list,      # `Curve`s
     x:str,           # Name of the horizontal axis
     y:str,           # Name of the vertical axis, with its unit
     log:bool=False,  # Are the values shown by their logarithm?
@@ -264,7 +264,7 @@ def html_chart(
             f'role="img" aria-label="{esc(title, 80)}">{grid}{names}{shown}</svg></figure>')
 
 # %% ../nbs/02_render.ipynb #43317457
-class Table(NamedTuple):
+class DocTable(NamedTuple):
     "A table of a `Doc`"
     head:list        # Names of the columns
     rows:list        # Lists of cells
@@ -275,22 +275,22 @@ class Title(str): "A heading of a `Doc`"
 def _lines(text:str, of, end:str)->str: return end.join(map(of, text.split('\n')))
 
 class Doc(list):
-    "Sentences, `Title`s and `Table`s, which show themselves as fits the place"
-    def __str__(self): return '\n\n'.join(text_table(*b) if isinstance(b, Table) else _lines(b, visible, '\n') for b in self)
+    "Sentences, `Title`s and `DocTable`s, which show themselves as fits the place"
+    def __str__(self): return '\n\n'.join(text_table(*b) if isinstance(b, DocTable) else _lines(b, visible, '\n') for b in self)
     __repr__ = __str__
 
     @property
     def md(self)->str:
         "Markdown, for a file"
         head = lambda b: '## ' if isinstance(b, Title) else ''
-        return '\n\n'.join(md_table(*b) if isinstance(b, Table) else head(b) + _lines(b, esc_md, '\n') for b in self)
+        return '\n\n'.join(md_table(*b) if isinstance(b, DocTable) else head(b) + _lines(b, esc_md, '\n') for b in self)
 
     @property
     def html(self)->str:
         "HTML, for a page"
         tag = lambda b: 'h2' if isinstance(b, Title) else 'p'
         part = lambda b: f'<{tag(b)}>{_lines(b, esc, "<br>")}</{tag(b)}>'
-        return ''.join(f'<div class="wide">{html_table(*b)}</div>' if isinstance(b, Table) else part(b) for b in self)
+        return ''.join(f'<div class="wide">{html_table(*b)}</div>' if isinstance(b, DocTable) else part(b) for b in self)
 
     def _repr_html_(self): return html_block(self.html)
 

@@ -18,7 +18,7 @@ from ..core import DataError
 from ..data.records import parse_record
 from .stats import spread
 from ..files import read_jsonl
-from ..render import Doc, Table
+from ..render import Doc, DocTable
 
 # %% ../../nbs/eval/06_fields.ipynb #3da09155
 def same(
@@ -147,7 +147,7 @@ def fields_table(
     lines = [_line(name or '(none)', some) for name, some in parts.items()]
     if by: lines.sort(key=lambda l: (-l[1], l[0]))
     else: lines = [_line('all', cells), *lines]
-    return Doc([Table([by or 'part', *_HEAD[1:]], lines, 'lr')])
+    return Doc([DocTable([by or 'part', *_HEAD[1:]], lines, 'lr')])
 
 def fields_report(
     cells:list,       # Of `page_cells`

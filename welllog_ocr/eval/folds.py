@@ -15,7 +15,7 @@ from .report import slices
 from .rows import same_samples, well_of
 from .stats import VERDICTS, difference, intervals
 from ..metrics import METRICS
-from ..render import Doc, Table
+from ..render import Doc, DocTable
 
 # %% ../../nbs/eval/05_folds.ipynb #355b460b
 def assign_folds(
@@ -63,7 +63,7 @@ def folds_table(
     "A line for the whole and for each part, a column for each model and metric"
     names = list(next(iter(found.values()))['cer'])
     head = ['lines', 'n', 'wells', *(f'{METRICS[m].label} {name}' for m in FIGURES for name in names)]
-    return Doc([Table(head, [[part, f['lines'], f['wells'], *(_cell(m, f[m][n]) for m in FIGURES for n in names)]
+    return Doc([DocTable(head, [[part, f['lines'], f['wells'], *(_cell(m, f[m][n]) for m in FIGURES for n in names)]
                              for part, f in found.items()], 'lr')])
 
 def _cell(metric:str, span:list)->str:
@@ -81,5 +81,5 @@ def gains(
         d = difference(before, after, metric)
         return d.text(metric) + (f': {VERDICTS[d.verdict]}' if d.verdict in ('real', 'not clear') else '')
     head = ['lines', *(f'{METRICS[m].label}, {b} against {a}' for a, b in steps for m in FIGURES)]
-    return Doc([Table(head, [[part, *(cell(some[a], some[b], m) for a, b in steps for m in FIGURES)]
+    return Doc([DocTable(head, [[part, *(cell(some[a], some[b], m) for a, b in steps for m in FIGURES)]
                              for part, _, some in _parts(rows, by)])])

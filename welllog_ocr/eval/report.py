@@ -13,7 +13,7 @@ from collections import defaultdict
 import numpy as np
 
 from ..core import ConfigError, did_you_mean
-from ..render import Doc, Table
+from ..render import Doc, DocTable
 from .rows import same_samples, well_of
 from .stats import VERDICTS, difference, intervals
 from ..metrics import METRICS, confusions, shown_in
@@ -102,7 +102,7 @@ def comparison(
         return [part, len(idx), *(value(m, r) for m in found for r in rows.values())]
     lines = [line('all', every), *(line(*part) for part in parts.items() if len(parts) > 1),
              line('all, strict', every, [METRICS.get(f'{name}_strict') for name in metrics])]
-    table = Table(['lines', 'n', *(f'{m.label} {n}' for m in metrics.values() for n in rows)], lines, 'lr')
+    table = DocTable(['lines', 'n', *(f'{m.label} {n}' for m in metrics.values() for n in rows)], lines, 'lr')
     return Doc([table, _trust(rows)])
 
 # %% ../../nbs/eval/03_report.ipynb #dc1c035c
@@ -123,7 +123,7 @@ def changed_lines(
     "The samples whose CER changed most"
     if not (pairs := changed(before, after)[:n]): return Doc(['No line is read differently.'])
     cells = [[t[:80] for t in (b['reference'], b['prediction'], a['prediction'])] for b, a in pairs]
-    return Doc([Table(['reference', 'before', 'after'], cells)])
+    return Doc([DocTable(['reference', 'before', 'after'], cells)])
 
 # %% ../../nbs/eval/03_report.ipynb #4a3beaf7
 ALIKE = {'0/O/D': '0OoDQ', '1/I/l': '1Il|!i', '5/S': '5Ss', '8/B': '8B', '2/Z': '2Zz', '6/G': '6Gb',
@@ -160,8 +160,8 @@ def confusion_table(
     pairs = sorted(_confusions(rows).items(), key=lambda pn: (-pn[1], pn[0]))[:n]
     name = lambda c: {'': 'nothing', ' ': 'space'}.get(c, c)
     shares = [[k, v, f'{v/sum(kinds.values()):.0%}'] for k, v in kinds.items()]
-    return Doc([Table(['error', 'times', 'share'], shares, 'lr'),
-                Table(['label', 'read as', 'times'], [[name(a), name(b), k] for (a, b), k in pairs], 'llr')])
+    return Doc([DocTable(['error', 'times', 'share'], shares, 'lr'),
+                DocTable(['label', 'read as', 'times'], [[name(a), name(b), k] for (a, b), k in pairs], 'llr')])
 
 # %% ../../nbs/eval/03_report.ipynb #9252a301
 def outcome(

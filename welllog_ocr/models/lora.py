@@ -18,7 +18,7 @@ from torch import nn
 from ..core import ConfigError, SetupError, did_you_mean
 from .core import (ADAPTER_CONFIG, adapter_config, default_device, first_line, load_pretrained,
                                      model_file)
-from ..render import Doc, Table
+from ..render import Doc, DocTable
 
 # %% ../../nbs/models/05_lora.ipynb #a1f268b5
 def inside(
@@ -238,7 +238,7 @@ def audit_table(
               f'r={r["lora"]}' if r['lora'] else '', number(r['trained'])] for r in rows]
     modules, weights, trained = (sum(r[k] for r in rows) for k in ('modules', 'weights', 'trained'))
     cells.append(['all', '', modules, f'{weights:,}', '', '', f'{trained:,}'])
-    return Doc([Table('place modules count weights bits LoRA trained'.split(), cells, 'llrrllr')])
+    return Doc([DocTable('place modules count weights bits LoRA trained'.split(), cells, 'llrrllr')])
 
 # %% ../../nbs/models/05_lora.ipynb #0e03a99a
 ADAPTER_WEIGHTS = 'adapter_model.safetensors' # the name that peft gives it, beside `ADAPTER_CONFIG`

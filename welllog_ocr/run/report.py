@@ -22,7 +22,7 @@ from ..eval.report import changed, changed_lines, comparison, confusion_table, h
 from ..eval.stats import intervals
 from ..files import read_json, read_jsonl, write_atomic
 from ..metrics import char_edits, shown_in
-from ..render import Doc, Line, Table, html_block, html_chart, html_page, esc, span_text
+from ..render import Curve, Doc, DocTable, esc, html_block, html_chart, html_page, span_text
 from ..review.page import CARD_STYLE, PAGE_SCRIPT, PAGE_STYLE, card_html, cards_html, change_html
 from .card import RunFiles
 
@@ -64,13 +64,13 @@ _SHADED = 25 # evaluations at most that get an interval; more would take time an
 
 def _interval(rows:list)->tuple: return intervals(dict(it=rows), n=2000).get('it', ())
 
-def _cer_line(r:RunFiles, points:list)->Line:
+def _cer_line(r:RunFiles, points:list)->Curve:
     value = dict(points)
     steps = [s for s in value if s in r.evals]
     shaded = [steps[i*(len(steps) - 1)//max(1, _SHADED - 1)] for i in range(_SHADED)] if len(steps) > _SHADED else steps
     spans = {s: _interval(r.rows(s)) for s in shaded}
     marks = [(s, value[s], f'{what}: {value[s]:.2f} %') for what, s in (('start', r.first), ('best', r.best)) if s in value]
-    return Line('CER', points, tuple((s, *(100*e for e in ends)) for s, ends in spans.items() if ends), tuple(dict.fromkeys(marks)))
+    return Curve('CER', points, tuple((s, *(100*e for e in ends)) for s, ends in spans.items() if ends), tuple(dict.fromkeys(marks)))
 
 def _curve(metrics:list, split:str, name:str, by:float=1.)->list[tuple]:
     return [(m['step'], by*m[name]) for m in metrics if m['split'] == split and m.get(name) is not None]
@@ -82,9 +82,9 @@ def charts_html(
     "The course of a run"
     shares = {n: m for n, m in shown_in('curves').items() if m.unit == '%' and n != 'cer'}
     charts = [html_chart('Character errors on eval', [_cer_line(r, _curve(metrics, 'eval', 'cer', 100))], 'step', 'CER in %')]
-    charts += [html_chart(f'{m.label.capitalize()} on eval', [Line(m.label, _curve(metrics, 'eval', n, 100))], 'step', f'{m.label} in %')
+    charts += [html_chart(f'{m.label.capitalize()} on eval', [Curve(m.label, _curve(metrics, 'eval', n, 100))], 'step', f'{m.label} in %')
                for n, m in shares.items()]
-    losses = [Line(split, _curve(metrics, split, 'loss')) for split in ('train', 'eval')]
+    losses = [Curve(split, _curve(metrics, split, 'loss')) for split in ('train', 'eval')]
     return f'<div class="charts">{"".join(charts)}{html_chart("Loss", losses, "step", "loss per token, log scale", True)}</div>'
 
 # %% ../../nbs/run/20_report.ipynb #d16a000d
@@ -92,16 +92,16 @@ _NAMES = {'experiment_name', 'output_dir', 'resume_from_checkpoint'} # a name or
 
 def settings(
     config:dict, # config.json of a run
-)->Table:
+)->DocTable:
     "What differs from the defaults"
     usual = asdict(TrainingConfig())
-    return Table(['setting', 'here', 'default'], [[k, redact(str(v)), str(usual.get(k, '-'))] for k, v in config.items()
+    return DocTable(['setting', 'here', 'default'], [[k, redact(str(v)), str(usual.get(k, '-'))] for k, v in config.items()
                                                   if k not in _NAMES and v != usual.get(k)])
 
 def took(
     r:RunFiles,
     metrics:list[dict], # Rows of metrics.jsonl
-)->Table:
+)->DocTable:
     "Time, device and money"
     last, start = metrics[-1] if metrics else {}, r.event('start')
     speeds = [v for _, v in _curve(metrics, 'train', 'samples_per_s')]
@@ -109,7 +109,7 @@ def took(
              'training and evaluation': span_text(last['elapsed_s']) if last.get('elapsed_s') else '',
              'speed': f'{statistics.median(speeds):.1f} samples a second' if speeds else '', 'device': start.get('hardware') or '',
              'cost': r.cost if r.sessions else ''}
-    return Table(['', ''], [[k, v] for k, v in facts.items() if v])
+    return DocTable(['', ''], [[k, v] for k, v in facts.items() if v])
 
 # %% ../../nbs/run/20_report.ipynb #d16a0010
 _SHOWN = 6 # lines that became better, and as many that became worse
