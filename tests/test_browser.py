@@ -325,24 +325,55 @@ def test_all_of_it_fits_and_stays_in_place(lab):
     assert lab.page.locator('.inspector .heads').inner_text().split() == ['loss', 'CER', 'label']
     assert lab.page.locator('.inspector .what').evaluate_all("(ns) => ns.every((n) => ['left', 'start'].includes(getComputedStyle(n).textAlign))")
 
-CONTRAST = """() => { // the lowest contrast of a text that is seen, and that text
+CONTRAST = """(root) => { // the lowest contrast of a text that is seen, and that text
     const rgb = (c) => { const v = c.match(/[\\d.]+/g).map(Number); return v.length < 4 ? [...v, 1] : v; };
     const light = (c) => c.slice(0, 3).map((v) => v/255).map((v) => v <= .04045 ? v/12.92 : ((v + .055)/1.055)**2.4).reduce((s, v, i) => s + v*[.2126, .7152, .0722][i], 0);
     const paper = (n) => { for (; n; n = n.parentElement) { const c = rgb(getComputedStyle(n).backgroundColor); if (c[3] === 1) return c; if (c[3]) return null; } return [255, 255, 255]; };
-    const found = [...document.querySelectorAll('.inspector, .inspector *')].filter((n) => n.checkVisibility() && (n.matches('input, textarea, select') || [...n.childNodes].some((k) => k.nodeType === 3 && k.textContent.trim())));
-    return found.map((n) => { const a = light(rgb(getComputedStyle(n).color)), b = light(paper(n)); return [(Math.max(a, b) + .05)/(Math.min(a, b) + .05), n.textContent.slice(0, 40)]; }).sort((a, b) => a[0] - b[0])[0]; }"""
+    const ink = (n) => getComputedStyle(n)[n.tagName === 'text' ? 'fill' : 'color'];
+    const found = [...document.querySelectorAll(`${root}, ${root} *`)].filter((n) => n.checkVisibility() && (n.matches('input, textarea, select') || [...n.childNodes].some((k) => k.nodeType === 3 && k.textContent.trim())));
+    return found.map((n) => { const a = light(rgb(ink(n))), b = light(paper(n)); return [(Math.max(a, b) + .05)/(Math.min(a, b) + .05), n.textContent.slice(0, 40), n.tagName, n.className]; }).sort((a, b) => a[0] - b[0])[0]; }"""
+TABLES = """() => [...document.querySelectorAll('.wl :is(th, td, tr)')].filter((n) => getComputedStyle(n).textAlign !== (n.classList.contains('n') ? 'right' : 'left') ||
+    getComputedStyle(n).backgroundColor !== 'rgba(0, 0, 0, 0)').map((n) => n.outerHTML.slice(0, 100))"""
 
 @pytest.mark.parametrize('name', ['JupyterLab Dark', 'JupyterLab Light'])
 def test_it_is_readable_in_both_themes(lab, name):
     "The contrast of each text is 4.5 or more"
     lab.save(), lab.theme(name), lab.focus()
     lab.press('j', ' of '), lab.press('?', '')
-    worst = lab.page.evaluate(CONTRAST)
-    assert worst[0] >= 4.5, worst
+    assert (worst := lab.page.evaluate(CONTRAST, ".inspector"))[0] >= 4.5, worst
     lab.page.keyboard.press('Escape'), lab.page.keyboard.press('Escape')
     lab.until(lambda: not lab.has_focus(), 'it keeps the focus')
-    worst = lab.page.evaluate(CONTRAST)
-    assert worst[0] >= 4.5, worst
+    assert (worst := lab.page.evaluate(CONTRAST, ".inspector"))[0] >= 4.5, worst
+    check_views(lab)
+
+def check_views(lab):
+    "All else that a notebook shows, in the theme of now: contrast, text to the left, no stripes; a notebook without trust says so"
+    if not (path := lab.folder/'views.ipynb').exists(): write_views(path)
+    page, asked, ran = lab.page.context.browser.new_page(), [], []
+    page.on('request', lambda r: asked.append(r.url)), page.on('dialog', lambda d: (ran.append(d.message), d.dismiss()))
+    page.goto(f'{lab.url}/lab/workspaces/views/tree/views.ipynb', wait_until='commit', timeout=SLOW)
+    page.locator('.wl').nth(5).wait_for(state='attached', timeout=SLOW)
+    assert page.locator('.wl').count() == 6 and not page.locator('.wl .bare').first.is_visible()
+    assert (worst := page.evaluate(CONTRAST, '.wl'))[0] >= 4.5, worst
+    assert page.evaluate(TABLES) == []
+    assert ran == [] and not [u for u in asked if not u.startswith((lab.url, lab.url.replace('http', 'ws'), 'data:', 'blob:'))]
+    page.goto(f'{lab.url}/lab/workspaces/strange/tree/strange.ipynb', wait_until='commit', timeout=SLOW)
+    page.get_by_text('trust the notebook').first.wait_for(timeout=SLOW)
+    page.close()
+
+def write_views(path):
+    "Two notebooks that show everything: one is trusted, the other is not"
+    import nbformat
+    from nbformat.sign import NotebookNotary
+    from views import run_views, small_views
+    from welllog_ocr.render import Doc, DocTable
+    (folder := path.with_name('views')).mkdir()
+    shown = {k: pair[0] for k, pair in run_views(folder).items()} | small_views() | dict(doc=Doc(['A sentence', DocTable(['a', 'b'], [['x', 1]], 'lr')])._repr_html_())
+    nb = notebook([('code', k) for k in shown])
+    for cell, html in zip(nb['cells'], shown.values()): cell['outputs'] = [dict(output_type='display_data', metadata={}, data={'text/html': html})]
+    path.write_text(text := json.dumps(nb))
+    path.with_name('strange.ipynb').write_text(text.replace('"cell0"', '"other"'))
+    NotebookNotary(data_dir=str(path.parent/'.data')).sign(nbformat.reads(text, 4))
 
 def test_drawn_samples_are_only_shown(lab):
     "A banner says why, and nothing is written"
@@ -387,5 +418,11 @@ def test_the_page_in_a_browser(lab):
     assert doubts == sorted(doubts, reverse=True) and doubts[0] == float('inf') # the rows without one come first
     page.locator('#filter').fill('6.png')
     assert page.locator('output').inner_text() == f'{sum("6.png" in r["id"] for r in rows)} of {len(rows)}'
+    for name in ('report', 'compare') if (lab.folder/'views').exists() else ():
+        page.goto(f"file://{next((lab.folder/'views').rglob(name + '.html'))}")
+        for theme in ('light', 'dark'):
+            page.emulate_media(color_scheme=theme)
+            assert (worst := page.evaluate(CONTRAST, '.wl'))[0] >= 4.5, (name, theme, worst)
+        assert page.evaluate(TABLES) == []
     assert ran == [] and [u for u in asked if not u.startswith(('file:', 'data:'))] == []
     page.close()

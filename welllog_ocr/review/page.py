@@ -179,7 +179,7 @@ CARD_STYLE = '''
 .wl article {border: 1px solid var(--line); border-radius: 5px; padding: .6em .9em .8em; margin: .9em 0; break-inside: avoid}
 .wl article h2 {font-size: 1rem; margin: 0 0 .5em; overflow-wrap: anywhere}
 .wl .rank {display: inline-block; min-width: 1.6em; padding: 0 .3em; border: 1px solid var(--soft); border-radius: 3px;
-  text-align: center} .wl form, .wl .keys {display: none}
+  text-align: center}
 .wl .diff code {word-break: break-all; background: none; color: inherit; padding: 0} .wl img {display: block}
 .wl del, .wl ins {font-weight: 700; border-radius: 2px; text-underline-offset: 3px}
 .wl del {color: var(--bad); background: var(--bad-paper); text-decoration: underline double 1.5px}
@@ -236,7 +236,7 @@ def change_html(
 PAGE_STYLE = CARD_STYLE + '''
 .wl article {scroll-margin-top: 4.5em}
 .wl article:focus {outline: 3px solid var(--link); outline-offset: 1px}
-.wl form {position: sticky; top: 0; flex-wrap: wrap; gap: .4em 1.2em; align-items: center;
+.wl form, .wl .keys {display: none} .wl form {position: sticky; top: 0; flex-wrap: wrap; gap: .4em 1.2em; align-items: center;
   background: var(--faint); border: 1px solid var(--line); border-radius: 5px; padding: .5em .8em; margin: .6em 0}
 .js .wl form {display: flex} .js .wl .keys {display: block} .wl form output {margin-left: auto; font-weight: 600}
 .wl [hidden] {display: none !important}
