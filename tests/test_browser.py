@@ -357,9 +357,13 @@ def check_views(lab):
     assert (worst := page.evaluate(CONTRAST, '.wl'))[0] >= 4.5, worst
     assert page.evaluate(TABLES) == []
     assert ran == [] and not [u for u in asked if not u.startswith((lab.url, lab.url.replace('http', 'ws'), 'data:', 'blob:'))]
-    page.goto(f'{lab.url}/lab/workspaces/strange/tree/strange.ipynb', wait_until='commit', timeout=SLOW)
-    page.get_by_text('trust the notebook').first.wait_for(timeout=SLOW)
     page.close()
+    if path.with_name('known').exists(): return # once is enough
+    strange = lab.page.context.browser.new_page()
+    strange.goto(f'{lab.url}/lab/workspaces/strange/tree/strange.ipynb', wait_until='commit', timeout=SLOW)
+    strange.get_by_text('trust the notebook').first.wait_for(timeout=SLOW)
+    strange.close()
+    path.with_name('known').touch()
 
 def write_views(path):
     "Two notebooks that show everything: one is trusted, the other is not"

@@ -28,13 +28,12 @@ ARGS = _arguments() if is_command(globals()) else None # before numpy is importe
 
 # %% ../nbs/12_compare.ipynb #d0ef2b09
 import math, statistics
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from fastcore.basics import patch
 
-from .config import TrainingConfig
 from .core import ConfigError, DataError, WelllogError, did_you_mean, redact, run_command, stable_hash
 from .eval.report import column
 from .eval.rows import evaluations, read_rows
@@ -45,7 +44,7 @@ from .render import Curve, Doc, DocTable, Title, Tone, esc, html_block, html_cha
 from .review.log import Review
 from .review.page import CARD_STYLE, change, change_html
 from .run.folder import data_changes
-from .run.report import find_images
+from .run.report import defaults, find_images
 
 # %% ../nbs/12_compare.ipynb #a958d891
 @dataclass
@@ -115,7 +114,7 @@ def load_run(
     if not (path := folder/'metrics.jsonl').is_file():
         raise DataError(f'{folder}: holds no metrics.jsonl, so it has no metrics yet; wait for its first evaluation, '
                         'or look into events.jsonl for why there was none')
-    config = {**asdict(TrainingConfig()), **read_json(folder/'config.json')}
+    config = {**defaults(), **read_json(folder/'config.json')}
     metrics = _metric_rows(path)
     step = _step_that_counts(folder, metrics, config['metric_for_best_model'], at)
     rows = read_rows(evaluations(folder)[step])
@@ -226,7 +225,7 @@ def corrected(
                  'are compared.')
 
 # %% ../nbs/12_compare.ipynb #9a36c224
-@dataclass
+@dataclass(repr=False)
 class Comparison:
     "Several runs side by side; shows itself in a notebook"
     results:list[Result]
@@ -409,6 +408,9 @@ def text(
     "All of it for a terminal"
     tables = (b for title, t in self.tables.items() for b in (Title(title), t if t.rows else 'None.'))
     return redact(str(Doc([*_lead(self), *tables, *(f'note: {n}' for n in self.notes)])))
+
+@patch
+def __repr__(self:Comparison): return self.text()
 
 # %% ../nbs/12_compare.ipynb #6a095880
 def curves(
