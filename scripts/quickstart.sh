@@ -13,6 +13,7 @@ ensure_env run
 cat <<'END'
 
 Where to look next
+  runs/quick_val/report.html   the run on a page, with pictures
   runs/quick_val/report.md     the table above
   runs/quick_val/curves.png    how the losses and the errors went
   runs/quick_val/eval/         every evaluation, line by line
