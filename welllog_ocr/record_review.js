@@ -169,6 +169,11 @@ export default {
       setTimeout(() => ui.newPlace.focus());
     });
     function closeNew() { box = null; ui.form.hidden = ui.fresh.hidden = true; startDrawing(false); }
+    function completePlace() { // a beginning is enough
+      const typedIn = ui.newPlace.value.trim().toLowerCase().replaceAll(' ', '_'), {places} = view();
+      const fits = [(p) => p === typedIn, (p) => p.startsWith(typedIn), (p) => p.includes(typedIn)];
+      ui.newPlace.value = fits.map((f) => places.find(f)).find((p) => p) ?? typedIn;
+    }
     const add = () => { if (box) send('add', {box, place: ui.newPlace.value.trim(), text: ui.newText.value}); toRoot(); };
 
     // ---- keys: its own are seen before the notebook sees them, and never passed on; all others are the notebook's
@@ -211,7 +216,7 @@ export default {
       if (e.key === 'Escape') { e.preventDefault(); if (box) closeNew(); toRoot(); }
       if (e.key !== 'Enter') return;
       e.preventDefault();
-      if (where === ui.newPlace) { ui.newText.focus(); return ui.newText.select(); }
+      if (where === ui.newPlace) { completePlace(); ui.newText.focus(); return ui.newText.select(); }
       if (where === ui.newText) return add();
       if (where === ui.note) { judge('note', {text: ui.note.value}); return toRoot(); }
       keptKey = item().key; kept = judge('fix', {text: ui.text.value});
