@@ -235,7 +235,7 @@ class FoldPlan:
 
     def part(self, k:int)->tuple[list, list]:
         held = [s for s, f in zip(self.samples, self.folds) if f == k]
-        wells = {well_key(s.group) for s in held}
+        wells = {well_key(name) for s in held for name in (s.group, s.info.get('scan')) if name}
         also = [s for s in self.also if well_key(s.group) not in wells]
         return [s for s, f in zip(self.samples, self.folds) if f != k] + also, held
 
