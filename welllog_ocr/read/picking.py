@@ -47,15 +47,18 @@ def _vectors(texts:list[str])->np.ndarray: # (n, _SIZE), each of length 1
 
 # %% ../../nbs/read/16_picking.ipynb #fabc0da2
 _ELSEWHERE = .5 # nearness of the same words on another scan
+_AHEAD = 50     # lines that are looked at for each that is picked: those that are worth most
 
 def pick_lines(
     rows:list[dict], # With `text`, `confidence` and `group`, the scan
     n:int,           # How many; fewer where fewer are worth a look
 )->list[int]: # Positions in `rows`, in the order of the choice
     "The lines that teach most: unsure, legible, different from one another. The same rows give the same lines"
+    worth = np.array([_worth(r['text'], r['confidence']) for r in rows])
+    best  = np.argsort(-worth, kind='stable')[:_AHEAD*n]
+    worth, rows = worth[best], [rows[i] for i in best]
     vectors, groups = _vectors([r['text'] for r in rows]), np.array([r['group'] for r in rows])
-    worth, near = np.array([_worth(r['text'], r['confidence']) for r in rows]), np.zeros(len(rows))
-    fair, taken = max(1., n/max(1, len(set(groups)))), np.zeros(len(rows))
+    fair, taken, near = max(1., n/max(1, len(set(groups)))), np.zeros(len(rows)), np.zeros(len(rows))
     picked = []
     for _ in range(min(n, int((worth > 0).sum()))):
         picked.append(i := int(np.argmax(worth*(1 - near)/(1 + taken/fair))))
@@ -63,7 +66,7 @@ def pick_lines(
         near = np.maximum(near, np.clip(vectors @ vectors[i], 0, .999)*np.where(same, 1, _ELSEWHERE))
         taken[same] += 1
         worth[i] = 0
-    return picked
+    return best[picked].tolist()
 
 # %% ../../nbs/read/16_picking.ipynb #7b6c6bf3
 def _on_end(box:list)->bool:
@@ -150,6 +153,8 @@ def pick(
 )->str: # What was picked, in a sentence
     "Write the lines of an archive that teach most as a review task. Raises `DataError` when there are none"
     folder = task_rows(folder, n).parent
+    if isinstance(found, (str, Path)) and not Path(found).is_file():
+        raise DataError(f'{found}: no such file; name the .jsonl that predict wrote')
     rows  = (row for _, row in each_row(Path(found))) if isinstance(found, (str, Path)) else found
     lines = [l for row in rows for l in lines_of(row)]
     best  = [lines[i] for i in pick_lines(lines, n)]
