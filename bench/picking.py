@@ -33,8 +33,8 @@ from welllog_ocr.run.samples import drawn_lines
 from welllog_ocr.run.step import EMA
 
 VARIANTS, DRAWN = 3, 240         # augmented copies of each line; drawn lines to learn beside
-STEPS, REAL, BESIDE = 50, 6, 2   # of a training; real and drawn lines in a batch
-RATE = 5e-4
+STEPS, REAL, BESIDE = 40, 6, 2   # of a training; real and drawn lines in a batch
+RATE = 1e-3
 
 class Straight(torch.nn.Module):
     "Stands for the backbone: what comes in are its features already"
