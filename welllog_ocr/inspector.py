@@ -183,6 +183,7 @@ def _records(args):
     print(f'\nlines to train on: {found.pop("lines")}, in {args.lines}',
           *(f'{n} values left out {why}' for why, n in found.items()), sep='; ')
 
+# %% ../nbs/13_inspector.ipynb #0b0ff9d4
 def main(args):
     "Show an evaluation, and write it as a page, a table or tasks if asked"
     if args.run.endswith('.jsonl'): return _records(args)
