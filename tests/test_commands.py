@@ -3,18 +3,20 @@ import json, os, re, subprocess, sys
 
 import pytest
 from conftest import ROOT
+from forked import run
 from PIL import Image
 
 from welllog_ocr.files import read_json, read_jsonl, write_jsonl
 
 ENV = {**os.environ, 'HF_HUB_OFFLINE': '1', 'PYTHONPATH': str(ROOT)}
 
-def run(*args, cwd=None, **kw):
-    return subprocess.run([sys.executable, '-m', *map(str, args)], capture_output=True, text=True, cwd=cwd or ROOT, env=ENV, **kw)
+def started(*args):
+    "In a process of its own, as a shell does it"
+    return subprocess.run([sys.executable, '-m', *map(str, args)], capture_output=True, text=True, cwd=ROOT, env=ENV)
 
-def error(status, *args, **kw):
+def error(status, *args):
     "The one message of a command that has to fail with this status"
-    got = run(*args, **kw)
+    got = run(*args, env=ENV)
     assert got.returncode == status, got.stderr[-2000:]
     assert 'Traceback' not in got.stderr
     return got.stderr
@@ -55,16 +57,16 @@ def test_print_config_resolves_file_and_options():
 
 @pytest.mark.parametrize('args, says', [
     (['--learning_rte', '1e-4'], "did you mean '--learning_rate'?"), (['--max_steps', 'many'], 'takes int'), (['--config', 'none.py'], 'does not exist'),
-    (['--max_steps', '5', '--warmup_steps', '9'], 'lower warmup_steps'), (['--bf16', 'perhaps'], 'takes bool'), (['--experiment_name', '../up'], 'becomes a folder')])
+    (['--bf16', 'perhaps'], 'takes bool'), (['--experiment_name', '../up'], 'becomes a folder')])
 def test_a_wrong_argument_ends_with_2(args, says):
     assert says in error(2, 'welllog_ocr.train', *args)
 
 def test_debug_shows_the_traceback():
-    got = run('welllog_ocr.train', '--max_steps', 'many', '--debug')
+    got = started('welllog_ocr.train', '--max_steps', 'many', '--debug')
     assert got.returncode == 2 and 'Traceback' in got.stderr
 
 def test_a_run_leaves_what_it_promises(quick, tmp_path):
-    got = run(*quick)
+    got = started(*quick)
     assert got.returncode == 0, got.stderr[-3000:]
     folder = tmp_path/'runs'/'x'
     assert {'best', 'checkpoints', 'config.json', 'cost.jsonl', 'curves.png', 'data.jsonl', 'eval', 'events.jsonl', 'final', 'high_loss.html', 'lock', 'metrics.jsonl', 'report.html', 'report.md', 'run.json', 'run_card.md'} == {p.name for p in folder.iterdir()}
@@ -130,7 +132,7 @@ def test_half_a_model_is_refused(place, drawn, tmp_path):
 
 def test_no_secret_reaches_the_run(quick, tmp_path, monkeypatch):
     monkeypatch.setitem(ENV, 'HF_TOKEN', 'hf_CANARYcanaryCANARYcanary12345')
-    got = run(*quick, '--experiment_name', 'secret')
+    got = run(*quick, '--experiment_name', 'secret', env=ENV)
     assert got.returncode == 0
     texts = [got.stdout, got.stderr] + [p.read_text(errors='replace') for p in (tmp_path/'runs').rglob('*') if p.is_file()]
     assert not [t for t in texts if 'CANARY' in t]

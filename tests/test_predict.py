@@ -56,7 +56,7 @@ def test_bad_scans_are_listed_and_cost_nothing_else(place, tmp_path, capsys):
     told, way = capsys.readouterr()
     assert '6 pages, ' in told and '4 left out' in told and 'locked.pdf' in told
     assert 'look first at: ' in told and f'written: {tmp_path/"out.jsonl"}' in told
-    assert way.startswith('reading the first pages\n') and ' lines a second' in way and '\r' not in way
+    assert way.startswith('reading the first pages\n') and '\r' not in way
     again, first = run(place, [scans], tmp_path/'out.jsonl'), told
     told = capsys.readouterr().out # of the pages of both runs
     assert '6 of the pages in an earlier run' in told and told.splitlines()[1:] == first.splitlines()[1:]

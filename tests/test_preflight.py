@@ -1,10 +1,12 @@
 """Each failure that preflight has to find, made to happen."""
 import ctypes, errno, fcntl, os, resource, signal, subprocess, sys, time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+import forked
 from conftest import ROOT
 from runs import outcome, tiny
 
@@ -14,12 +16,11 @@ from welllog_ocr.files import read_jsonl, write_jsonl
 from welllog_ocr.models.core import load_model
 from welllog_ocr.preflight import PreflightError, preflight
 from welllog_ocr.run import rehearsal
-from welllog_ocr.run.checks import FAILURE, OK, PASS_ON, WARNING, check_output, check_room, check_sigterm, check_volume
+from welllog_ocr.run.checks import FAILURE, HELP, OK, PASS_ON, WARNING, check_output, check_room, check_sigterm, check_volume
 from welllog_ocr.run.machine import this_machine
 from welllog_ocr.run.samples import run_data
 from welllog_ocr.train import train
 
-ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'HF_HUB_OFFLINE': '1', 'PYTHONPATH': str(ROOT)}
 MB = 1_000_000
 
 def verdicts(found): return {c.name: c.verdict for c in found.failures + found.warnings}
@@ -170,7 +171,7 @@ def start_script(tmp_path):
 
 def test_sigterm_does_not_get_past_a_start_script(start_script):
     found = first_process('bash', str(start_script))
-    assert found.verdict == WARNING and 'SIGTERM will not reach you: process 1 (bash' in found.seen and PASS_ON in found.advice
+    assert found.verdict == WARNING and 'SIGTERM will not reach the training (process 1 (bash' in found.seen and HELP in found.advice
 
 def test_sigterm_passes_the_recommended_command(start_script):
     command = PASS_ON.removeprefix("bash -c '").removesuffix("'").replace('/start.sh', str(start_script))
@@ -282,7 +283,7 @@ def test_a_failed_rehearsal_puts_everything_back_too(home, monkeypatch):
 def test_the_command(home):
     from welllog_ocr.config import config_json
     (home/'c.json').write_text(config_json(tiny(home, gpu_hourly_rate=1.5)))
-    run = lambda *more: subprocess.run([sys.executable, '-m', 'welllog_ocr.preflight', '--config', home/'c.json', *map(str, more)], capture_output=True, text=True, env=ENV)
+    run = partial(forked.run, 'welllog_ocr.preflight', '--config', home/'c.json')
     good = run()
     assert good.returncode == 0 and 'nothing stands in the way' in good.stdout and '4 x 1 = 4 effective' in good.stdout and '$' in good.stdout, good.stderr
     assert sorted(p.name for p in home.iterdir()) == ['c.json', 'model']

@@ -9,7 +9,7 @@ from runs import tiny
 
 from welllog_ocr.config import config_json
 from welllog_ocr.files import read_json, read_jsonl
-from welllog_ocr.runpod import launch, run_status, stop
+from welllog_ocr.runpod import launch, run_status, stop, watch
 from welllog_ocr.run.supervision import supervisor_dir
 
 CELL = "from welllog_ocr.config import load_config\nfrom welllog_ocr.runpod import launch, watch\nrun = launch(load_config('wells.json'))\nwatch(run, every=.5)"
@@ -37,7 +37,12 @@ def on_the_move(run):
 
 def unharmed(run):
     "One start, no crash, rows without a gap; and what is left after it was stopped is whole"
-    assert stop(run).startswith('x: stopped (SIGTERM; step ')
+    view = watch(run)
+    view._repr_mimebundle_()
+    for name in ('Stop the run', 'Stop it'): next(b for b in view.controls.children[1:] if b.description == name).click()
+    assert wait_for(lambda: view.said, 'no word of it').startswith('x: stopped (SIGTERM; step ')
+    assert wait_for(lambda: not view.controls.children[1:], 'it can still be stopped') and view.said in view.controls.children[0].value
+    view.close()
     steps = [r['step'] for r in read_jsonl(run/'metrics.jsonl') if r['split'] == 'train']
     assert steps == list(range(5, 5*len(steps) + 1, 5))
     assert [e['event'] for e in read_jsonl(supervisor_dir(run)/'log.jsonl') if e['event'] in ('started', 'crashed', 'hung')] == ['started']
@@ -111,6 +116,12 @@ class Browser:
         wait_for(lambda: step() > first >= 0 and 'running' in view.first.inner_text(), f'the view stands still at step {first}')
         assert self.page.locator('.welllog-watch img').count() == 1 # the curves
 
+    def asks_before_it_stops(self):
+        button = lambda name: self.page.get_by_role('button', name=name, exact=True)
+        button('Stop the run').click(), button('Let it run').click()
+        button('Stop the run').wait_for()
+        self.live()
+
     def reload(self):
         "As F5 does it, after the notebook was saved: the widget is found again without running anything"
         path = Path(self.folder)/'pod.ipynb'
@@ -153,6 +164,7 @@ def in_jupyterlab(cfg, n):
             b.open()
             b.run_cell()
             b.live()
+            b.asks_before_it_stops()
             for _ in range(n):
                 for act in (b.reload, b.restart, b.reopen):
                     act()

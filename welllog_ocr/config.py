@@ -171,7 +171,8 @@ class StepSettings:
     per_device_eval_batch_size:int = free(16, '[1, inf)')   # Evaluation samples in a batch, on each device
     # Peak learning rate
     learning_rate:float = recorded(1e-4, '(0, inf)', 'nothing would be learned; 1e-5 to 1e-3 is usual')
-    warmup_steps:int = recorded(20, '[0, inf)')             # Optimizer steps until the peak learning rate is reached
+    # Optimizer steps until the peak learning rate is reached; in a run that is not longer, half of its steps
+    warmup_steps:int = recorded(20, '[0, inf)')
     # Learning rate after its peak, as in `transformers.SchedulerType`
     lr_scheduler_type:str = refused('cosine', _SCHEDULES)
     # Optimizer: `adamw`, or `adamw_8bit` with its moments in 8 bits, which needs the extra `qlora`
@@ -272,9 +273,6 @@ def field_docs(
 # %% ../nbs/05_config.ipynb #30922400
 def _contradictions(c):
     "(broken, message) for every rule about two settings"
-    yield 0 < c.max_steps <= c.warmup_steps, (
-        f'warmup_steps={c.warmup_steps} is not below max_steps={c.max_steps}, so the peak learning rate would '
-        'never be reached; lower warmup_steps')
     yield c.learning_rate*c.l2_sp > 1, (
         f'l2_sp={c.l2_sp:g} with learning_rate={c.learning_rate:g}: a step would pull weights past their start, '
         'and further with each one; take l2_sp up to 1/learning_rate')

@@ -208,25 +208,29 @@ def _count(scans, without, total:list): # in a thread: the first page need not w
     try: total.append(sum(1 for _ in scan_files(scans, without)))
     except (DataError, OSError): pass # reading them says what is wrong
 
-def _how_far(n:int, done:int, total:list, lines:int, seconds:float)->str:
-    "Of `n` files, as many as `done` were read before"
-    each = seconds/max(1, n - done)
-    left = f', about {span_text((total[0] - n)*each)} left' if total and total[0] > n else ''
-    return (f'{n:,}' + (f' of {max(n, total[0]):,}' if total else '') +
-            f' files, {lines/max(seconds, .001):.1f} lines a second{left}')
+def _how_far(n:int, total:list, files:int, lines:int, seconds:float)->str:
+    "`n` files are read; so many files and lines took so long, 0: it is not known yet"
+    said = f'{n:,} of {max(n, total[0]):,} files' if total else f'{n:,} files'
+    if files: said += f', {lines/seconds:.1f} lines a second'
+    if files and total and total[0] > n: said += f', about {span_text((total[0] - n)*seconds/files)} left'
+    return said
 
 def _follow(rows, args, before, say=None):
     "Pass rows on, and say how far they are"
-    say, total, n, lines, last, start = say or StatusLine(), [], len(before.files), 0, '', time.monotonic()
+    say, total, n, lines, last = say or StatusLine(), [], len(before.files), 0, ''
+    done, start, speed = n, time.monotonic(), (0, 0, 0.)
     Thread(target=_count, args=(args.scans, args.overlay or '', total), daemon=True).start()
     say('reading the first pages', now=True)
+    came = start
     try:
         for row in rows:
+            now = time.monotonic()
+            if now > came + .1: speed = n - done, lines, came - start # those before: pages come in groups
+            came = now
             say.clear() # what is shown of the row may stand on the same terminal
             yield row
             n += row['file'] != last; last = row['file']; lines += len(row.get('lines', ()))
-            far = _how_far(n, len(before.files), total, lines, time.monotonic() - start)
-            say(f'{far}: {visible(Path(row["file"]).name)}')
+            say(f'{_how_far(n, total, *speed)}: {visible(Path(row["file"]).name)}')
     finally: say.clear()
 
 # %% ../nbs/14_predict.ipynb #47a4886f

@@ -14,7 +14,7 @@ ARGS = command_config(globals(), prog='python -m welllog_ocr.preflight', # befor
                 'cost.')
 
 # %% ../nbs/08_preflight.ipynb #1300d36f
-import os
+import os, sys
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from .run.machine import Machine, model_text, this_machine
 from .run.rehearsal import Rehearsal, TooLarge, check_budget, check_load, check_memory, memory_need, rehearse
 from .run.rehearsal import time_lines
 from .run.samples import RunData
-from .run.step import total_steps
+from .run.step import total_steps, warmup_steps
 
 # %% ../nbs/08_preflight.ipynb #fdba759e
 def summary(
@@ -45,6 +45,9 @@ def summary(
 )->str:
     "What is about to happen, in a few lines"
     bs, parts, memory = cfg.per_device_train_batch_size, cfg.gradient_accumulation_steps, ''
+    total = r.total if total is None else total
+    warmup, asked = warmup_steps(cfg, total), cfg.warmup_steps
+    cut = f', warm-up {warmup} steps, since warmup_steps={asked} does not fit' if warmup < asked else ''
     if r:
         most = max(r.peak, r.kept + sum(memory_need(cfg, rec, machine.device).values()))
         memory = f', {size_text(most)} of {size_text(machine.free)} memory'
@@ -52,8 +55,7 @@ def summary(
         f'model     {model_text(cfg, rec)}',
         f'data      {data_checks(data, cfg.data_path is None)[0].seen}',
         f'device    {check_device(machine, cfg.bf16, {}).seen}{memory}',
-        f'training  {r.total if total is None else total} steps of {bs} x {parts} = {bs*parts} effective, '
-        f'learning rate {cfg.learning_rate:g}',
+        f'training  {total} steps of {bs} x {parts} = {bs*parts} effective, learning rate {cfg.learning_rate:g}{cut}',
         *(time_lines(cfg, r, at) if r else []),
         f'folder    {cfg.run_dir}' + (f', going on from step {at}' if at else '')])
 
@@ -108,12 +110,15 @@ def preflight(
     machine:Machine|None=None,    # `None`: this one
     proc:Path=Path('/proc'),
     env=os.environ,
+    log=lambda what: None,        # Called with what it is at
 )->Preflight:
     "Ask everything that can be asked before a run. Nothing is left behind, and an existing run folder is not touched"
     f = Preflight(cfg)
     add = f.checks.append
     f.machine = machine or this_machine(env)
+    log(f'loading the model {cfg.model_name}')
     _ask_model(f)
+    log('reading the data')
     state = rng_state()
     f.data, said = ask(f.checks, 'data', 'can the data be read?', partial(look_at, cfg, f.rec)) or (None, [])
     f.checks += said
@@ -123,7 +128,9 @@ def preflight(
     _ask_disk(f, env)
     add(check_sigterm(proc))
     if cfg.use_wandb: add(check_wandb(env))
-    if f.rec is not None and f.data is not None and not is_taken(cfg.run_dir): _ask_rehearsal(f, proc)
+    if f.rec is not None and f.data is not None and not is_taken(cfg.run_dir):
+        log('preflight: the largest batch, two more steps, a part of an evaluation and a save are tried')
+        _ask_rehearsal(f, proc)
     if f.rec is None: add(_UNTRIED)
     if cfg.budget_cap: add(check_budget(cfg, f.rehearsal, f.steps_done))
     set_rng_state(*state)
@@ -179,7 +186,7 @@ def main(
     cfg:TrainingConfig,
 ):
     "Ask, print, and raise `PreflightError` when a check failed"
-    found = preflight(cfg)
+    found = preflight(cfg, log=partial(print, file=sys.stderr, flush=True))
     print(found)
     if found.failures: raise PreflightError(found.text_of_failures())
     print('\nnothing stands in the way' + (f'; {len(found.warnings)} warnings' if found.warnings else ''))

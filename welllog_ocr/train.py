@@ -6,13 +6,16 @@
 __all__ = ['ARGS', 'AHEAD', 'step_with_retry', 'upcoming', 'Diverged', 'fit', 'train']
 
 # %% ../nbs/09_train.ipynb #cd78bfa0
+import os
+
 from .config import command_config
 from .core import run_command
 
 ARGS = command_config(globals()) # before torch is imported, so that --help answers at once
+if ARGS and os.environ.get('RANK', '0') == '0': print('starting: loading torch', flush=True)
 
 # %% ../nbs/09_train.ipynb #8d9c7028
-import errno, os, re, signal, sys, time
+import errno, re, signal, sys, time
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -23,7 +26,7 @@ from safetensors import SafetensorError
 
 from .config import TrainingConfig
 from .core import SetupError, WelllogError
-from .files import writable_dir
+from .files import read_jsonl, writable_dir
 from .models.core import is_out_of_memory, load_model, release_memory
 from .preflight import Preflight, preflight, summary
 from .run.callbacks import (Curves, Evaluate, FitLanguage, HighLoss, Log, Pictures, Progress, Save, Spend,
@@ -142,7 +145,7 @@ def train(
 def _train(cfg:TrainingConfig, callbacks, pg:ProcessGroup, note:Notifier)->Path:
     ledger, took_over = open_ledger(cfg.run_dir, cfg.gpu_hourly_rate, cfg.budget_cap), []
     with _disk_errors(cfg.run_dir), main_process_first(pg):
-        ready = _ready(cfg)
+        ready = _ready(cfg, _say)
         writable_dir(cfg.run_dir)
     with _disk_errors(cfg.run_dir), own(cfg.run_dir, log=lambda what, **facts: took_over.append(facts)):
         with main_process_first(pg): run_id, start, notes = find_checkpoint(cfg, ready.data)
@@ -160,7 +163,8 @@ def _train(cfg:TrainingConfig, callbacks, pg:ProcessGroup, note:Notifier)->Path:
 
 def _add_callbacks(run:Run, budget:Budget, saver:Saver, more)->tuple[Evaluate, Save]:
     cfg, spikes = run.cfg, Spikes()
-    evaluation, save = Evaluate(budget.insist if cfg.budget_cap and run.pg.n == 1 else None), Save(saver, spikes)
+    beat = budget.insist if cfg.budget_cap and run.pg.n == 1 else None
+    evaluation, save = Evaluate(beat, budget.eval_s), Save(saver, spikes)
     run.callbacks = [Log(), StopOnLoss(cfg), evaluation, FitLanguage(), StopEarly(cfg), spikes,
                      Curves(), HighLoss(), Progress(), Tidy(),
                      *more, save, Spend(budget, save)]
@@ -194,15 +198,19 @@ def _disk_errors(folder:Path):
                          'checkpoint') from e
 
 # %% ../nbs/09_train.ipynb #00dd9720
-def _ready(cfg:TrainingConfig)->Preflight:
+_say = partial(print, flush=True)
+
+def _ready(cfg:TrainingConfig, log=lambda what: None)->Preflight:
     "Model and data, after preflight if it is wanted"
     if cfg.preflight:
-        found = preflight(cfg)
+        found = preflight(cfg, log=log)
         found.insist()
         return found
     writable_dir(cfg.output_dir)
     found = Preflight(cfg)
+    log(f'loading the model {cfg.model_name}')
     found.machine, found.rec = this_machine(), load_model(cfg)
+    log('reading the data')
     found.data, found.checks = look_at_data(cfg, found.rec)
     found.checks.append(check_device(found.machine, cfg.bf16, card=cfg.gpu_type))
     return found
@@ -212,7 +220,9 @@ def _announce(run:Run, ready:Preflight, notes:list):
     # `find_checkpoint` has the notes on the run
     notes = notes + [str(c) for c in ready.checks if c.verdict != OK and c.name != 'run']
     notes += [run.data.reviewed] if run.data.reviewed else []
-    for note in notes: print(f'note: {note}')
+    before = {n for e in read_jsonl(run.folder/'events.jsonl', missing_ok=True) for n in e.get('notes') or ()}
+    for note in notes: # the way of the machine with signals is told once
+        if not (note.startswith('sigterm: ') and note in before): print(f'note: {note}', flush=True)
     run.event('start', total_steps=run.total, train=len(run.data.train), synth_per_epoch=run.data.synth,
               eval=len(run.data.eval), notes=notes, hardware=check_device(ready.machine, run.cfg.bf16, {}).seen,
               skipped=[s._asdict() for s in run.data.skips], rehearsal=asdict(ready.rehearsal) if ready.rehearsal

@@ -69,7 +69,7 @@ def _halves(todo:list[list[int]])->list[list[int]]:
 def _read_some(
     rec, samples,
     todo:list[list[int]], # Positions, in batches
-    put,                  # Called with (position, loss, tokens, prediction)
+    put,                  # Called with (position, loss, tokens, prediction) of each sample of a batch
     bf16:bool, workers:int, log, device,
 )->tuple[int, str]: # Batches done; why no more
     "Read until all is done or the memory does not suffice"
@@ -78,7 +78,7 @@ def _read_some(
         for where, batch in batches(rec, samples, [(part, 0) for part in todo], workers, log=log):
             if batch is not None:
                 with torch.no_grad(), autocast(device, bf16): sums, tokens, preds = rec.read(to_device(batch, device))
-                for got in zip(where, sums.tolist(), tokens.tolist(), preds): put(*got)
+                put(zip(where, sums.tolist(), tokens.tolist(), preds))
             done += 1
         return done, ''
     except Exception as e:
@@ -106,12 +106,15 @@ def evaluate(
     bf16:bool=True,      # bfloat16 where the device has it
     workers:int=0,       # Processes that decode images
     log=lambda what, **facts: None, # Gets `image_lost` and `eval_out_of_memory`
+    seen=lambda n: None, # Called with the number of samples that are read, after each batch
 )->list[dict]: # One row a sample, in order, see `ROW`; a sample that cannot be read counts as read wrong
     "Read every sample once. Raises `DataError` for an empty set"
     samples, device, mode, rows, lost = list(samples), next(rec.parameters()).device, rec.training, {}, {}
     if not samples:
         raise DataError('there are no samples to evaluate; check the data folder, its eval split and eval_subset')
-    def put(i, *found): rows[i] = sample_row(samples[i], *found)
+    def put(found):
+        for i, *facts in found: rows[i] = sample_row(samples[i], *facts)
+        seen(len(rows))
     def note(what, **facts):
         if what == 'image_lost': lost[facts['id']] = facts['why']
         log(what, **facts)

@@ -74,7 +74,7 @@ def gain(
 )->float:
     "How much more probable `c` is behind `text` than anywhere, as a log; 0 beside digits"
     word = text[text.rfind(' ') + 1:] + c
-    if not (c.isalpha() or text[-1:].isalpha()) or any(x.isdigit() for x in word): return 0.
+    if not (c.isalpha() or text[-1:].isalpha()) or any(map(str.isdigit, word)): return 0.
     before = (START + text)[1 - self.order:]
     if len(self._gains) > 200_000: self._gains.clear() # an archive has no end
     if (before, c) not in self._gains:

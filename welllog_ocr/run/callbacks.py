@@ -16,12 +16,14 @@ from fastcore.basics import patch
 from safetensors import SafetensorError, safe_open
 from tqdm.auto import tqdm
 
+from ..core import StatusLine
 from ..eval.predictions import evaluate
 from ..eval.report import high_loss
 from ..eval.rows import read_rows
 from ..files import fsync, read_jsonl, write_jsonl
 from ..metrics import METRICS, summarise
 from ..models.core import ADAPTER_CONFIG, Recogniser, load_model, release_memory
+from ..render import span_text
 from ..review.page import write_page
 from .checkpoint import Saver, checkpoints
 from .cost import Budget, BudgetReached
@@ -79,25 +81,37 @@ class Log(Callback):
 # %% ../../nbs/run/17_callbacks.ipynb #c6831be5
 def eval_file(run:Run, step:int)->Path: return run.folder/'eval'/f'step-{step:08}.jsonl'
 
+class _Countdown:
+    "Says how long the first evaluation takes: nothing else moves meanwhile"
+    def __init__(self, n:int, eval_s:float):
+        self.n, self.start, self.say = n, time.monotonic(), StatusLine(sys.stdout)
+        self.say(f'first evaluation: {n} samples' + (f', about {span_text(eval_s)}' if eval_s else ''), now=True)
+
+    def __call__(self, done:int):
+        left = (time.monotonic() - self.start)/done*(self.n - done)
+        self.say(f'first evaluation: {done} of {self.n} samples, about {span_text(left)} left')
+        if done == self.n: self.say.clear()
+
 class Evaluate(Callback):
     "Evaluates the model, keeps every row, and the best model in best/"
     order = 30
     def __init__(
         self,
         beat=None, # Called again and again while the model reads; what it raises ends the evaluation
-    ): self.best, self.best_step, self.beat = None, None, beat
+        eval_s=0., # Seconds of an evaluation, as rehearsed; 0: unknown
+    ): self.best, self.best_step, self.beat, self.eval_s = None, None, beat, eval_s
 
     def before_run(self, run):
-        if 0 not in run.evals and run.step == 0: self.evaluate(run)
+        if 0 not in run.evals and run.step == 0: self.evaluate(run, True)
 
     def after_step(self, run):
         if run.pg.broadcast(run.step % run.cfg.eval_steps == 0 or run.step == run.total or bool(run.stop)):
             self.evaluate(run)
 
-    def evaluate(self, run):
+    def evaluate(self, run, first=False):
         if run.step in run.evals: return
         with run.ema.applied():
-            with unsharded(run.rec), _beating(run.rec, self.beat): rows = self.rows(run)
+            with unsharded(run.rec), _beating(run.rec, self.beat): rows = self.rows(run, first)
             run.evals[run.step] = found = summarise(rows)
             if run.pg.is_main:
                 (run.folder/'eval').mkdir(exist_ok=True)
@@ -105,11 +119,12 @@ class Evaluate(Callback):
             run.journal.metric(run.step, run.epoch, 'eval', **found)
             self.compare(run, found[run.cfg.metric_for_best_model])
 
-    def rows(self, run)->list[dict]:
+    def rows(self, run, first=False)->list[dict]:
         "Each process reads its share"
         cfg, mine = run.cfg, run.pg.share(run.data.eval)
+        seen = _Countdown(len(mine), self.eval_s) if first and run.pg.is_main else lambda n: None
         read = lambda: evaluate(run.rec, mine, cfg.per_device_eval_batch_size, cfg.bf16, cfg.dataloader_num_workers,
-                                log=run.event)
+                                run.event, seen)
         found = run.pg.all_gather(read() if mine else [])
         return [found[i % run.pg.n][i//run.pg.n] for i in range(len(run.data.eval))]
 
@@ -188,7 +203,10 @@ def save_final(run:Run):
 class FitLanguage(Callback):
     "Fits the n-gram language model of headers"
     order = 40
-    def before_run(self, run): fit_language(run.cfg, run.data, run.rec)
+    def before_run(self, run):
+        if run.pg.is_main and run.cfg.language_weight:
+            print(f'the language of headers is counted in {run.cfg.language_texts:,} drawn texts', flush=True)
+        fit_language(run.cfg, run.data, run.rec)
 
 # %% ../../nbs/run/17_callbacks.ipynb #855bce33
 class StopOnLoss(Callback):
@@ -247,6 +265,7 @@ class Progress(Callback):
         self.bar, self.shown = tqdm(total=run.total, initial=run.step, desc=run.cfg.experiment_name,
                                     disable=not _interactive()), set()
         self.first, self.started = run.step, time.monotonic()
+        if not _interactive() and not run.done: print(f'training from step {run.step} to {run.total}', flush=True)
         self.evals(run)
 
     def after_step(self, run):
@@ -258,10 +277,10 @@ class Progress(Callback):
     def line(self, run):
         step_s = (time.monotonic() - self.started)/(run.step - self.first)
         ledger = run.journal.ledger
-        cost = f'  ${ledger.total:.2f} so far' if ledger and ledger.price.now else ''
-        return (f'step {run.step}/{run.total}  loss {run.loss:.3f}  lr {run.schedule.get_last_lr()[0]:.1e}  '
-                f'{step_s:.2f} s a step  '
-                f'about {(run.total - run.step)*step_s:.0f} s left{cost}')
+        cost = f', ${ledger.total:.2f} so far' if ledger and ledger.price.now else ''
+        left = '' if run.done else f', about {span_text((run.total - run.step)*step_s)} left'
+        return (f'step {run.step} of {run.total}: loss {run.loss:.3f}, learning rate '
+                f'{run.schedule.get_last_lr()[0]:.1e}, {span_text(step_s)} a step{left}{cost}')
 
     def evals(self, run):
         for step in run.evals.keys() - self.shown:

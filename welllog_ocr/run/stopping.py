@@ -62,7 +62,8 @@ def _better(self:EarlyStopping, value):
 @patch
 def _reason(self:EarlyStopping):
     if self.patience and self.bad >= self.patience:
-        return f'no improvement by more than {self.min_delta:g} in {self.bad} evaluations (best {self.best})'
+        best = '' if self.best is None else f' (best {self.best:.4g})'
+        return f'no improvement by more than {self.min_delta:g} in {self.bad} evaluations{best}'
     flat = self.plateau and len(self.recent) == self.plateau and all(v is not None and math.isfinite(v)
                                                                      for v in self.recent)
     if flat and max(self.recent) - min(self.recent) <= self.min_delta:

@@ -1,0 +1,36 @@
+"""A command in a fork of the process that tests, which has imported what takes seconds: what is left is the command itself."""
+import os, runpy, sys, tempfile, traceback
+from types import SimpleNamespace
+
+os.environ['HF_HUB_OFFLINE'] = '1' # read when it is imported
+import torch
+from conftest import ROOT
+from runs import import_ahead
+
+torch.set_num_threads(1) # a thread pool does not outlive a fork
+import_ahead()
+
+def _become(module, args, cwd, env, out, err):
+    "What `python -m module` does, with its exit status"
+    status = 1
+    try:
+        for file, fd in ((out, 1), (err, 2)): os.dup2(file.fileno(), fd)
+        sys.stdout, sys.stderr = (open(fd, 'w', encoding='utf-8', closefd=False) for fd in (1, 2))
+        os.chdir(cwd), os.environ.update(env), sys.modules.pop(module, None)
+        sys.argv = [module, *args]
+        runpy.run_module(module, run_name='__main__', alter_sys=True)
+        status = 0
+    except SystemExit as e: status = e.code or 0
+    except BaseException: traceback.print_exc()
+    finally:
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(status)
+
+def run(module, *args, cwd=ROOT, env={}):
+    "As `subprocess.run` gives it: returncode, stdout, stderr"
+    with tempfile.TemporaryFile('w+', encoding='utf-8') as out, tempfile.TemporaryFile('w+', encoding='utf-8') as err:
+        pid = os.fork()
+        if pid == 0: _become(module, list(map(str, args)), cwd, env, out, err)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        out.seek(0), err.seek(0)
+        return SimpleNamespace(returncode=status, stdout=out.read(), stderr=err.read())
