@@ -27,7 +27,7 @@ echo "$((total - bad)) of $total notebooks passed"
 echo "== pytest, two files at a time"
 logs=$(mktemp -d)
 # the longest first, so that the two end together
-first="test_training_faults test_wandb test_scenes test_supervisor test_runpod test_predict test_browser test_lora test_processes test_chat test_preflight test_commands"
+first="test_training_faults test_browser test_scenes test_wandb test_supervisor test_runpod test_predict test_lora test_evaluate test_commands test_memory test_processes test_planted test_doctor test_seq2seq test_headers test_preflight"
 files=$(for f in $first; do echo "tests/$f.py"; done; for f in tests/test_*.py; do case " $first " in *" $(basename "$f" .py) "*) ;; *) echo "$f";; esac; done)
 export logs
 one() { # FILE [OPTION ...]
