@@ -1,5 +1,5 @@
 """The catalog as a user meets it: what must not be overwritten, lists, pages in a browser, pictures of other folders."""
-import asyncio, json, sqlite3
+import asyncio, shutil, sqlite3
 from contextlib import closing
 
 import pytest
@@ -46,6 +46,14 @@ def test_a_catalog_that_is_locked_or_of_another_version_stays(place):
         assert (place/'w.db').read_bytes() == before
         other.execute('PRAGMA user_version=99')
     with pytest.raises(Exception, match='of version 99'): build_catalog([place/'found.jsonl'], place/'w.db')
+
+def test_a_run_that_is_killed_leaves_the_old_catalog(place):
+    build_catalog([place/'found.jsonl'], place/'w.db')
+    with closing(sqlite3.connect(place/'w.db', isolation_level=None)) as other:
+        other.executescript('PRAGMA cache_size=2; BEGIN; DELETE FROM pages; DELETE FROM lines;' + "INSERT INTO folders VALUES (hex(randomblob(2000)));"*200)
+        for end in ('', '-journal'): shutil.copy(place/f'w.db{end}', place/f'killed.db{end}') # as a kill at this moment leaves them
+        other.rollback()
+    assert search(place/'killed.db', 'smith', pictures=False) == search(place/'w.db', 'smith', pictures=False) and not (place/'killed.db-journal').exists()
 
 def test_other_rows_leave_the_catalog_as_it_was(place):
     build_catalog([place/'found.jsonl'], place/'w.db')

@@ -116,7 +116,7 @@ def _report(found:dict, output:str)->str:
     if found.get('joined'):
         out.append(f'{n("joined")} pages joined with the list; of their values {n("yes")} agree, {n("near")} nearly, '
                    f'{n("no")} do not')
-    if found['unknown']: out.append(f'no known fields, columns of the list: {first_few(found["unknown"], 8, ", ")}')
+    if found['unknown']: out.append(f'columns of the list that are not known: {first_few(found["unknown"], 8, ", ")}')
     return '\n'.join([*out, f'written: {visible(output)}'])
 
 def _find(path:str, words:str):

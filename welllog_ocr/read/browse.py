@@ -194,7 +194,7 @@ _ABOUT = 'What was read of an archive of scans. The views look_... list what som
 def _metadata(name:str)->dict: # for datasette
     tables = {t: dict(facets=f.split()) for t, f in _FACETS.items()} | dict(files=dict(label_column='path'))
     tables['wells']['label_column'] = 'well'
-    find = f'<p>{esc(_ABOUT)}</p><p><a href="/-/wells/{esc(name)}/find">Find pages by their words, also misread ones</a></p>'
+    find = f'<p>{_ABOUT}</p><p><a href="/-/wells/{esc(name)}/find">Find pages by their words, also misread</a></p>'
     return dict(title='Well logs', databases={name: dict(tables=tables, description_html=find)})
 
 def show(

@@ -6,13 +6,13 @@
 __all__ = ['put_list', 'join_pages', 'write_review']
 
 # %% ../../nbs/read/19_joins.ipynb #b32c6ce8
-import csv, io, json, os
+import csv, io, json, os, re
 from collections import Counter, defaultdict
 from pathlib import Path
 
 from ..files import writable_dir, write_atomic, write_jsonl
 from .export import record_values
-from .index import TITLE, each_found
+from .index import REVIEW, TITLE, each_found, found_files
 from .wells import Listed, Matcher, agreement, facts_of, group_wells
 from ..render import safe_cell
 
@@ -25,14 +25,13 @@ def put_list(
     db.execute('DELETE FROM listed')
     marks = ', '.join('?'*(len(TITLE) + 3))
     db.executemany(f'INSERT INTO listed VALUES ({marks})', (
-        (i, *map(row.get, TITLE), json.dumps(row, ensure_ascii=False), json.dumps(cells, ensure_ascii=False,
-                                                                                  default=str))
+        (i, *map(row.get, TITLE), json.dumps(row), json.dumps(cells, ensure_ascii=False, default=str))
         for i, (row, cells) in enumerate(zip(listed.rows, listed.cells))))
 
 def _pages(db)->list[tuple]: # (page, `Facts`) of pages that name a well
     names = [n for n in TITLE if n != 'log_title']
-    found = db.execute(f'SELECT id, {", ".join(names)} FROM pages WHERE well IS NOT NULL OR api_digits IS NOT NULL '
-                       f'ORDER BY id')
+    found = db.execute(f'SELECT id, {", ".join(names)} FROM pages '
+                       'WHERE well IS NOT NULL OR api_digits IS NOT NULL ORDER BY id')
     return [(page, facts_of(dict(zip(names, values)))) for page, *values in found]
 
 def _checks(db, joined:dict, rows:dict):
@@ -52,11 +51,10 @@ def _put_wells(db, pages:list, joined:dict):
     db.execute('UPDATE pages SET of_well = NULL')
     db.execute('DELETE FROM wells')
     db.executemany('UPDATE pages SET of_well=? WHERE id=?', [(pages[t][0], p) for t, (p, _) in zip(tops, pages)])
-    most = ', '.join(f'(SELECT {n} FROM pages p WHERE p.of_well = w.of_well AND {n} IS NOT NULL GROUP BY {n} ORDER BY '
-                     f'count(*) DESC, max(least) DESC LIMIT 1)'
-                     for n in TITLE[:6])
-    db.execute(f'INSERT INTO wells SELECT of_well, {most}, count(DISTINCT file), count(*) FROM pages w WHERE of_well '
-               f'IS NOT NULL GROUP BY of_well')
+    most = ', '.join(f'(SELECT {n} FROM pages p WHERE p.of_well = w.of_well AND {n} IS NOT NULL GROUP BY {n} '
+                     'ORDER BY count(*) DESC, max(least) DESC LIMIT 1)' for n in TITLE[:6])
+    db.execute(f'INSERT INTO wells SELECT of_well, {most}, count(DISTINCT file), count(*) FROM pages w '
+               'WHERE of_well IS NOT NULL GROUP BY of_well')
 
 def join_pages(
     db, # An open catalog
@@ -75,31 +73,27 @@ def join_pages(
 
 # %% ../../nbs/read/19_joins.ipynb #6e9c3b2e
 _COLUMNS = 'path sheet well name read says score how'.split()
+_FROM = 'FROM checks JOIN pages ON pages.id = checks.page JOIN files ON files.id = file'
 
 def _contradicted(db):
     "Rows of predict, with the flag `list_says` on the values that the list contradicts"
-    says, sources = defaultdict(dict), defaultdict(set)
-    for page, path, n, source, name, read, text in db.execute(
-            """SELECT pages.id, path, pages.page, source, name, read, says FROM checks JOIN pages ON pages.id =
-            checks.page """
-            "JOIN files ON files.id = file WHERE agrees = 'no'"):
+    says = defaultdict(dict)
+    for path, n, source, name, read, text in db.execute(
+            f"SELECT path, pages.page, source, name, read, checks.says {_FROM} WHERE agrees = 'no'"):
         says[source, path, n][name, read] = text
     for source in dict.fromkeys(s for s, *_ in says):
-        for row in each_found(Path(source)):
+        for row in each_found(*found_files([source])):
             here = says.get((source, os.path.abspath(row['file']), row['page']))
             if not here or 'error' in row: continue
             for name, v in record_values(row):
-                if text := here.get((name.split('_', 1)[1] if name.startswith('run') and name[3:4].isdigit() else name,
-                                     v['text'])):
+                if text := here.get((re.sub(r'^run\d+_', '', name), v['text'])):
                     v.update(flags=[*(v.get('flags') or ()), 'list_says'], list_says=text)
             yield row
 
 def _confirmed(db):
     "Rows of a table of scans, for `align`"
-    found = db.execute("SELECT path, listed.api, listed, name, read, checks.says, agrees FROM checks JOIN pages ON "
-                       "pages.id = checks.page "
-                       "JOIN files ON files.id = file JOIN listed ON listed.id = listed WHERE agrees <> 'no' ORDER BY "
-                       "checks.page")
+    found = db.execute(f"SELECT path, listed.api, listed, name, read, checks.says, agrees {_FROM} "
+                       "JOIN listed ON listed.id = listed WHERE agrees <> 'no' ORDER BY checks.page")
     rows, stems = {}, Counter(Path(p).stem.casefold() for p, in db.execute('SELECT path FROM files'))
     for path, api, listed, name, read, says, agrees in found:
         if stems[Path(path).stem.casefold()] > 1: continue # align knows scans by their names
@@ -119,6 +113,6 @@ def write_review(
     rows = db.execute(f'SELECT {", ".join(_COLUMNS)} FROM look_list ORDER BY path, name')
     csv.writer(out, lineterminator='\r\n').writerows(map(safe_cell, r) for r in counted('disagreements.csv', rows))
     write_atomic(folder/'disagreements.csv', '\ufeff' + out.getvalue())
-    write_jsonl(folder/'contradicted.jsonl', counted('contradicted.jsonl', _contradicted(db)))
+    write_jsonl(folder/REVIEW, counted(REVIEW, _contradicted(db)))
     write_jsonl(folder/'confirmed.jsonl', counted('confirmed.jsonl', _confirmed(db)))
-    return {k: n[k] for k in ('disagreements.csv', 'contradicted.jsonl', 'confirmed.jsonl')}
+    return {k: n[k] for k in ('disagreements.csv', REVIEW, 'confirmed.jsonl')}
