@@ -14,7 +14,7 @@ def _arguments(argv=None):
     p = argparse.ArgumentParser(prog='python -m welllog_ocr.inspector', description='Show the worst samples of an '
                                 'evaluation, and their marks. To set marks, call inspect() in a notebook.')
     p.add_argument('run', help='folder of a run, the --output of an evaluation, or a .jsonl that predict wrote')
-    p.add_argument('--export', metavar='FILE', help='results: write them as reviewed, with an ending that predict knows')
+    p.add_argument('--export', metavar='FILE', help='results: write them as reviewed, in a format of predict')
     p.add_argument('--lines', metavar='FOLDER', help='results: make lines to train on of what was confirmed or typed')
     p.add_argument('--scans', metavar='FOLDER', help='results: where the scans are, if not where they were read')
     p.add_argument('--html', metavar='FILE', help='write the worst samples as one self-contained page')
@@ -175,6 +175,8 @@ def worst_table(
 def _records(args):
     "Show results, and write them as reviewed if asked"
     from welllog_ocr.read.reviewed import Scans, open_review_of, records_text, write_lines, write_reviewed
+    if args.html or args.csv or args.label_studio:
+        raise ConfigError(f'{args.run}: --html, --csv and --label_studio are for an evaluation; name --export FILE.csv')
     session = open_review_of(args.run, args.review)
     print(records_text(session))
     if args.export: write_reviewed(session, args.export); print(f'\nthe results as reviewed: {args.export}')

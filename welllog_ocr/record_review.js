@@ -2,7 +2,8 @@
 // Foreign texts get here as `textContent` and `value` only.
 
 const KEYS = [
-  ['j k ↓ ↑', 'next, previous value'], ['a', 'this value is right'], ['A', 'all that is left of this page is right'],
+  ['j k ↓ ↑', 'next, previous value'], ['a', 'this value is right'],
+  ['A', 'all that is left of this page is right'],
   ['e', 'type what stands there'], ['o', 'take the other reading'], ['b', 'blank: nothing stands there'],
   ['x', 'unsure'], ['m', 'missing: draw a box on the page with the mouse'], ['u', 'undo'], ['n', 'write a note'],
   ['[ ]', 'previous, next page'], ['z', 'zoom the page'], ['s', 'order'], ['?', 'this list'],
@@ -26,13 +27,14 @@ export default {
     const {root} = ui;
     host.append(root);
     const drafts = {}, waiting = new Map(), urls = {}, old = {};
-    let sent = 0, kept = 0, keptKey = '', drawing = null, box = null, near = false, due = false, shown = '', page = '', away = false;
-    let laid = false, reading = 0;
+    let sent = 0, kept = 0, keptKey = '', drawing = null, box = null, near = false, due = false;
+    let shown = '', page = '', away = false, laid = false, reading = 0;
     const view = () => model.get('view'), item = () => view().item || {};
     const toRoot = () => root.focus({preventScroll: true});
 
     // ---- to Python, and whether it answers
-    const wait = (n) => waiting.set(n, setTimeout(() => { ui.alarm.hidden = false; ui.alarm.textContent = SILENCE; }, 4000));
+    const alarm = () => { ui.alarm.hidden = false; ui.alarm.textContent = SILENCE; };
+    const wait = (n) => waiting.set(n, setTimeout(alarm, 4000));
     const send = (what, more = {}) => { wait(++sent); model.send({do: what, n: sent, ...more}); return sent; };
     const judge = (what, more = {}) => send(what, {key: item().key || '', ...more});
     const onAnswer = (msg) => {
@@ -53,6 +55,7 @@ export default {
       URL.revokeObjectURL(urls[name]);
       return (urls[name] = data?.byteLength ? URL.createObjectURL(new Blob([data], {type})) : '');
     };
+    const put = (img, node, to) => { node.hidden = !to; img.src = to || BLANK; };
     const isNew = (name) => old[name] !== (old[name] = model.get(name));
     const at = (node, [x0, y0, x1, y1]) => {
       Object.assign(node.style, {left: 100 * x0 + '%', top: 100 * y0 + '%', width: 100 * (x1 - x0) + '%',
@@ -61,7 +64,7 @@ export default {
     };
     function showPage() {
       const v = view();
-      if (isNew('picture')) { const to = url('page', old.picture, 'image/jpeg'); ui.img.hidden = !to; ui.img.src = to || BLANK; }
+      if (isNew('picture')) put(ui.img, ui.img, url('page', old.picture, 'image/jpeg'));
       ui.img.alt = `scan of ${v.file}`;
       ui.lost.hidden = !v.lost; ui.lost.textContent = v.lost;
       ui.boxes.replaceChildren(...v.rows.flatMap((r, i) => (r.box.length ? [boxOf(r, i)] : [])));
@@ -116,7 +119,7 @@ export default {
       const it = item(), v = view();
       ui.file.textContent = v.file; ui.where.textContent = v.where;
       ui.counts.textContent = Object.entries(v.counts || {}).map(([s, n]) => `${n} ${s}`).join(' · ');
-      if (isNew('cell')) { const to = url('cell', old.cell, 'image/png'); ui.cellBox.hidden = !to; ui.cell.src = to || BLANK; }
+      if (isNew('cell')) put(ui.cell, ui.cellBox, url('cell', old.cell, 'image/png'));
       ui.mark.hidden = !(it.at || []).length;
       if (!ui.mark.hidden) at(ui.mark, it.at);
       ui.cell.alt = it.place ? `${it.place} on the scan` : '';
@@ -128,8 +131,8 @@ export default {
       ui.unsaved.hidden = draft === undefined || draft === it.text;
       ui.state.textContent = it.key ? `${it.sign} ${it.state}` : '';
       ui.other.hidden = !it.other; ui.other.querySelector('span').textContent = it.other || '';
-      const facts = {read: it.text === it.was ? '' : it.was, means: it.value, confidence: it.sure, by: it.how, flags: it.flags,
-        said: it.said};
+      const facts = {read: it.text === it.was ? '' : it.was, means: it.value, confidence: it.sure, by: it.how,
+        flags: it.flags, said: it.said};
       ui.facts.textContent = Object.entries(facts).filter(([, f]) => f).map(([k, f]) => `${k}: ${f}`).join('   ');
       options(ui.by, v.orders, v.by); options(ui.which, v.shown.map((s) => [s, s]), v.which);
     }
@@ -174,7 +177,11 @@ export default {
       const fits = [(p) => p === typedIn, (p) => p.startsWith(typedIn), (p) => p.includes(typedIn)];
       ui.newPlace.value = fits.map((f) => places.find(f)).find((p) => p) ?? typedIn;
     }
-    const add = () => { if (box) send('add', {box, place: ui.newPlace.value.trim(), text: ui.newText.value}); toRoot(); };
+    const add = () => {
+      completePlace();
+      if (box) send('add', {box, place: ui.newPlace.value, text: ui.newText.value});
+      toRoot();
+    };
 
     // ---- keys: its own are seen before the notebook sees them, and never passed on; all others are the notebook's
     const fields = [ui.text, ui.note, ui.newPlace, ui.newText];
@@ -230,7 +237,8 @@ export default {
       if (e.key === 'Enter') e.preventDefault();
       if (field === 'SELECT') return toRoot();
       const act = acts[e.key];
-      if (act && !(e.repeat && 'aAobxu'.includes(e.key))) { e.preventDefault(); act(); } // held down, it marks only once
+      const again = e.repeat && 'aAobxu'.includes(e.key); // held down, it marks only once
+      if (act && !again) { e.preventDefault(); act(); }
     }
     const KEYS_SEEN = ['keydown', 'keyup', 'keypress', 'beforeinput']; // JupyterLab forbids the undo of the browser
     const guard = (e) => { // on the window: JupyterLab listens on the document, also before the elements in it
@@ -309,7 +317,8 @@ function build() {
   // the page
   ui.img = el('img', {draggable: false}); ui.boxes = div('boxes'); ui.fresh = div('fresh'); ui.fresh.hidden = true;
   ui.sheet = div('sheet', ui.img, ui.boxes, ui.fresh); ui.lost = el('p', {className: 'lost', hidden: true});
-  ui.frame = el('div', {className: 'frame', tabIndex: 0, 'aria-label': 'Page; click a box for its value'}, ui.sheet, ui.lost);
+  ui.frame = el('div', {className: 'frame', tabIndex: 0, 'aria-label': 'Page; click a box for its value'}, ui.sheet,
+    ui.lost);
 
   // its values, and the one that is looked at
   ui.rows = el('div', {className: 'list', role: 'listbox', tabIndex: 0, 'aria-label': 'Values of the page'});
@@ -327,8 +336,8 @@ function build() {
   ui.form.hidden = true;
 
   // heads, messages and help
-  ui.file = el('strong'); ui.where = el('span'); ui.counts = el('output'); ui.by = el('select', {'aria-label': 'Order'});
-  ui.which = el('select', {'aria-label': 'Show'});
+  ui.file = el('strong'); ui.where = el('span'); ui.counts = el('output');
+  ui.by = el('select', {'aria-label': 'Order'}); ui.which = el('select', {'aria-label': 'Show'});
   ui.say = el('p', {className: 'say', role: 'status', 'aria-live': 'polite'});
   ui.cover = el('p', {className: 'cover', 'aria-hidden': 'true'});
   ui.alarm = el('p', {className: 'lost alarm', role: 'alert', hidden: true});

@@ -95,6 +95,8 @@ def _left_out(v:Value, text:str, row:dict)->str: # '': it makes a line
     if not v.box: return 'whose place is not known'
     if len({l['row'] for l in own}) > 1 or '\n' in text: return 'of several lines'
     if v.how in ('pair', 'vlm') and ' '.join(l['text'] for l in own) != v.text: return 'that are a part of their line'
+    share = len(text)/max(1, len(v.text)) if v.how != 'added' and abs(len(text) - len(v.text)) > 1 else 1
+    if not .75 < share < 1.34: return 'whose box shows more or less than was typed' # it was read in full
     degrees = v.text.endswith('F') and own and not any('F' in l['text'] for l in own) # it stood in the next column
     return 'beside which the form prints more' if split_place(v.place)[1] in _PRINTED or degrees else ''
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SIGNS', 'place_text', 'PagePictures', 'RecordReviewer', 'file_name']
 
-# %% ../../nbs/review/05_reviewer.ipynb #1398a92f
+# %% ../../nbs/review/05_reviewer.ipynb #e08092b7
 from collections import OrderedDict
 from importlib.resources import files
 
@@ -20,7 +20,7 @@ from .places import to_page, to_scan
 from .values import ORDERS, SHOWN, RecordReview, Value, split_place
 from ..vocabulary import FIELDS
 
-# %% ../../nbs/review/05_reviewer.ipynb #72d4b61e
+# %% ../../nbs/review/05_reviewer.ipynb #2abe8cbc
 SIGNS = dict(todo='○', ok='✓', fixed='✎', blank='∅', unsure='?', added='+') # shapes, not colours alone
 
 def place_text(place:str)->str:
@@ -31,6 +31,8 @@ def place_text(place:str)->str:
 def _meaning(v:Value)->str:
     found = v.value if isinstance(v.value, list) else [v.value]
     return visible(' @ '.join(str(x) for x in found if x is not None) + f' {v.unit}').strip()[:80]
+
+def _whole(text:str)->str: return text.encode('utf-8', 'replace').decode() # half a character cannot be sent
 
 def _all_places(most:int)->list[str]: # what a value that was not found may be
     part = lambda p: [n for n, f in FIELDS.items() if f.part == p]
@@ -62,7 +64,7 @@ class PagePictures:
         if keys not in self.strips: self.strips = {keys: strip_of(self.img, boxes) if self.img and values else b''}
         return self.strips[keys]
 
-# %% ../../nbs/review/05_reviewer.ipynb #3e389b04
+# %% ../../nbs/review/05_reviewer.ipynb #1e43a281
 _KEPT = 5 # pages whose pictures are kept
 
 def _file(name:str)->str: return (files('welllog_ocr')/name).read_text(encoding='utf-8')
@@ -100,7 +102,7 @@ class RecordReviewer(anywidget.AnyWidget):
         todo = lambda i: keys[i] not in marks or marks[keys[i]].state == 'todo'
         return next((n for n in range(at + 1, len(self.order)) if todo(self.order[n])), max(0, len(self.order) - 1))
 
-# %% ../../nbs/review/05_reviewer.ipynb #cc42ad78
+# %% ../../nbs/review/05_reviewer.ipynb #adc81c3c
 @patch
 def pictures(self:RecordReviewer, n:int)->PagePictures:
     "The pictures of page `n`, from the last few or from its file"
@@ -136,11 +138,12 @@ def _row(self:RecordReviewer, v:Value, p:PagePictures)->dict:
 def _item(self:RecordReviewer, v:Value, at:tuple)->dict:
     m, others = self.session.mark_of(v), self.session.review.answers(v.key)
     said = '; '.join(f'{a.who}: {a.state} {a.text}'.strip() for a in others.values()) if m.state != 'todo' else ''
-    return dict(key=v.key, place=place_text(v.place), text=self.session.text(v), was=visible(v.text), state=m.state,
-                sign=SIGNS.get(m.state, '·'), value=_meaning(v), sure=f'{v.confidence:.2f}', how=visible(v.how),
-                note=m.note, flags=visible(' '.join(v.flags)), other=visible(v.other), said=visible(said), at=[*at])
+    return dict(key=v.key, place=place_text(v.place), text=_whole(self.session.text(v)), was=visible(v.text),
+                state=m.state, sign=SIGNS.get(m.state, '·'), value=_meaning(v), sure=f'{v.confidence:.2f}', how=visible(v.how),
+                note=_whole(m.note), flags=visible(' '.join(v.flags)),
+                other=visible(v.other), said=visible(said), at=[*at])
 
-# %% ../../nbs/review/05_reviewer.ipynb #d80b1f23
+# %% ../../nbs/review/05_reviewer.ipynb #4555fad4
 @patch
 def show(self:RecordReviewer):
     "Send the page and the value"
@@ -165,7 +168,7 @@ def _runs(self:RecordReviewer): return (self.session.results.row(self.n).get('re
 
 def file_name(file:str)->str: return file.replace('\\', '/').rpartition('/')[2]
 
-# %% ../../nbs/review/05_reviewer.ipynb #182dd677
+# %% ../../nbs/review/05_reviewer.ipynb #06315de9
 @patch
 def current(self:RecordReviewer, key:str)->Value:
     "The value that is to be judged"
@@ -234,7 +237,7 @@ def note(self:RecordReviewer, key:str, text:str)->str:
     self.session.mark(v, 'fixed' if m.state == 'added' else m.state, m.text, text)
     return 'note written'
 
-# %% ../../nbs/review/05_reviewer.ipynb #f7b05833
+# %% ../../nbs/review/05_reviewer.ipynb #8ad7004f
 @patch
 def undo(self:RecordReviewer)->str:
     gone = self.session.undo()
@@ -283,7 +286,7 @@ def select(self:RecordReviewer, at:int)->str:
     self.key = self.listed()[at].key
     return self.here()
 
-# %% ../../nbs/review/05_reviewer.ipynb #e96a973f
+# %% ../../nbs/review/05_reviewer.ipynb #6fa7aef8
 _ACTS = dict( # what a message of the browser does, and what is announced
     go    = lambda w, m: w.step(int(m['by'])),
     turn  = lambda w, m: w.turn(int(m['by'])),
