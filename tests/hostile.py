@@ -11,7 +11,7 @@ HOSTILE = [
     '&lt;script&gt;alert(1)&lt;/script&gt;', '&#60;script&#62;', '\x00<script>alert(1)</script>', 'KB \x1b[31m912\x1b[0m \x07\x08', '\u202eltr\u202c \u2066x\u2069 \u200f', 'KB\u200b9\u200c1\u200d2\ufeff', '\ud800 half a character \udfff', '\u2028<script>\u2029alert(1)</script>', '=HYPERLINK("//x.example","x")', '@SUM(1+9)*cmd|" /C calc"!A0', '{{7*7}} ${7*7} <%= 7*7 %> #{7*7}', 'x' * 3000 + '<script>alert(1)</script>',
 ]
 
-TAGS = {'html', 'head', 'noscript', 'meta', 'title', 'style', 'body', 'main', 'h1', 'h2', 'p', 'form', 'label', 'select', 'option', 'input', 'output', 'kbd', 'div', 'article', 'span', 'img', 'b', 'code', 'del', 'ins', 'br', 'i', 'dl', 'dt', 'dd', 'script'}
+TAGS = {'html', 'head', 'meta', 'title', 'style', 'body', 'main', 'h1', 'h2', 'p', 'form', 'label', 'select', 'option', 'input', 'output', 'kbd', 'div', 'article', 'span', 'img', 'b', 'code', 'del', 'ins', 'br', 'i', 'dl', 'dt', 'dd', 'script'}
 ATTRIBUTES = {'lang', 'charset', 'http-equiv', 'content', 'name', 'class', 'aria-label', 'aria-live', 'aria-hidden', 'id', 'value', 'type', 'placeholder', 'tabindex', 'alt', 'width', 'src', 'title',
               *(f'data-{k}' for k in ('n', 'loss', 'cer', 'wer', 'confidence', 'length_ratio', 'repetition'))}
 

@@ -359,10 +359,11 @@ def check_views(lab):
     assert ran == [] and not [u for u in asked if not u.startswith((lab.url, lab.url.replace('http', 'ws'), 'data:', 'blob:'))]
     page.close()
     if path.with_name('known').exists(): return # once is enough
-    strange = lab.page.context.browser.new_page()
-    strange.goto(f'{lab.url}/lab/workspaces/strange/tree/strange.ipynb', wait_until='commit', timeout=SLOW)
-    strange.get_by_text('trust the notebook').first.wait_for(timeout=SLOW)
-    strange.close()
+    for place, says in (('strange.ipynb', lambda p: p.get_by_text('trust the notebook')), ('views/a/report.html', lambda p: p.frame_locator('iframe').get_by_text('Scripts are off'))):
+        strange = lab.page.context.browser.new_page()
+        strange.goto(f'{lab.url}/lab/workspaces/strange{place[0]}/tree/{place}', wait_until='commit', timeout=SLOW)
+        says(strange).first.wait_for(timeout=SLOW)
+        strange.close()
     path.with_name('known').touch()
 
 def write_views(path):
@@ -414,6 +415,7 @@ def test_the_page_in_a_browser(lab):
     page.goto(f'file://{lab.folder}/worst.html')
     page.keyboard.press('j'), page.keyboard.press('j')
     assert page.evaluate('document.activeElement.id') == 's2'
+    assert page.locator('form').is_visible() and not page.locator('.still').is_visible()
     page.locator('#sort').select_option('loss')
     losses = page.evaluate("[...document.querySelectorAll('article')].map((a) => Number(a.dataset.loss))")
     assert losses == sorted(losses, reverse=True)

@@ -31,7 +31,7 @@ def test_the_page_of_a_run(tmp_path):
     text = (run/'report.html').read_text()
     at = [text.index(f'<h2>{title}') for title in ('Metrics', 'Curves', 'Before and after', 'Worst lines', 'What is taken for what', 'Settings', 'Time and cost')]
     assert at == sorted(at) and 'CER in %' in text and 'start: ' in text and 'best: ' in text and '<polygon' in text
-    assert 'trust' in page._repr_html_() and '<noscript>' in text and '<script' not in page._repr_html_() and 'hf_aaa' not in text
+    assert 'trust' in page._repr_html_() and 'Trust HTML' in text and '<script' not in page._repr_html_() and 'hf_aaa' not in text
     assert len(text) < 2_000_000 and '\\' not in str(page) and f'| all | {len(PLAIN)*4} |' in (run/'report.md').read_text()
 
 @pytest.mark.parametrize('lost', ['metrics.jsonl', 'cost.jsonl', 'events.jsonl'])

@@ -118,7 +118,7 @@ STYLE = f'''
 [data-jp-theme-light="false"] .wl {_theme('dark', DARK)}
 @media print {{.wl.wl.wl {_theme('light', LIGHT)} .wl main {{max-width: none; padding: 0}}}}
 .wl {{font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--paper); text-align: left}}
-body.wl {{margin: 0}} div.wl {{padding: .2em .8em .6em; border-radius: 4px}} .wl .bare {{display: none}} .wl main {{max-width: 62rem; margin: 0 auto; padding: .5rem 1rem 3rem}}
+body.wl {{margin: 0}} div.wl {{padding: .2em .8em .6em; border-radius: 4px}} .wl .bare, .js .wl .still {{display: none}} .wl main {{max-width: 62rem; margin: 0 auto; padding: .5rem 1rem 3rem}}
 .wl h1 {{font-size: 1.6rem; line-height: 1.2; margin: .5em 0 .2em}} .wl h2 {{font-size: 1.2rem; margin: 1.6em 0 .4em}}
 .wl h3 {{font-size: 1.05rem; margin: 0}} .wl p {{margin: .35em 0}} .wl .lead {{font-size: 1.1rem}}
 .wl .note {{color: var(--soft); font-size: .92em}} .wl a, .wl a:visited {{color: var(--link)}}
@@ -157,8 +157,9 @@ def html_page(
     script:str='',  # JavaScript of this page, run at its end
 )->str:
     "One self-contained page, which loads nothing"
+    if script: script = "document.documentElement.className = 'js';" + script
     style, run, code = STYLE + style, f'script-src {_hash(script)}; ', f'<script>{script}</script>'
-    still = f'<noscript><p class="note">{_STILL}</p></noscript>'
+    still = f'<p class="note still">{_STILL}</p>'
     if not script: run = code = still = ''
     policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}; {run}base-uri 'none'; form-action 'none'"
     return ('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -249,7 +249,6 @@ PAGE_STYLE = CARD_STYLE + '''
 PAGE_SCRIPT = r'''
 'use strict';
 const $ = (q) => document.querySelector(q), box = $('#cards'), form = $('form'), cards = [...box.children];
-document.documentElement.className = 'js';
 let at = -1;
 const shown = () => [...box.children].filter((c) => !c.hidden);
 function arrange() {
