@@ -240,7 +240,8 @@ PAGE_STYLE = CARD_STYLE + '''
   background: var(--faint); border: 1px solid var(--line); border-radius: 5px; padding: .5em .8em; margin: .6em 0}
 .js .wl form {display: flex} .js .wl .keys {display: block} .wl form output {margin-left: auto; font-weight: 600}
 .wl [hidden] {display: none !important}
-.wl input, .wl select {font: inherit; padding: .1em .3em} .wl.big img {max-width: none; width: 100%}
+.wl input, .wl select {font: inherit; padding: .1em .3em; color: var(--ink); background: var(--paper); border: 1px solid var(--soft)}
+.wl ::placeholder {color: var(--soft); opacity: 1} .wl.big img {max-width: none; width: 100%}
 @media print {.wl form, .wl .keys {display: none !important} body.wl {font-size: 10pt}
   .wl del, .wl ins, .wl .bars i {-webkit-print-color-adjust: exact; print-color-adjust: exact}}
 '''

@@ -99,7 +99,7 @@ def settings(
 )->DocTable:
     "What differs from the defaults"
     usual = defaults()
-    return DocTable(['setting', 'here', 'default'], [[k, redact(str(v)), str(usual.get(k, '-'))] for k, v in config.items()
+    return DocTable(['setting', 'here', 'default'], [[k, redact(str(v)) or '(empty)', str(usual.get(k, '-')) or '(empty)'] for k, v in config.items()
                                                   if k not in _NAMES and v != usual.get(k)])
 
 def took(
