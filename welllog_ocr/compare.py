@@ -294,7 +294,8 @@ def _settings(results:list[Result])->DocTable:
     "Settings, versions and training data in which the runs differ"
     columns = [_columns(r) for r in results]
     keys = [k for k in dict.fromkeys(k for c in columns for k in c) if len({repr(c.get(k)) for c in columns}) > 1]
-    return DocTable(['setting', *(r.name for r in results)], [[k, *(redact(str(c.get(k, '-'))) for c in columns)] for k in keys])
+    rows = [[k, *(redact(str(c.get(k, '-'))) for c in columns)] for k in keys]
+    return DocTable(['setting', *(r.name for r in results)], rows)
 
 def _told(d:Difference, metric:str)->Tone:
     "A difference with a sign for better or worse; in colour where it is real"
@@ -340,7 +341,8 @@ def _slices(c:Comparison)->DocTable:
     "Where each run wins and loses against the first"
     metric, rows, first = c.metrics[0], [], c.results[0].name
     label = find_metric(metric).label
-    head = ['samples', 'run', 'n', 'wells', f'{label} of {first}', f'{label} of run', 'difference', '▲ better', '▼ worse']
+    head = ['samples', 'run', 'n', 'wells', f'{label} of {first}', f'{label} of run', 'difference',
+            '▲ better', '▼ worse']
     for name, where in {'all': None, **_parts_of(c.results[0].rows)}.items():
         for k in range(1, len(c.results)):
             d, both = c.difference(0, k, metric, where), [_text(metric, c.rows(j, where)) for j in (0, k)]
@@ -361,7 +363,8 @@ def changes(
 
 def _changed(c:Comparison, n:int=12)->dict: # title -> DocTable
     row = lambda f: [f['id'], change(f['edits']), f['reference'], f['before'], f['after']]
-    of = lambda k: DocTable(['sample', 'change', 'label', c.results[0].name, c.results[k].name], [*map(row, changes(c, k)[:n])])
+    head = lambda k: ['sample', 'change', 'label', c.results[0].name, c.results[k].name]
+    of = lambda k: DocTable(head(k), [*map(row, changes(c, k)[:n])])
     return {} if c.refused else {f'Read otherwise by {r.name}': of(k) for k, r in enumerate(c.results[1:], 1)}
 
 # %% ../nbs/12_compare.ipynb #beebd8cb
@@ -451,7 +454,8 @@ def _body(c:Comparison, n:int)->str:
     tables = Doc(b for title, t in others.items() for b in (Title(title), t if t.rows else 'None.')).html
     load, why = (None, '') if c.refused else _loader(c)
     lines = '' if c.refused else ''.join(_changes_html(c, k, n, load) for k in range(1, len(c.results)))
-    return f'{texts("lead", _lead(c))}{tables}<h2>Curves</h2>{curves(c)}{lines}{texts("note", [*c.notes, *filter(None, [why])])}'
+    notes = texts('note', [*c.notes, *filter(None, [why])])
+    return f'{texts("lead", _lead(c))}{tables}<h2>Curves</h2>{curves(c)}{lines}{notes}'
 
 @patch
 def _repr_html_(self:Comparison): return html_block(_body(self, 12), CARD_STYLE)

@@ -60,7 +60,8 @@ class Tone(str):
 
     def __html__(self): return f'<span class="{self.kind}">{esc(self)}</span>' if self.kind else esc(self)
 
-def _html(c, limit:int)->str: return c if isinstance(c, Raw) else c.__html__() if hasattr(c, '__html__') else esc(c, limit)
+def _html(c, limit:int)->str:
+    return c if isinstance(c, Raw) else c.__html__() if hasattr(c, '__html__') else esc(c, limit)
 
 def _side(align:str, i:int)->str: return align[min(i, len(align) - 1)]
 
@@ -118,7 +119,8 @@ STYLE = f'''
 [data-jp-theme-light="false"] .wl {_theme('dark', DARK)}
 @media print {{.wl.wl.wl {_theme('light', LIGHT)} .wl main {{max-width: none; padding: 0}}}}
 .wl {{font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--paper); text-align: left}}
-body.wl {{margin: 0}} div.wl {{padding: .2em .8em .6em; border-radius: 4px}} .wl .bare, .js .wl .still {{display: none}} .wl main {{max-width: 62rem; margin: 0 auto; padding: .5rem 1rem 3rem}}
+body.wl {{margin: 0}} div.wl {{padding: .2em .8em .6em; border-radius: 4px}}
+.wl .bare, .js .wl .still {{display: none}} .wl main {{max-width: 62rem; margin: 0 auto; padding: .5rem 1rem 3rem}}
 .wl h1 {{font-size: 1.6rem; line-height: 1.2; margin: .5em 0 .2em}} .wl h2 {{font-size: 1.2rem; margin: 1.6em 0 .4em}}
 .wl h3 {{font-size: 1.05rem; margin: 0}} .wl p {{margin: .35em 0}} .wl .lead {{font-size: 1.1rem}}
 .wl .note {{color: var(--soft); font-size: .92em}} .wl a, .wl a:visited {{color: var(--link)}}
@@ -133,13 +135,17 @@ body.wl {{margin: 0}} div.wl {{padding: .2em .8em .6em; border-radius: 4px}} .wl
   color: inherit; padding: 0}}
 .wl img {{max-width: 100%; background: #fff; border: 1px solid var(--line)}} .wl progress {{width: 100%}}
 .wl mark {{background: var(--bad-paper); color: var(--bad); text-decoration: underline}}
-.wl .charts {{display: flex; flex-wrap: wrap; gap: .5em 1.5em}} .wl .chart {{margin: .5em 0; flex: 1 1 22rem; max-width: 30rem}}
-.wl .chart svg {{display: block; width: 100%; height: auto; font-size: 12px}} .wl .key {{white-space: nowrap; margin-left: 1em}}
+.wl .charts {{display: flex; flex-wrap: wrap; gap: .5em 1.5em}}
+.wl .chart {{margin: .5em 0; flex: 1 1 22rem; max-width: 30rem}}
+.wl .chart svg {{display: block; width: 100%; height: auto; font-size: 12px}}
+.wl .key {{white-space: nowrap; margin-left: 1em}}
 .wl .chart .swatch {{display: inline-block; width: 30px; height: 8px}} .wl .chart text {{fill: var(--ink)}}
 .wl .chart line {{stroke: var(--line)}} .wl .chart g {{stroke: none}}
 .wl .chart polyline {{fill: none; stroke-width: 2; stroke: currentColor}} .wl .chart circle {{fill: currentColor}}
-.wl .chart polygon {{fill: currentColor; opacity: .18}} .wl .chart .mark {{fill: none; stroke: currentColor; stroke-width: 2}}
-.wl .c0 {{color: var(--bar)}} .wl .c1 {{color: var(--warn); stroke-dasharray: 7 3}} .wl .c2 {{color: var(--good); stroke-dasharray: 2 3}}
+.wl .chart polygon {{fill: currentColor; opacity: .18}}
+.wl .chart .mark {{fill: none; stroke: currentColor; stroke-width: 2}}
+.wl .c0 {{color: var(--bar)}} .wl .c1 {{color: var(--warn); stroke-dasharray: 7 3}}
+.wl .c2 {{color: var(--good); stroke-dasharray: 2 3}}
 .wl .c3 {{color: var(--bad); stroke-dasharray: 9 3 2 3}} .wl .c4 {{color: var(--soft); stroke-dasharray: 14 4}}
 .wl .chart :is(circle, text) {{stroke-dasharray: none}}
 '''
@@ -147,8 +153,10 @@ body.wl {{margin: 0}} div.wl {{padding: .2em .8em .6em; border-radius: 4px}} .wl
 # %% ../nbs/02_render.ipynb #ff5cb6a0
 def _hash(text:str)->str: return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
-_STILL = 'Scripts are off, so nothing can be sorted or filtered here; all else is as it should be. In JupyterLab, press Trust HTML.'
-_BARE = 'This is shown without its style and its scripts: trust the notebook to see it as it is meant.' # the style hides it
+_STILL = ('Scripts are off, so nothing can be sorted or filtered here; all else is as it should be. '
+          'In JupyterLab, press Trust HTML.')
+# the style hides it
+_BARE = 'This is shown without its style and its scripts: trust the notebook to see it as it is meant.'
 
 def html_page(
     title:str,      # Plain text
@@ -218,7 +226,8 @@ _W, _H, _LEFT, _TOP, _LOW = 480, 240, 52, 14, 44 # of a chart, and its margins l
 class _Axis(NamedTuple):
     low:float; high:float; begin:float; end:float; log:bool = False
     def __call__(self, v:float)->str:
-        low, high, v = map(math.log10, (self.low, self.high, max(v, self.low))) if self.log else (self.low, self.high, v)
+        low, high = self.low, self.high
+        if self.log: low, high, v = map(math.log10, (low, high, max(v, low)))
         return f'{self.begin + (v - low)/(high - low)*(self.end - self.begin):.1f}'
 
     @property
@@ -234,11 +243,13 @@ def _axes(lines:list, log:bool)->tuple[_Axis, _Axis]:
 def _line_svg(l:Curve, k:int, x:_Axis, y:_Axis)->str:
     at, ends = (lambda a, b: f'{x(a)},{y(b)}'), [(b[0], b[2]) for b in l.band] + [(b[0], b[1]) for b in l.band[::-1]]
     band = f'<polygon points="{" ".join(at(*p) for p in ends)}"></polygon>' if ends else ''
-    dots = ''.join(f'<circle cx="{x(a)}" cy="{y(b)}" r="2"></circle>' for a, b in l.points) if len(l.points) < 40 else ''
+    few  = l.points if len(l.points) < 40 else ()
+    dots = ''.join(f'<circle cx="{x(a)}" cy="{y(b)}" r="2"></circle>' for a, b in few)
     path = f'<polyline points="{" ".join(at(*p) for p in l.points)}"></polyline>'
     side = lambda a: ('end', -6) if float(x(a)) > .7*_W else ('start', 6)
-    mark = lambda a, b, name: (f'<circle cx="{x(a)}" cy="{y(b)}" r="5" class="mark"></circle><text x="{float(x(a)) + side(a)[1]:.1f}" '
-                               f'y="{float(y(b)) - 9:.1f}" text-anchor="{side(a)[0]}">{esc(name, 60)}</text>')
+    mark = lambda a, b, name: (f'<circle cx="{x(a)}" cy="{y(b)}" r="5" class="mark"></circle>'
+                               f'<text x="{float(x(a)) + side(a)[1]:.1f}" y="{float(y(b)) - 9:.1f}" '
+                               f'text-anchor="{side(a)[0]}">{esc(name, 60)}</text>')
     return f'<g class="c{k % 5}">{band}{path}{dots}{"".join(mark(*m) for m in l.marks)}</g>'
 
 # %% ../nbs/02_render.ipynb #a4ae1320
@@ -255,9 +266,11 @@ def html_chart(
     across, up = _axes(lines, log)
     grid  = ''.join(f'<line x1="{_LEFT}" x2="{_W - 12}" y1="{up(t)}" y2="{up(t)}"></line><text x="{_LEFT - 6}" '
                     f'y="{float(up(t)) + 4:.1f}" text-anchor="end">{t:g}</text>' for t in up.ticks)
-    grid += ''.join(f'<text x="{across(t)}" y="{_H - _LOW + 17}" text-anchor="middle">{t:g}</text>' for t in across.ticks)
+    grid += ''.join(f'<text x="{across(t)}" y="{_H - _LOW + 17}" text-anchor="middle">{t:g}</text>'
+                    for t in across.ticks)
     names = (f'<text x="{(_LEFT + _W)/2:.0f}" y="{_H - 8}" text-anchor="middle">{esc(x, 60)}</text>'
-             f'<text transform="translate(13 {(_TOP + _H - _LOW)/2:.0f}) rotate(-90)" text-anchor="middle">{esc(y, 60)}</text>')
+             f'<text transform="translate(13 {(_TOP + _H - _LOW)/2:.0f}) rotate(-90)" text-anchor="middle">'
+             f'{esc(y, 60)}</text>')
     swatch = lambda k: f'<svg class="swatch c{k % 5}" viewBox="0 0 30 8"><polyline points="0,4 30,4"></polyline></svg>'
     key = ' '.join(f'<span class="key">{swatch(k)} {esc(l.name, 60)}</span>' for k, l in enumerate(lines))
     shown = ''.join(_line_svg(l, k, across, up) for k, l in enumerate(lines))
@@ -277,7 +290,9 @@ def _lines(text:str, of, end:str)->str: return end.join(map(of, text.split('\n')
 
 class Doc(list):
     "Sentences, `Title`s and `DocTable`s, which show themselves as fits the place"
-    def __str__(self): return '\n\n'.join(text_table(*b) if isinstance(b, DocTable) else _lines(b, visible, '\n') for b in self)
+    def __str__(self):
+        part = lambda b: text_table(*b) if isinstance(b, DocTable) else _lines(b, visible, '\n')
+        return '\n\n'.join(map(part, self))
     __repr__ = __str__
 
     @property
@@ -290,8 +305,9 @@ class Doc(list):
     def html(self)->str:
         "HTML, for a page"
         tag = lambda b: 'h2' if isinstance(b, Title) else 'p'
-        part = lambda b: f'<{tag(b)}>{_lines(b, esc, "<br>")}</{tag(b)}>'
-        return ''.join(f'<div class="wide">{html_table(*b)}</div>' if isinstance(b, DocTable) else part(b) for b in self)
+        text = lambda b: f'<{tag(b)}>{_lines(b, esc, "<br>")}</{tag(b)}>'
+        part = lambda b: f'<div class="wide">{html_table(*b)}</div>' if isinstance(b, DocTable) else text(b)
+        return ''.join(map(part, self))
 
     def _repr_html_(self): return html_block(self.html)
 

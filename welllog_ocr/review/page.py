@@ -174,9 +174,12 @@ def card_html(
 # %% ../../nbs/review/01_page.ipynb #081dbaef
 CARD_STYLE = '''
 .wl .diff {margin-top: .5em} .wl .diff > div {display: flex; gap: .7em; align-items: baseline}
-.wl .diff b {flex: 0 0 3.2em; font-weight: 600; color: var(--soft)} .wl .change .diff b {flex: 0 1 auto; width: 8em; overflow-wrap: anywhere}
-.wl .change .diff {margin: .2em 0 0} .wl .change .diff code {flex: 1} .wl .change > p {font-weight: 600} .wl .change .note {font-weight: 400}
-.wl article {border: 1px solid var(--line); border-radius: 5px; padding: .6em .9em .8em; margin: .9em 0; break-inside: avoid}
+.wl .diff b {flex: 0 0 3.2em; font-weight: 600; color: var(--soft)}
+.wl .change .diff b {flex: 0 1 auto; width: 8em; overflow-wrap: anywhere}
+.wl .change .diff {margin: .2em 0 0} .wl .change .diff code {flex: 1}
+.wl .change > p {font-weight: 600} .wl .change .note {font-weight: 400}
+.wl article {border: 1px solid var(--line); border-radius: 5px; padding: .6em .9em .8em; margin: .9em 0;
+  break-inside: avoid}
 .wl article h2 {font-size: 1rem; margin: 0 0 .5em; overflow-wrap: anywhere}
 .wl .rank {display: inline-block; min-width: 1.6em; padding: 0 .3em; border: 1px solid var(--soft); border-radius: 3px;
   text-align: center}
@@ -236,11 +239,13 @@ def change_html(
 PAGE_STYLE = CARD_STYLE + '''
 .wl article {scroll-margin-top: 4.5em}
 .wl article:focus {outline: 3px solid var(--link); outline-offset: 1px}
-.wl form, .wl .keys {display: none} .wl form {position: sticky; top: 0; flex-wrap: wrap; gap: .4em 1.2em; align-items: center;
+.wl form, .wl .keys {display: none}
+.wl form {position: sticky; top: 0; flex-wrap: wrap; gap: .4em 1.2em; align-items: center;
   background: var(--faint); border: 1px solid var(--line); border-radius: 5px; padding: .5em .8em; margin: .6em 0}
 .js .wl form {display: flex} .js .wl .keys {display: block} .wl form output {margin-left: auto; font-weight: 600}
 .wl [hidden] {display: none !important}
-.wl input, .wl select {font: inherit; padding: .1em .3em; color: var(--ink); background: var(--paper); border: 1px solid var(--soft)}
+.wl input, .wl select {font: inherit; padding: .1em .3em; color: var(--ink); background: var(--paper);
+  border: 1px solid var(--soft)}
 .wl ::placeholder {color: var(--soft); opacity: 1} .wl.big img {max-width: none; width: 100%}
 @media print {.wl form, .wl .keys {display: none !important} body.wl {font-size: 10pt}
   .wl del, .wl ins, .wl .bars i {-webkit-print-color-adjust: exact; print-color-adjust: exact}}

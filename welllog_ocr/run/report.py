@@ -69,8 +69,10 @@ def _cer_line(r:RunFiles, points:list)->Curve:
     steps = [s for s in value if s in r.evals]
     shaded = [steps[i*(len(steps) - 1)//max(1, _SHADED - 1)] for i in range(_SHADED)] if len(steps) > _SHADED else steps
     spans = {s: _interval(r.rows(s)) for s in shaded}
-    marks = [(s, value[s], f'{what}: {value[s]:.2f} %') for what, s in (('start', r.first), ('best', r.best)) if s in value]
-    return Curve('CER', points, tuple((s, *(100*e for e in ends)) for s, ends in spans.items() if ends), tuple(dict.fromkeys(marks)))
+    band = tuple((s, *(100*e for e in ends)) for s, ends in spans.items() if ends)
+    marks = [(s, value[s], f'{what}: {value[s]:.2f} %') for what, s in (('start', r.first), ('best', r.best))
+             if s in value]
+    return Curve('CER', points, band, tuple(dict.fromkeys(marks)))
 
 def _curve(metrics:list, split:str, name:str, by:float=1.)->list[tuple]:
     return [(m['step'], by*m[name]) for m in metrics if m['split'] == split and m.get(name) is not None]
@@ -81,11 +83,13 @@ def charts_html(
 )->str:
     "The course of a run"
     shares = {n: m for n, m in shown_in('curves').items() if m.unit == '%' and n != 'cer'}
-    charts = [html_chart('Character errors on eval', [_cer_line(r, _curve(metrics, 'eval', 'cer', 100))], 'step', 'CER in %')]
-    charts += [html_chart(f'{m.label.capitalize()} on eval', [Curve(m.label, _curve(metrics, 'eval', n, 100))], 'step', f'{m.label} in %')
-               for n, m in shares.items()]
+    cer = _cer_line(r, _curve(metrics, 'eval', 'cer', 100))
+    charts = [html_chart('Character errors on eval', [cer], 'step', 'CER in %')]
+    charts += [html_chart(f'{m.label.capitalize()} on eval', [Curve(m.label, _curve(metrics, 'eval', n, 100))],
+                          'step', f'{m.label} in %') for n, m in shares.items()]
     losses = [Curve(split, _curve(metrics, split, 'loss')) for split in ('train', 'eval')]
-    return f'<div class="charts">{"".join(charts)}{html_chart("Loss", losses, "step", "loss per token, log scale", True)}</div>'
+    charts.append(html_chart('Loss', losses, 'step', 'loss per token, log scale', True))
+    return f'<div class="charts">{"".join(charts)}</div>'
 
 # %% ../../nbs/run/20_report.ipynb #d16a000d
 _NAMES = {'experiment_name', 'output_dir', 'resume_from_checkpoint'} # a name or place of a run is no setting
@@ -99,8 +103,9 @@ def settings(
 )->DocTable:
     "What differs from the defaults"
     usual = defaults()
-    return DocTable(['setting', 'here', 'default'], [[k, redact(str(v)) or '(empty)', str(usual.get(k, '-')) or '(empty)'] for k, v in config.items()
-                                                  if k not in _NAMES and v != usual.get(k)])
+    shown = lambda v: redact(str(v)) or '(empty)'
+    return DocTable(['setting', 'here', 'default'], [[k, shown(v), shown(usual.get(k, '-'))] for k, v in config.items()
+                                                     if k not in _NAMES and v != usual.get(k)])
 
 def took(
     r:RunFiles,
@@ -109,10 +114,11 @@ def took(
     "Time, device and money"
     last, start = metrics[-1] if metrics else {}, r.event('start')
     speeds = [v for _, v in _curve(metrics, 'train', 'samples_per_s')]
-    facts = {'steps': f'{last.get("step", r.last)} of {start.get("total_steps") or r.last}, evaluated at {len(r.evals)} of them',
+    steps = f'{last.get("step", r.last)} of {start.get("total_steps") or r.last}, evaluated at {len(r.evals)} of them'
+    facts = {'steps': steps,
              'training and evaluation': span_text(last['elapsed_s']) if last.get('elapsed_s') else '',
-             'speed': f'{statistics.median(speeds):.1f} samples a second' if speeds else '', 'device': start.get('hardware') or '',
-             'cost': r.cost if r.sessions else ''}
+             'speed': f'{statistics.median(speeds):.1f} samples a second' if speeds else '',
+             'device': start.get('hardware') or '', 'cost': r.cost if r.sessions else ''}
     return DocTable(['', ''], [[k, v] for k, v in facts.items() if v])
 
 # %% ../../nbs/run/20_report.ipynb #d16a0010
@@ -126,8 +132,8 @@ def changes_html(
     "Lines that are read otherwise, with their pictures"
     edits, parts = (lambda r: char_edits(r['reference'], r['prediction'])[0]), defaultdict(list)
     for b, a in changed(before, after): parts[(edits(a) > edits(b)) - (edits(a) < edits(b))].append((b, a))
-    shown = lambda b, a: change_html(b['id'], edits(a) - edits(b), b['reference'], dict(before=b['prediction'], after=a['prediction']),
-                                     load and (lambda: load(b)))
+    shown = lambda b, a: change_html(b['id'], edits(a) - edits(b), b['reference'], dict(before=b['prediction'],
+                                     after=a['prediction']), load and (lambda: load(b)))
     said = f'{len(parts[-1])} lines have fewer errors, {len(parts[1])} more, {len(parts[0])} as many in other places.'
     return f'<p>{said}</p>' + ''.join(shown(*pair) for k in (-1, 1) for pair in parts[k][:_SHOWN])
 
@@ -145,8 +151,8 @@ class RunReport:
     @cached_property
     def doc(self)->Doc:
         "Its sentences and tables"
-        return Doc([self.files.said, *comparison(dict(before=self.before, after=self.after)), 'Lines that changed most:',
-                    *changed_lines(self.before, self.after)])
+        return Doc([self.files.said, *comparison(dict(before=self.before, after=self.after)),
+                    'Lines that changed most:', *changed_lines(self.before, self.after)])
 
     def __str__(self): return str(self.doc)
     __repr__ = __str__
@@ -155,7 +161,8 @@ class RunReport:
         c = self.files.config
         n, most = c.get('high_loss_samples_to_log', 20), c.get('high_loss_threshold', 2.)
         rows = high_loss(self.after, most, n)
-        return rows, [f'{len(rows)} of {len(self.after)} eval samples: the worst {n}, and all with a mean loss above {most:g}.',
+        return rows, [f'{len(rows)} of {len(self.after)} eval samples: the worst {n}, and all with a mean loss above '
+                      f'{most:g}.',
                       f"To correct labels, call inspect('{self.folder}') of welllog_ocr.inspector in a notebook."]
 
 # %% ../../nbs/run/20_report.ipynb #d16a0014
@@ -164,16 +171,21 @@ def _section(title:str, html:str)->str: return f'<section><h2>{title}</h2>{html}
 def _body(self:RunReport, cards:Callable)->str:
     r = self.files
     lead = f'<h1>{esc(r.config["experiment_name"], 120)}</h1><p class="lead">{esc(r.said)}</p>'
-    parts = {'Metrics': comparison(dict(before=self.before, after=self.after)).html, 'Curves': charts_html(r, self.metrics),
-             'Before and after': changes_html(self.before, self.after, self.load), f'Worst lines at step {r.best}': cards(*self.worst()),
-             'What is taken for what': confusion_table(self.after).html, 'Settings that differ from the defaults': Doc([settings(r.config)]).html,
+    parts = {'Metrics': comparison(dict(before=self.before, after=self.after)).html,
+             'Curves': charts_html(r, self.metrics),
+             'Before and after': changes_html(self.before, self.after, self.load),
+             f'Worst lines at step {r.best}': cards(*self.worst()),
+             'What is taken for what': confusion_table(self.after).html,
+             'Settings that differ from the defaults': Doc([settings(r.config)]).html,
              'Time and cost': Doc([took(r, self.metrics)]).html}
     return lead + ''.join(_section(title, html) for title, html in parts.items())
 
 # %% ../../nbs/run/20_report.ipynb #d16a0015
 @patch
 def _repr_html_(self:RunReport):
-    few = lambda rows, facts: ''.join(f'<p>{esc(f)}</p>' for f in facts) + ''.join(card_html(i, r, self.load) for i, r in enumerate(rows[:_SHOWN], 1))
+    def few(rows, facts):
+        cards = (card_html(i, r, self.load) for i, r in enumerate(rows[:_SHOWN], 1))
+        return ''.join([*(f'<p>{esc(f)}</p>' for f in facts), *cards])
     return html_block(_body(self, few), CARD_STYLE)
 
 @patch
@@ -194,6 +206,6 @@ def report(
 )->RunReport:
     "One page for a run. Raises `DataError` when it has not been evaluated yet"
     if not RunFiles.evaluated(folder):
-        raise DataError(f'{folder}: holds no evaluation of a run, so there is nothing to report; name a run folder, such as runs/quick_val, '
-                        'after its first evaluation')
+        raise DataError(f'{folder}: holds no evaluation of a run, so there is nothing to report; name a run folder, '
+                        'such as runs/quick_val, after its first evaluation')
     return RunReport(folder, load)
