@@ -398,8 +398,9 @@ def find_pages(
     words = re.findall(r'[^\W_]+', text.casefold())
     if not words: return []
     asked = [(w, near_words(db, w)) for w in dict.fromkeys(words)]
-    exact, near = ' AND '.join(f'"{w}"' for w in words), ' AND '.join(_terms(w, n) for w, n in asked)
-    sql = 'SELECT rowid FROM pages_fts WHERE pages_fts MATCH ? ORDER BY rank LIMIT ?'
-    found = dict.fromkeys(p for q in (exact, near) for p, in db.execute(sql, (q, most)))
+    sql = 'SELECT rowid FROM pages_fts WHERE pages_fts MATCH ?'
+    found = [p for p, in db.execute(f'{sql} ORDER BY rank LIMIT ?', (' AND '.join(f'"{w}"' for w in words), most))]
+    if len(found) < most: # in their own order: a rank would put the rarest misreading first
+        found += [p for p, in db.execute(f'{sql} LIMIT ?', (' AND '.join(_terms(w, n) for w, n in asked), 2*most))]
     sets = [(w, set(n)) for w, n in asked]
-    return [Hit(page, _lines_of(db, page, sets)) for page in list(found)[:most]]
+    return [Hit(page, _lines_of(db, page, sets)) for page in list(dict.fromkeys(found))[:most]]
