@@ -143,6 +143,8 @@ def main(args):
     beside = [s for s in drawn_lines(DRAWN, .5, 'picking') if not rec.refuses(s)]
     rows = args.work/'read.jsonl'
     if not rows.exists(): write_jsonl(rows, evaluate(rec, lines))
+    at = choices(read_jsonl(rows), lines, list(range(len(lines))), args.n, 'all')['picked']
+    print(f'Of {args.n} lines picked out of all {len(lines)}, {sum(read_jsonl(rows)[i]["cer"] > 0 for i in at)/args.n:.0%} are misread; of all lines {sum(r["cer"] > 0 for r in read_jsonl(rows))/len(lines):.0%}.')
     rows, found = read_jsonl(rows), all_features(rec, lines, beside, args.work/'features.safetensors')
     rec.fit_language([], 0.)
     rec.model.model = Straight()
