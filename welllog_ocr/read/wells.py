@@ -32,11 +32,13 @@ _COMMON = set('UNIT FEDERAL STATE COM GAS GASUNIT ESTATE HEIRS TRUST LEASE RANCH
 # as they are read
 _NUMBER_SIGN = {'NO', 'NUMBER', 'WELL', '#', 'NUM', 'N', 'N0', 'NNO', 'NOO', 'HO', 'WELLL', 'WLL', 'WEL', 'WELI'}
 
+_ONE = dict(zip('ONE TWO THREE FOUR FIVE SIX'.split(), '123456'))
+
 class Name(NamedTuple):
     "The name of a well, taken apart"
     words:str   # All of its words
     own:str     # Those that few leases share
-    number:str  # Number with its letters; '': none
+    number:str  # Number with its letters, a blank between two; '': none
 
 _TO_LETTER = str.maketrans('015826', 'OISBZG')
 _LOOK = str.maketrans('OQDILSBZG', '000115826') # letters and the digits that they are misread for
@@ -54,15 +56,16 @@ def _digits(token:str)->str: # letters that digits are taken for
 @lru_cache(100_000)
 def parse_name(text:str)->Name:
     "A name, as on paper or in a list"
-    tokens, words, number = _tokens(text), [], ''
+    tokens, words, number, letter = [_ONE.get(t, t) for t in _tokens(text)], [], [], ''
     for i, t in enumerate(tokens):
         signed = i and tokens[i - 1] in _NUMBER_SIGN
         after = next((u for u in tokens[i + 1:] if u not in _NUMBER_SIGN), '')
         if t in _NUMBER_SIGN: continue
-        if re.search(r'\d', t) or signed and len(t) == 1: number += _digits('1' if signed and t in 'IL' else t)
-        elif len(t) == 1 and re.search(r'\d', after): number += t
+        if re.search(r'\d', t) or signed and len(t) == 1:
+            number, letter = [*number, letter + _digits('1' if signed and t in 'IL' else t)], ''
+        elif len(t) == 1 and re.search(r'\d', after): letter += t
         else: words.append(_SAME.get(t, t))
-    return Name(' '.join(words), ' '.join(w for w in words if w not in _COMMON and len(w) > 1), number)
+    return Name(' '.join(words), ' '.join(w for w in words if w not in _COMMON and len(w) > 1), ' '.join(number))
 
 # %% ../../nbs/read/18_wells.ipynb #798eac82
 _COUNTY = re.compile(r'\s*\b(county|parish|co\.?|cnty\.?|par\.?)\s*$', re.I)
@@ -135,7 +138,7 @@ def facts_of(
 # by how much a level of agreement speaks for one well; chosen on drawn wells, with look-alikes (bench/catalog.py)
 POINTS = dict(
     api     =dict(same=14, near=4, differs=-6), name    =dict(same=8, near=6, like=2, shared=2, differs=-7),
-    number  =dict(same=3, near=1, slip=-8, differs=-9), county  =dict(same=3, differs=-7),
+    number  =dict(same=3, near=1, alone=-6, slip=-8, differs=-9), county  =dict(same=3, differs=-7),
     state   =dict(same=1, differs=-7),          section =dict(same=4, differs=-3),
     township=dict(same=4, differs=-4),          range   =dict(same=4, differs=-4),
     company =dict(same=4, near=2, differs=-1),  field   =dict(same=3, near=1, differs=-1))
@@ -162,10 +165,11 @@ def _text_level(a:str, b:str)->str:
     return 'same' if s > 90 else 'near' if s > 75 else 'differs'
 
 def _number_level(a:str, b:str)->str:
-    if not a or not b: return ''
+    if not a or not b: return 'alone' if a or b else ''
+    if a.replace(' ', '') == b.replace(' ', ''): return 'same'
     x, y = a.translate(_LOOK), b.translate(_LOOK)
-    if x == y: return 'same' if a == b else 'near'
-    return 'slip' if len(x) != len(y) and Levenshtein.distance(x, y) == 1 else 'differs'
+    slipped = x.count(' ') == y.count(' ') and len(x) != len(y) and Levenshtein.distance(x, y) == 1
+    return 'near' if x == y else 'slip' if slipped else 'differs'
 
 def _equal(a:str, b:str)->str: return '' if not a or not b else 'same' if a == b else 'differs'
 
@@ -305,7 +309,7 @@ def group_wells(
     for i, f in enumerate(facts):
         if rows[i] is not None: blocks['row', rows[i]].append(i)
         if f.api: blocks['api', f.api[:10]].append(i)
-        if f.county and f.name.number: blocks['name', f.county, f.name.number].append(i)
+        if f.county and f.name.number: blocks['name', f.county, f.name.number.replace(' ', '')].append(i)
     for key, pages in blocks.items():
         for n, i in enumerate(pages):
             for j in pages[:n] if key[0] == 'name' else pages[:1]:
