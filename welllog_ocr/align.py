@@ -40,7 +40,7 @@ from .core import ConfigError, DataError, first_few, run_command, stable_hash
 from .data.sample import Skip, skip_report
 from .data.well_table import WellTable, read_well_table, rows_of_scan
 from .files import each_row, sha256_file, writable_dir, write_atomic, write_jsonl
-from .predict import prepare_ahead
+from .predict import try_page, work_ahead
 from .read.backends import model_id, open_reader
 from .read.detect import Detector
 from .read.export import Done, open_results
@@ -84,8 +84,8 @@ def align_scans(
 ): # Yields one row a page, with `error` when it could not be read, and `no_row` when the table does not know it
     "Training lines of scans. Raises `DataError` without scans"
     for place in ('train', 'review'): writable_dir(Path(folder)/place)
-    prepare = partial(prepare_page, finder=Detector(workers))
-    for (path, n, facts), page in prepare_ahead(scan_files(scans), prepare, workers, done):
+    prepare = partial(try_page, partial(prepare_page, finder=Detector(workers)))
+    for (path, n, facts), page in work_ahead(scan_files(scans), prepare, workers, done):
         base, rows = dict(file=str(path), page=n, **facts), rows_of_scan(table, path) if table else []
         values = [v for r in rows for v in r.values]
         if isinstance(page, str): yield base | dict(error=page); continue

@@ -9,7 +9,6 @@ __all__ = ['START', 'END', 'MISSED', 'SURE', 'CERTAIN', 'NGram', 'count_ngrams',
 # %% ../../nbs/models/01_ngram.ipynb #fc508bc0
 import math
 from collections import Counter
-from itertools import groupby
 
 import numpy as np
 from fastcore.basics import patch
@@ -76,10 +75,10 @@ def gain(
     word = text[text.rfind(' ') + 1:] + c
     if not (c.isalpha() or text[-1:].isalpha()) or any(map(str.isdigit, word)): return 0.
     before = (START + text)[1 - self.order:]
-    if len(self._gains) > 200_000: self._gains.clear() # an archive has no end
-    if (before, c) not in self._gains:
-        self._gains[before, c] = max(MISSED, math.log(self.p(before, c)/self.p('', c)))
-    return self._gains[before, c]
+    if (known := self._gains.get((before, c))) is not None: return known
+    if len(self._gains) > 200_000: self._gains.clear() # an archive has no end; other threads may be reading
+    found = self._gains[before, c] = max(MISSED, math.log(self.p(before, c)/self.p('', c)))
+    return found
 
 # %% ../../nbs/models/01_ngram.ipynb #f2fc95a5
 def ngram_json(
@@ -109,11 +108,12 @@ SURE = math.log(.97) # a step of at least this probability stays as the image ha
 def _steps(log_probs:np.ndarray, names:list[str]):
     "The steps of a line: what may stand there ('' for the blank) -> log p, and whether the image is sure"
     best, top = log_probs.argmax(1), log_probs.max(1)
-    for (k, sure), run in groupby(range(len(best)), lambda t: (best[t], top[t] > SURE)):
-        run = list(run)
-        if sure: yield {names[k]: float(top[run].sum())}, True
+    key = best*2 + (top > SURE)
+    ends = [*np.flatnonzero(np.diff(key)) + 1, len(key)]
+    for a, b in zip([0, *ends], ends):
+        if top[a] > SURE: yield {names[best[a]]: float(top[a:b].sum())}, True
         else: yield from (({names[i]: float(row[i]) for i in np.argsort(row)[-6:].tolist() if row[i] > -7}, False)
-                          for row in log_probs[run])
+                          for row in log_probs[a:b])
 
 def _plus(a:float, b:float)->float:
     "log(exp(a) + exp(b))"
@@ -134,6 +134,20 @@ def _step(texts:dict, near:dict, gain)->dict:
                 add(text + c, -math.inf, paths + p, extra + gain(text, c))
     return new
 
+def _sure_step(texts:dict, c:str, p:float, gain)->dict:
+    "The same for a step at which only `c` may stand"
+    new = {}
+    def add(text, other, extra):
+        if text in new: new[text][1] = _plus(new[text][1], other)
+        elif other > -math.inf: new[text] = [-math.inf, other, extra]
+    for text, (blank, other, extra) in texts.items():
+        if not c: new[text] = [_plus(blank, other) + p, -math.inf, extra]; continue
+        again = text[-1:] == c
+        if again: add(text, other + p, extra)
+        paths = blank if again else _plus(blank, other)
+        if paths > -math.inf: add(text + c, paths + p, extra + gain(text, c))
+    return new
+
 def _rank(item)->float: return _plus(item[1][0], item[1][1]) + item[1][2]
 
 # %% ../../nbs/models/01_ngram.ipynb #ca925131
@@ -150,8 +164,9 @@ def beam_search(
     gain = lambda text, c: weight*language.gain(text, c)
     texts, surely = {'': [0., -math.inf, 0.]}, 0.
     for near, sure in _steps(log_probs, ['', *characters]):
-        if sure: surely += sum(near.values())
-        texts = dict(sorted(_step(texts, near, gain).items(), key=_rank, reverse=True)[:width])
+        if sure: (c, p), = near.items(); surely += p; texts = _sure_step(texts, c, p, gain)
+        else: texts = _step(texts, near, gain)
+        if len(texts) > width: texts = dict(sorted(texts.items(), key=_rank, reverse=True)[:width])
     ends = {t: _plus(b, o) + e + gain(t, END) for t, (b, o, e) in texts.items()}
     best, total = max(ends, key=ends.get), -math.inf
     for v in ends.values(): total = _plus(total, v)

@@ -42,7 +42,6 @@ def open_session(
                          'pip install onnxruntime') from None
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 4
-    options.enable_cpu_mem_arena = False # the arena would keep what the largest page took
     # waiting threads leave the processor to others
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     try: return ort.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])

@@ -140,7 +140,8 @@ def first_reading(
     "What was read of a page, and what is still to be read"
     best = _best(page, preds)
     if not page.quads or page.facts['kind'] == 'line': return best, None
-    return best, find_cells(np.asarray(page.img.convert('L')), page.quads, [p.text for p in best])
+    return best, find_cells(np.asarray(page.img.convert('L')), page.quads, [p.text for p in best],
+                            [p.confidence for p in best])
 
 def _whole_text(read:Read)->dict:
     "The row of a page that was read as a whole"

@@ -32,17 +32,18 @@ class FoundCells(NamedTuple):
     form:str       # Family of the form; '' when it is not known
     loose:list     # `Word`s in no cell and in no label
     others:list    # `Word`s of other headers on the page
+    again:list     # Is the cell read again, on its own?
 
     @property
     def pictures(self)->list[np.ndarray]:
-        "What is read again: the lines of the cells of fields"
+        "What is read again: the lines of the cells of fields whose text is not settled"
         clean = self.sheet.clean
-        return [cut(clean, q) for c in self.cells if c.part != 'other' for q in c.quads]
+        return [cut(clean, q) for c, again in zip(self.cells, self.again) if again for q in c.quads]
 
     @property
     def languages(self)->list:
         "How the value in each of the pictures is written"
-        return [value_language(c.name) for c in self.cells if c.part != 'other' for _ in c.quads]
+        return [value_language(c.name) for c, again in zip(self.cells, self.again) if again for _ in c.quads]
 
 def _form(tables:list)->str:
     "The family that has most of the rows and of the wordings"
@@ -61,6 +62,7 @@ def find_cells(
     grey:np.ndarray, # The page, the right way up
     quads:list,      # Corners of its lines
     texts:list,      # What each says
+    sure:list=None,  # The confidence of each; `None`: every cell is read again
 )->FoundCells:
     "Where on a page are the values of a header?"
     sheet, others = first_header(lay_level(grey, quads, texts))
@@ -77,7 +79,9 @@ def find_cells(
     taken = used | {w._replace(n=int(w.n)) for w in taken}
     gone = {(w.line, int(w.n)) for w in taken}
     loose = [w for w in sheet.words if (w.line, int(w.n)) not in gone]
-    return FoundCells(sheet, cells + title, _form(tables), loose, others)
+    cells += title
+    again = [c.part != 'other' and not (sure and _settled(c, sure)) for c in cells]
+    return FoundCells(sheet, cells, _form(tables), loose, others, again)
 
 # %% ../../nbs/read/11_record.ipynb #980bfd8e
 _RESISTIVITIES = {'rm', 'rmf', 'rmc', 'rm_bht'}
@@ -143,6 +147,8 @@ def among_names(
 def _looks(name:str, text:str)->bool: return bool(text) and (name not in _LOOKS or bool(_LOOKS[name].match(text)))
 
 # %% ../../nbs/read/11_record.ipynb #c43a42cf
+def _doubt(cell:FormCell)->float: return .25 if cell.part == 'fields' else .05
+
 def better_reading(
     cell:FormCell,
     line:Read,   # What its lines say
@@ -150,10 +156,9 @@ def better_reading(
 )->tuple[str, Evidence, str]:
     "The text of a value, how it was read, and the other reading"
     a, b = tidy(line.text, cell), tidy(own.text, cell)
-    doubt = .25 if cell.part == 'fields' else .05
     fits = _looks(cell.name, a), _looks(cell.name, b)
     if not cell.lines and own.confidence < .3: b = ''
-    first = fits[0] if fits[0] != fits[1] else bool(a) and own.confidence < line.confidence + doubt
+    first = fits[0] if fits[0] != fits[1] else bool(a) and own.confidence < line.confidence + _doubt(cell)
     text, other = (a, b) if first and a or not b else (b, a)
     known = maker(text, 84)[0] if cell.name == 'service_company' else ''
     if known and len(known.split()) == len(text.split()): text = known # its letters put right
@@ -170,6 +175,15 @@ def no_record()->dict: return dict(form='', fields={}, runs=[], other=[])
 def _joined_reads(name:str, reads:list)->Read:
     texts = [r.text for r in reads if r.text.strip()]
     return Read((' / ' if name in _LIST else ' ').join(texts), min([r.confidence for r in reads], default=0.))
+
+def _line_read(cell:FormCell, sure:list)->Read:
+    "What the lines of the page say in a cell, whose confidences are `sure`"
+    return _joined_reads(cell.name, [Read(joined(l), min(sure[w.line] for w in l)) for l in cell.lines])
+
+def _settled(cell:FormCell, sure:list)->bool:
+    "Would `better_reading` take the text of the lines, whatever the picture of the cell says?"
+    line = _line_read(cell, sure)
+    return _looks(cell.name, tidy(line.text, cell)) and line.confidence > 1 - _doubt(cell)
 
 def _value(text:str, e:Evidence, box:list, lines:list, how:str='cell')->dict:
     sure = e.quality if how == 'cell' else e.line
@@ -220,15 +234,17 @@ def to_record(
 )->dict: # As the chapter on export describes it
     "The record of a page"
     record, own = no_record() | dict(form=found.form), iter(second)
-    for c in found.cells:
+    sure = [r.confidence for r in first]
+    for c, again in zip(found.cells, found.again):
         at = [*dict.fromkeys(order[w.line] for w in c.words)]
-        text = _joined_reads(c.name, [Read(joined(l), min(first[w.line].confidence for w in l)) for l in c.lines])
+        text = _line_read(c, sure)
         box = place(_bounds(c.quads))
         if c.part == 'other':
             value = _value(text.text, Evidence(0., text.confidence), box, at, 'pair')
             if says(text.text): record['other'].append(dict(label=c.label, value=value))
             continue
-        text, evidence, other = better_reading(c, text, _joined_reads(c.name, [next(own) for _ in c.quads]))
+        alone = _joined_reads(c.name, [next(own) for _ in c.quads]) if again else text
+        text, evidence, other = better_reading(c, text, alone)
         if not text: continue
         while c.part == 'runs' and len(record['runs']) <= c.run: record['runs'].append({})
         values = record['fields'] if c.part == 'fields' else record['runs'][c.run]
