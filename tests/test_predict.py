@@ -11,6 +11,7 @@ from welllog_ocr.files import read_jsonl
 from welllog_ocr.models.core import Prediction, Recogniser
 from welllog_ocr.models.ctc import _output_layer, tiny_ctc
 from welllog_ocr.draw.page import SynthPages
+from welllog_ocr.read.backends import open_reader
 from welllog_ocr.read.export import TABLES, WRITERS
 from welllog_ocr.predict import _arguments, main, predict
 
@@ -20,6 +21,7 @@ def place(tmp_path_factory):
     folder, rec = tmp_path_factory.mktemp('predict'), tiny_ctc()
     with torch.no_grad(): _output_layer(rec.model).bias[0] -= 5
     rec.save_pretrained(folder/'model')
+    open_reader(str(folder/'model')) # now it is there as ONNX
     SynthPages(1, seed=5, dpi=100)[0].image.crop((0, 0, 800, 480)).save(folder/'sheet.png')
     return folder
 
