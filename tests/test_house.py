@@ -5,7 +5,7 @@ from configparser import ConfigParser
 import pytest
 from conftest import ROOT
 
-CHAPTERS = sorted((ROOT/'nbs').rglob('[0-9]*.ipynb'))
+CHAPTERS = sorted(p for p in (ROOT/'nbs').rglob('[0-9]*.ipynb') if p.parent.name != 'tutorials')
 BASES = {'core', 'files', 'render', 'vocabulary', 'config', 'metrics'}
 MAY_IMPORT = dict(base='', data='base', draw='base data', review='base data', models='base data', eval='base data models', read='base data review models eval',
                   run='base data draw review models eval') # what each room may import besides itself; a command may import everything
