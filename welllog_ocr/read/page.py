@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -168,7 +169,9 @@ def to_row(
     text  = '\n'.join(' '.join(l['text'] for l in lines if l['row'] == r) for r in range(len(rows)))
     sure  = round(float(np.mean([l['confidence'] for l in lines])), 4) if lines else 1.
     places = {i: n for n, (_, i, _) in enumerate(order)}
-    record = to_record(found, best, second, stored, lines, places) if found else no_record()
+    back  = found and cv2.invertAffineTransform(found.sheet.turn)
+    place = lambda q: stored(cv2.transform(q[None], back)[0])
+    record = to_record(found, best, second, place, lines, places) if found else no_record()
     return base | dict(text=text, confidence=sure, lines=lines, record=record, unread=len(best) - len(kept))
 
 # %% ../../nbs/read/13_page.ipynb #c057f981
