@@ -1,8 +1,9 @@
 """Do 100 picked lines help a model more than 100 random ones?
 
-    python bench/picking.py LINES [LINES ...] --model runs/quick_val/best --work FOLDER [--n 100] [--seeds 5] [--folds 3] [--output bench/picking.md]
+    python bench/picking.py LINES [LINES ...] [--sheets PAGES FIELDS.jsonl] --model runs/quick_val/best --work FOLDER [--n 100] [--seeds 5] [--folds 3] [--output bench/picking.md]
 
-LINES are folders of labelled lines, all of them to learn from (name a `train` folder, never one of evaluation lines). The model, which has seen none of them, reads all; for each seed the wells are dealt into folds anew. Of the wells of the other folds, n lines
+LINES are folders of labelled lines, all of them to learn from (name a `train` folder, never one of evaluation lines). PAGES are pictures of whole sheets, and FIELDS.jsonl is what stands on them, cell by cell: the model reads those of the split `train`, and what it found is
+reviewed by the truth as a person would do it, and cut into more lines. The model, which has seen none of them, reads all; for each seed the wells are dealt into folds anew. Of the wells of the other folds, n lines
 are picked by `read.picking.pick_lines` from what the model has read, and n lines at random; the same model learns from each, in the same short way: the same steps, the same drawn lines beside, the output head alone (the backbone stays as it is, so
 its features are computed once). Both then read the held-out wells by the best path, without the n-gram language model. A seed is won when the CER over all held-out wells is lower with the picked lines. The interval is a paired bootstrap over wells.
 The same command goes on where it was cut off.
@@ -21,20 +22,51 @@ from welllog_ocr.data.labels import well_key
 from welllog_ocr.data.load import load_split
 from welllog_ocr.data.sample import of_kind
 from welllog_ocr.draw.wear import augment
+from welllog_ocr.eval.fields import page_cells, same
 from welllog_ocr.eval.predictions import evaluate, sample_row
 from welllog_ocr.eval.stats import difference
 from welllog_ocr.files import read_jsonl, writable_dir, write_jsonl
 from welllog_ocr.metrics import METRICS, summarise
 from welllog_ocr.models.core import load_recogniser
 from welllog_ocr.models.preprocess import to_pixels
+from welllog_ocr.predict import predict
 from welllog_ocr.read.picking import pick_lines
+from welllog_ocr.read.reviewed import open_review_of, write_lines
 from welllog_ocr.render import md_table
+from welllog_ocr.review.places import Scans
 from welllog_ocr.run.samples import drawn_lines
 from welllog_ocr.run.step import EMA
 
 VARIANTS, DRAWN = 3, 240         # augmented copies of each line; drawn lines to learn beside
 STEPS, REAL, BESIDE = 40, 6, 2   # of a training; real and drawn lines in a batch
 RATE = 1e-3
+ANOTHER = .6 # CER of the crop of a value: above it the crop shows something else, such as a neighbour or a part
+
+def review_sheet(session, n:int, truth:dict):
+    "Mark the values of a sheet as a person would; those that the truth is not sure of, or has in another cell, have no mark"
+    values, record = {v.place: v for v in session.page(n)}, session.results.row(n)['record']
+    part = lambda before, values: {k: dict(v, features=before + k) for k, v in values.items()}
+    tagged = dict(fields=part('', record['fields']), runs=[part(f'run{i}_', r) for i, r in enumerate(record['runs'], 1)])
+    cells = page_cells(truth, tagged)
+    elsewhere = {same(c['truth']) for c in cells}
+    for c in (c for c in cells if 'features' in c):
+        v = values[c['features']]
+        if not c['truth']: session.mark(v, 'blank')
+        elif c['right']: session.mark(v, 'ok')
+        elif same(c['found']) not in elsewhere: session.mark(v, 'fixed', c['truth'])
+
+def sheet_lines(rec, pages:Path, fields:Path, work:Path)->Path:
+    "A folder of the values that `rec` finds on the sheets to learn from, each with what stands there"
+    truth = {t['file_name']: t for t in read_jsonl(fields) if t['split'] == 'train'}
+    found, out = work/'sheets.jsonl', work/'values'
+    if not found.exists(): write_jsonl(found, predict(rec, [pages/name for name in truth], kind='page'))
+    if not (out/'train').exists():
+        session = open_review_of(found)
+        for n, page in enumerate(session.results.pages): review_sheet(session, n, truth[Path(page.file).name])
+        print(write_lines(session, out, Scans(found)))
+        cer, rows = {r['id']: r['cer'] for r in evaluate(rec, load_split(out/'train')[0])}, read_jsonl(out/'train/lines.jsonl')
+        write_jsonl(out/'train/lines.jsonl', [r | dict(group=truth[f'{r["group"]}.png']['group'], scan=r['group']) for r in rows if cer[r['id']] <= ANOTHER])
+    return out/'train'
 
 class Straight(torch.nn.Module):
     "Stands for the backbone: what comes in are its features already"
@@ -133,13 +165,15 @@ def table(base:list, seeds:dict)->str:
         lines.append([seed, *(cer.text(value[arm]['cer']) for arm in value), d.text('cer'), *(f'{value[arm]["loss"]:.4f}' for arm in value), *taught])
     head = ['seed', 'CER, random', 'CER, picked', 'picked against random', 'loss, random', 'loss, picked', 'misread of the random', 'misread of the picked']
     wells = len({well_key(r['group']) for r in base})
+    every = lambda arm: [r | dict(id=f'{seed}/{r["id"]}') for seed, found in seeds.items() for r in found[arm]]
     return (f'{len(base)} lines of {wells} wells, read by the model before: CER {cer.text(summarise(base)["cer"])}, loss {summarise(base)["loss"]:.4f}.\n\n'
-            f'{md_table(head, lines, "lr")}\n\nPicked is better in {won} of {len(seeds)} seeds.')
+            f'{md_table(head, lines, "lr")}\n\nPicked is better in {won} of {len(seeds)} seeds; all seeds together: {difference(every("random"), every("picked")).text("cer")}.')
 
 def main(args):
     writable_dir(args.work)
     rec = load_recogniser(args.model)
-    lines = [replace(s, id=f'{k}/{s.id}') for k, folder in enumerate(args.lines) for s in of_kind(load_split(folder)[0], ('line',))[0]]
+    folders = args.lines + [sheet_lines(rec, *args.sheets, args.work)]*bool(args.sheets)
+    lines = [replace(s, id=f'{k}/{s.id}') for k, folder in enumerate(folders) for s in of_kind(load_split(folder)[0], ('line',))[0]]
     beside = [s for s in drawn_lines(DRAWN, .5, 'picking') if not rec.refuses(s)]
     rows = args.work/'read.jsonl'
     if not rows.exists(): write_jsonl(rows, evaluate(rec, lines))
@@ -158,6 +192,7 @@ def main(args):
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('lines', nargs='+', type=Path)
+    p.add_argument('--sheets', nargs=2, type=Path, metavar=('PAGES', 'FIELDS'), help='pictures of sheets, and their truth')
     p.add_argument('--model', required=True)
     p.add_argument('--work', type=Path, required=True, help='folder for features and readings')
     p.add_argument('--n', type=int, default=100)

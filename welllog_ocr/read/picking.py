@@ -28,10 +28,10 @@ _GUESSED, _LEGIBLE = .35, .65 # mean probability of a character: below the first
 _LEAST = 1e-6 # of the worth of a line that nobody can read: it is picked when nothing else is left
 
 def _worth(text:str, confidence:float)->float:
-    "Chance that a person who looks at the line teaches the model something"
+    "Characters that a person who looks at the line is expected to put right"
     if not any(c.isalnum() for c in text): return 0. # a rule, a stain
     each = max(confidence, 1e-9)**(1/len(text))
-    return (1 - confidence)*min(1., max(_LEAST, (each - _GUESSED)/(_LEGIBLE - _GUESSED)))
+    return len(text)*(1 - each)*min(1., max(_LEAST, (each - _GUESSED)/(_LEGIBLE - _GUESSED)))
 
 # %% ../../nbs/read/16_picking.ipynb #764bb950
 _SIZE = 256 # numbers in the vector of a text
