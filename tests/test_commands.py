@@ -82,7 +82,7 @@ def test_a_run_leaves_what_it_promises(quick, tmp_path):
 def test_saved_models_are_evaluated(quick, tmp_path, drawn):
     assert run(*quick).returncode == 0
     got = run('welllog_ocr.evaluate', '--model', tmp_path/'runs/x/best', '--data', drawn, '--output', tmp_path/'report', '--against', tmp_path/'runs/x/final')
-    assert got.returncode == 0 and '| all, strict |' in got.stdout, got.stderr[-2000:]
+    assert got.returncode == 0 and '\nall, strict' in got.stdout, got.stderr[-2000:]
     assert len(read_jsonl(tmp_path/'report'/'eval.jsonl')) == len(read_jsonl(drawn/'eval'/'metadata.jsonl'))
 
 def test_bad_data_ends_with_3(quick, drawn, tmp_path):
