@@ -23,7 +23,7 @@ from welllog_ocr.draw.page import SynthPages
 from welllog_ocr.draw.wells import make_well
 from welllog_ocr.draw.words import make_value
 from welllog_ocr.read.index import find_pages, open_catalog
-from welllog_ocr.read.wells import Matcher, facts_of, levels, points, read_list
+from welllog_ocr.read.wells import Matcher, well_facts, levels, points, read_list
 
 ALIKE = dict(zip('0OIl15S8B2Z6GEFCDUVMNHRA', 'OQl1IS5B828GbFECODUVNMIRKH'[:24])) # letters and what they are taken for
 JOINED = {'rn': 'm', 'm': 'rn', 'll': 'II', 'ii': 'u', 'LI': 'U', 'N': 'II'}
@@ -155,13 +155,13 @@ def joins(seed:int, n:int, rate:float, show:int=0):
             out = csv.DictWriter(f, list(rows[0])); out.writeheader(); out.writerows(rows)
         listed = read_list(path)
     find, start = Matcher(listed.facts), time.perf_counter()
-    found = [find(facts_of(s)) for s in scans]
+    found = [find(well_facts(s)) for s in scans]
     took = time.perf_counter() - start
     made = sum(m is not None for m in found)
     right = sum(m is not None and m.row == t for m, t in zip(found, truth))
     there = sum(t is not None for t in truth)
     bad = [(s, m, t) for s, m, t in zip(scans, found, truth) if (m and m.row) != t]
-    for s, m, t in bad[:show]: print(s, '\n   FOUND', m and (rows[m.row], m.score, m.how), '\n   TRUTH', t is not None and (rows[t], points(facts_of(s), listed.facts[t]), levels(facts_of(s), listed.facts[t])))
+    for s, m, t in bad[:show]: print(s, '\n   FOUND', m and (rows[m.row], m.score, m.how), '\n   TRUTH', t is not None and (rows[t], points(well_facts(s), listed.facts[t]), levels(well_facts(s), listed.facts[t])))
     print(f'seed {seed}, letters misread {rate:.0%}: {there} planted among {len(rows)} rows and {len(scans)} scans; {made} joined, {right} right: '
           f'precision {right/max(1, made):.2%}, recall {right/there:.2%} ({took/len(scans)*1e3:.1f} ms each)', flush=True)
     return right, made, there
@@ -177,7 +177,7 @@ def fit(seeds, n:int, rate:float):
             listed = read_list(path)
         find = Matcher(listed.facts)
         for s, t in zip(scans, truth):
-            f = facts_of(s)
+            f = well_facts(s)
             for i in find.candidates(f) | ({t} if t is not None else set()):
                 for k, v in levels(f, listed.facts[i]).items(): (good if i == t else bad).setdefault(k, Counter())[v] += 1
     for k in good:

@@ -7,7 +7,7 @@ from welllog_ocr.core import DataError
 from welllog_ocr.data.load import load_split
 from welllog_ocr.data.scan import scan_info
 from welllog_ocr.files import read_jsonl, sha256_file
-from welllog_ocr.read.picking import pick, pick_lines
+from welllog_ocr.read.picking import pick_task, pick_lines
 
 HOSTILE = '<img src=x onerror=alert(1)> KB \u202e912'
 
@@ -36,7 +36,7 @@ def test_from_the_pick_to_the_training(home, drawn, tmp_path):
     from welllog_ocr.inspector import open_run
     from welllog_ocr.train import train
     folder = tmp_path/'picked'
-    pick(_rows(drawn, [HOSTILE, 'FIELD WILDCAT', 'KB 912', 'TD 10,499']), 4, folder)
+    pick_task(_rows(drawn, [HOSTILE, 'FIELD WILDCAT', 'KB 912', 'TD 10,499']), 4, folder)
     samples, skips = load_split(folder/'train')
     wells = {r['file_name']: r.get('group') for r in read_jsonl(drawn/'train/metadata.jsonl')}
     assert not skips and HOSTILE in [s.text for s in samples] and {s.group for s in samples} <= set(wells.values())

@@ -22,7 +22,8 @@ def _arguments(argv=None):
     p.add_argument('--model', metavar='FOLDER',
         help='a saved line recogniser, or PP-OCRv6-small, whose readings show labels that are too long or too short')
     p.add_argument('--review', metavar='FILE',
-        help='review that is applied first, and that --drop and --accept write beside [review.jsonl in the data folder]')
+        help='review that is applied first, and that --drop and --accept write beside [review.jsonl in the data '
+             'folder]')
     p.add_argument('--list', metavar='KIND', help='print the names of the files of a finding and nothing else')
     p.add_argument('--drop', metavar='KIND', action='append', default=[],
         help='mark the samples of a finding as dropped in the review; train with --review to leave them out')

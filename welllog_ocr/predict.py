@@ -64,7 +64,7 @@ from .read.backends import OnnxReader, Read, as_reader, model_id, open_reader
 from .read.detect import Detector
 from .read.export import Done, open_results, record_values, rows_file, write_as
 from .read.grounding import written_record
-from .read.picking import pick, task_rows
+from .read.picking import pick_task, task_rows
 from .read.page import Page, Scan, first_reading, overlay, prepare_page, scan_files, to_row
 from .render import span_text, visible
 from .vocabulary import use_vocabulary
@@ -101,6 +101,7 @@ def try_page(
         return (f'{job.path}: cannot be read ({type(e).__name__}: {str(e).strip():.200}); '
                 'convert it, or cut its header out by hand')
 
+# %% ../nbs/14_predict.ipynb #7deaf7a7
 def _ahead(pool, work, items, n:int):
     "Yields (item, result) in order, while the next `n` are worked on"
     waiting = deque()
@@ -145,6 +146,7 @@ def _rows(reader, pages:list, firsts:list)->list[dict]:
     return [to_row(page, *first, [next(preds) for _ in pictures])
             for page, first, pictures in zip(pages, firsts, again)]
 
+# %% ../nbs/14_predict.ipynb #c075979d
 def _written_rows(writer, pages:list, firsts:list)->list[dict]:
     "Rows of pages whose lines are read: the record is written by a model that sees the whole page"
     answers = writer([np.asarray(page.img) for page in pages], 'record')
@@ -313,6 +315,6 @@ def main(args):
         target = rows_file(args.output, args.rows) if args.output else None
         for folder in [f for f in (target and target.parent, args.overlay) if f]: writable_dir(folder)
         _read_all(args, target, own)
-    if args.pick is not None: print(pick(target, args.pick, folder))
+    if args.pick is not None: print(pick_task(target, args.pick, folder))
 
 if ARGS: run_command(partial(main, ARGS), ARGS.debug)

@@ -78,6 +78,7 @@ def text_table(
     cell = lambda i, c: c.ljust(wide[i]) if _side(align, i) == 'l' else c.rjust(wide[i])
     return '\n'.join('  '.join(cell(i, c) for i, c in enumerate(r)).rstrip() for r in rows)
 
+# %% ../nbs/02_render.ipynb #c1f1133d
 def md_table(
     head:list,      # Names of the columns
     rows:list,      # Lists of cells; `Raw` ones are Markdown
@@ -112,6 +113,7 @@ DARK  = dict(ink='#e6e9ec', paper='#14181c', soft='#a9b4be', line='#4a545e', fai
 def _theme(name:str, colours:dict)->str:
     return f'{{color-scheme: {name}; ' + '; '.join(f'--{k.replace("_", "-")}: {v}' for k, v in colours.items()) + '}'
 
+# %% ../nbs/02_render.ipynb #7003025a
 STYLE = f'''
 .wl {_theme('light', LIGHT)}
 @media (prefers-color-scheme: dark) {{.wl {_theme('dark', DARK)}}}

@@ -377,6 +377,7 @@ def _by_reading(r:Row)->tuple|None: # kind, note
     if read > 1.5*said + 1: return 'too_short', note
     return ('too_long', note) if said > 1.5*read + 4 and r.read.confidence >= .5 else None
 
+# %% ../../nbs/data/10_checks.ipynb #5665d644
 @check
 def lengths(data:Data):
     "Labels whose length does not fit the ink, or what a model reads"
@@ -416,9 +417,11 @@ def equal_pictures(data:Data):
         if len(rows) < 2: continue
         more  = f' and {len(rows) - 4} more' if len(rows) > 4 else ''
         texts = list(dict.fromkeys(r.sample.text for r in rows))
-        example = Example(', '.join(r.where for r in rows[:4]) + more, '', '\n'.join(texts[:4]), _loads(rows[:1]), tuple(rows))
+        where, label = ', '.join(r.where for r in rows[:4]) + more, '\n'.join(texts[:4])
+        example = Example(where, '', label, _loads(rows[:1]), tuple(rows))
         if len(set(map(_plain, texts))) > 1: yield 'both_labels', example
-        yield 'copy_across' if len({r.split for r in rows}) > 1 else 'copy_inside', example._replace(spare=_but_one(rows))
+        kind = 'copy_across' if len({r.split for r in rows}) > 1 else 'copy_inside'
+        yield kind, example._replace(spare=_but_one(rows))
 
 # %% ../../nbs/data/10_checks.ipynb #2e4d40f3
 def _compare(a:Row, b:Row)->float:
@@ -444,7 +447,8 @@ def near_pictures(data:Data):
         texts, across = (a.sample.text, b.sample.text), a.split != b.split
         same, short = _plain(texts[0]) == _plain(texts[1]), len(_plain(texts[0])) <= 12
         note = f'{apart:.0%} of the ink differs where it differs most'
-        pair = Example(f'{a.where}, {b.where}', note, '\n'.join(dict.fromkeys(texts)), _loads((a, b)), (a, b), _but_one((a, b)))
+        label = '\n'.join(dict.fromkeys(texts))
+        pair = Example(f'{a.where}, {b.where}', note, label, _loads((a, b)), (a, b), _but_one((a, b)))
         if same and apart < (COPY/2 if short else COPY): # a short word printed twice in one type is much alike too
             yield 'near_across' if across else 'near_inside', pair
         elif same: yield 'alike_across' if across and not short else 'alike', pair

@@ -245,7 +245,8 @@ def _finding_html(self:Report, f:Finding, n:int)->str:
 
 _HOW_HTML = '<p class="note">By its kind a finding is acted on: ' + ', '.join(
     f'<code>report.{call}("KIND")</code> {does}' for call, does in dict(inspect='opens its samples in the inspector',
-        names='lists its files', drop='marks its samples as dropped', accept='keeps it from being reported again').items()
+        names='lists its files', drop='marks its samples as dropped',
+        accept='keeps it from being reported again').items()
     ) + '; from a shell <code>--list KIND</code>, <code>--drop KIND</code>, <code>--accept KIND</code>.</p>'
 
 def _overview_html(self:Report)->str:

@@ -63,6 +63,7 @@ def field_of(
     same = next((f for f in FIELDS if plain_label(f) == plain), None) or _BY_HEAD.get(plain)
     return same or (next(iter(LABELS[plain]), '') if plain in LABELS else None)
 
+# %% ../../nbs/data/11_well_table.ipynb #48093154
 def _flat(row:dict, left:Counter):
     "(path, name, text) of each cell of an index"
     for column, text in row.items():

@@ -120,6 +120,7 @@ def _plus(a:float, b:float)->float:
     if a < b: a, b = b, a
     return a if b == -math.inf else a + math.log1p(math.exp(b - a))
 
+# %% ../../nbs/models/01_ngram.ipynb #2bfeb3d3
 def _step(texts:dict, near:dict, gain)->dict:
     "The texts after one more step: text -> [log p of paths that end in a blank, of the others, gain by the language]"
     new = {}

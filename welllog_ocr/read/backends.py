@@ -189,6 +189,7 @@ def _converted(rec, name:str, places:list)->OnnxReader|None:
     print(f'{name}: written as ONNX, which reads faster: {place}', file=sys.stderr)
     return OnnxReader(place)
 
+# %% ../../nbs/read/09_backends.ipynb #c48b5699
 def _opened(place:Path)->OnnxReader|None:
     try: return OnnxReader(place) if place.is_file() else None
     except SetupError: return None # damaged: it is written again

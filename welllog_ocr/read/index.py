@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['REVIEW', 'TITLE', 'RUN', 'MARK', 'VERSION', 'found_files', 'each_found', 'add_page', 'open_catalog', 'write_catalog',
-           'index_words', 'add_found', 'near_words', 'Hit', 'find_pages']
+           'index_words', 'add_found', 'near_words', 'FoundPage', 'find_pages']
 
 # %% ../../nbs/read/18_index.ipynb #d832e199
 import json, os, re, sqlite3
@@ -111,6 +111,7 @@ RUN = 'run_no date depth_driller depth_logger btm_log_interval top_log_interval'
 MARK, VERSION = 0x574C4F47, 1 # application_id and user_version of the file
 _BOX = 'x0 INTEGER, y0 INTEGER, x1 INTEGER, y1 INTEGER'
 
+# %% ../../nbs/read/18_index.ipynb #1eb2fbc2
 _TABLES = f'''
 CREATE TABLE files(id INTEGER PRIMARY KEY, path TEXT UNIQUE, sha256 TEXT, model TEXT, source TEXT);
 CREATE TABLE wells(id INTEGER PRIMARY KEY, {", ".join(f"{n} TEXT" for n in TITLE[:6])}, scans INTEGER, pages INTEGER);
@@ -273,6 +274,7 @@ def open_catalog(
     raise _no_catalog(path,
                       f'is a catalog of version {version}, and this welllog_ocr reads and writes version {VERSION}')
 
+# %% ../../nbs/read/18_index.ipynb #d53003e7
 def _look_before(path:Path):
     "Raises `ConfigError` when what is at the place of a new catalog must not be replaced"
     if not path.exists(): return
@@ -300,6 +302,7 @@ def _new(path:Path): # A connection; its file is moved to `path` at the end
         fsync(path.absolute().parent)
     finally: part.unlink(missing_ok=True)
 
+# %% ../../nbs/read/18_index.ipynb #ddb037cf
 @contextmanager
 def _old(path:Path): # A connection with an open transaction
     with closing(open_catalog(path, write=True)) as db:
@@ -370,7 +373,7 @@ def near_words(
     return list(dict.fromkeys([w for w, d, _ in near if not d] + held + [w for w, *_ in near]))[:_MOST]
 
 # %% ../../nbs/read/18_index.ipynb #05a41570
-class Hit(NamedTuple):
+class FoundPage(NamedTuple):
     "A page that was found"
     page:int    # Its number in the catalog
     lines:list  # (text, (x0, y0, x1, y1)) of the lines that say it, the best first
@@ -393,7 +396,7 @@ def find_pages(
     db,         # An open catalog
     text:str,   # Words; a page must have all of them, or what was misread of them
     most:int=20, # Pages
-)->list[Hit]: # Those with the very words first
+)->list[FoundPage]: # Those with the very words first
     "Pages that say something"
     words = re.findall(r'[^\W_]+', text.casefold())
     if not words: return []
@@ -403,4 +406,4 @@ def find_pages(
     if len(found) < most: # in their own order: a rank would put the rarest misreading first
         found += [p for p, in db.execute(f'{sql} LIMIT ?', (' AND '.join(_terms(w, n) for w, n in asked), 2*most))]
     sets = [(w, set(n)) for w, n in asked]
-    return [Hit(page, _lines_of(db, page, sets)) for page in list(dict.fromkeys(found))[:most]]
+    return [FoundPage(page, _lines_of(db, page, sets)) for page in list(dict.fromkeys(found))[:most]]

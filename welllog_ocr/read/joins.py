@@ -13,7 +13,7 @@ from pathlib import Path
 from ..files import writable_dir, write_atomic, write_jsonl
 from .export import record_values
 from .index import REVIEW, TITLE, each_found, found_files
-from .wells import Listed, Matcher, agreement, facts_of, group_wells
+from .wells import Listed, Matcher, agreement, well_facts, group_wells
 from ..render import safe_cell
 
 # %% ../../nbs/read/20_joins.ipynb #c1321db3
@@ -32,7 +32,7 @@ def _pages(db)->list[tuple]: # (page, `Facts`) of pages that name a well
     names = [n for n in TITLE if n != 'log_title']
     found = db.execute(f'SELECT id, {", ".join(names)} FROM pages '
                        'WHERE well IS NOT NULL OR api_digits IS NOT NULL ORDER BY id')
-    return [(page, facts_of(dict(zip(names, values)))) for page, *values in found]
+    return [(page, well_facts(dict(zip(names, values)))) for page, *values in found]
 
 def _checks(db, joined:dict, rows:dict):
     "(page, row, name, read, says, agrees) of the values that a page and its row have both"
@@ -45,6 +45,7 @@ def _checks(db, joined:dict, rows:dict):
             agrees, text = next((f for level in ('yes', 'near', 'no') for f in found if f[0] == level), ('', ''))
             if agrees: yield page, m.row, name, text, says[name], agrees
 
+# %% ../../nbs/read/20_joins.ipynb #99e0ef8a
 def _put_wells(db, pages:list, joined:dict):
     rows = [joined[p].row if p in joined else None for p, _ in pages]
     tops = group_wells([f for _, f in pages], rows)
@@ -61,7 +62,7 @@ def join_pages(
 )->Counter: # `pages` that name a well, `joined` to a row, `wells`, and values that agree: `yes`, `near`, `no`
     "Find the wells of the pages, and their rows of the list"
     rows = {i: json.loads(says) for i, says in db.execute('SELECT id, says FROM listed')}
-    pages, find = _pages(db), Matcher([facts_of(r) for r in rows.values()])
+    pages, find = _pages(db), Matcher([well_facts(r) for r in rows.values()])
     joined = {p: m for p, f in pages if (m := find(f))} if rows else {}
     for table in ('joins', 'checks'): db.execute(f'DELETE FROM {table}')
     db.executemany('INSERT INTO joins VALUES (?,?,?,?)', [(p, *m) for p, m in joined.items()])

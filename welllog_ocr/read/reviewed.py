@@ -23,8 +23,8 @@ from .validators import RULES, finish_record
 from ..render import text_table, visible
 from ..review.log import Mark
 from ..review.places import Scans, page_image, to_page
-from ..review.reviewer import RecordReviewer, place_text
-from ..review.values import RecordReview, Results, Value, ValueReview, split_place
+from ..review.reviewer import RecordReviewer, field_text
+from ..review.values import RecordReview, Results, FieldValue, ValueReview, split_place
 
 # %% ../../nbs/read/17_reviewed.ipynb #26b3fa60
 def open_review_of(
@@ -39,7 +39,7 @@ def open_review_of(
 # %% ../../nbs/read/17_reviewed.ipynb #ea50cc91
 _RULED = {*RULES, 'dates_reversed', 'unparsed', 'year_unsure'} # flags that are set anew
 
-def _put(record:dict, v:Value, m:Mark, text:str):
+def _put(record:dict, v:FieldValue, m:Mark, text:str):
     run, name = split_place(v.place)
     while len(record['runs']) < run: record['runs'].append({})
     part = record['runs'][run - 1] if run else record['fields']
@@ -83,13 +83,13 @@ def write_reviewed(
 # %% ../../nbs/read/17_reviewed.ipynb #a59d7c9d
 _PRINTED = {'bht', 'ph', 'fluid_loss', 'spacings'} # beside these a form prints what does not go into the value
 
-def _in_row(row:dict, v:Value)->dict:
+def _in_row(row:dict, v:FieldValue)->dict:
     "What the row says of a value; empty for an added one"
     if v.how == 'added': return {}
     (run, name), record = split_place(v.place), row['record']
     return (record['runs'][run - 1] if run else record['fields'])[name]
 
-def _left_out(v:Value, text:str, row:dict)->str: # '': it makes a line
+def _left_out(v:FieldValue, text:str, row:dict)->str: # '': it makes a line
     "Why does the crop of a value not show its text?"
     own = [row['lines'][n] for n in (_in_row(row, v).get('lines') or ())]
     if not v.box: return 'whose place is not known'
@@ -100,6 +100,7 @@ def _left_out(v:Value, text:str, row:dict)->str: # '': it makes a line
     degrees = v.text.endswith('F') and own and not any('F' in l['text'] for l in own) # it stood in the next column
     return 'beside which the form prints more' if split_place(v.place)[1] in _PRINTED or degrees else ''
 
+# %% ../../nbs/read/17_reviewed.ipynb #7d4dee1e
 def write_lines(
     session:RecordReview,
     folder:Path,  # Gets `train`, a data set folder; made when absent
@@ -173,5 +174,5 @@ def records_text(
     todo = [int(i) for i in session.view() if keys[i] not in session.review.marks][:n]
     found = [results.values(k := results.page_at(i))[i - results.first[k]] for i in todo]
     scan  = lambda v: Path(results.pages[v.page].file).name[-40:]
-    rows  = [[f'{v.confidence:.2f}', scan(v), place_text(v.place), v.text[:50], ' '.join(v.flags)] for v in found]
+    rows  = [[f'{v.confidence:.2f}', scan(v), field_text(v.place), v.text[:50], ' '.join(v.flags)] for v in found]
     return '\n'.join(head) + text_table(['sure', 'scan', 'field', 'text', 'flags'], rows, 'rl')

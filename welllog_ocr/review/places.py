@@ -121,6 +121,7 @@ def strip_of(
         out.paste(part, (0, n*h + (h - part.height)//2))
     return _png(out)
 
+# %% ../../nbs/review/03_places.ipynb #b0ae1746
 def _part(img:Image.Image, box:tuple, more:float)->Image.Image|None:
     "What is in a box, and around it by a share of its height; `None` when that is off the page"
     (x0, y0, x1, y1), m = box, more*(box[3] - box[1])

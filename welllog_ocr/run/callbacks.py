@@ -92,6 +92,7 @@ class _Countdown:
         self.say(f'first evaluation: {done} of {self.n} samples, about {span_text(left)} left')
         if done == self.n: self.say.clear()
 
+# %% ../../nbs/run/17_callbacks.ipynb #380d3890
 class Evaluate(Callback):
     "Evaluates the model, keeps every row, and the best model in best/"
     order = 30

@@ -340,7 +340,8 @@ def doctor_checks(
     def check(f):
         seen = f'{f.title.lower()}, {f.count} of them: ' + '; '.join(f'{e.where}: {e.note}' for e in f.examples[:2])
         do = f.do[:1].lower() + f.do[1:].rstrip('.')
-        advice = f'{do}; `python -m welllog_ocr.doctor {(cfg.data_path, *cfg.extra_data)[cfg.data_path is None]}` shows all of it'
+        folder = (cfg.data_path, *cfg.extra_data)[cfg.data_path is None]
+        advice = f'{do}; `python -m welllog_ocr.doctor {folder}` shows all of it'
         return Check('doctor', 'does the data look as it should?', seen, WARNING, advice)
     review = cfg.review or cfg.data_path and f'{cfg.data_path}/review.jsonl'
     found = quick(dict(train=data.train, eval=data.eval), seen=Accepted(review and Path(review))).must_fix

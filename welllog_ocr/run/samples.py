@@ -75,14 +75,16 @@ def _extra_folder(cfg:TrainingConfig, folder:Path)->tuple[list, list, str]: # Sa
     found = locate(folder, cfg.data_revision)[0]
     part  = found.get('train') or found.get('all')
     if not part:
-        raise DataError(f'{folder}: has eval/ but no train/, so it adds nothing to learn from; take it out of extra_data')
+        raise DataError(f'{folder}: has eval/ but no train/, so it adds nothing to learn from; '
+                        'take it out of extra_data')
     all_of_it, skips = load_split(part[0], cfg.set_upright, cfg.deskew, part[1])
     review = Review(folder/'review.jsonl')
     kept, changes = apply_review(all_of_it, review)
     samples = [s for s in kept if _confirmed(review, s)]
     if not samples:
         raise DataError(f'{folder}: nobody has confirmed or corrected one of its {len(all_of_it)} lines, and a model '
-                        'learns nothing from its own readings; review them with inspect(), or take it out of extra_data')
+                        'learns nothing from its own readings; review them with inspect(), '
+                        'or take it out of extra_data')
     text = f'extra_data {folder}: {len(samples)} lines to learn from, {len(kept) - len(samples)} left out unconfirmed'
     return samples, skips, text + (f'; {review_text(review, changes)}' if review.marks else '')
 
@@ -108,7 +110,6 @@ def extra_samples(
                          for s, ok in zip(found, apart) if not ok]
         told.append(text)
     return samples, skips, told
-
 
 # %% ../../nbs/run/02_samples.ipynb #c3f6e161
 _SHEETS = dict(page=SynthPages, record=SynthRecords) # kinds of whole headers
