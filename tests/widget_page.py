@@ -28,7 +28,7 @@ class WidgetPage:
         path = folder/f'widget-{id(self)}.html'
         path.write_text(SHELL % ('#111' if dark else '#fff', str(widget._css), 'false' if dark else 'true', code.replace('export default', 'const widget =')), encoding='utf-8')
         self.page.goto(f'file://{path}')
-        self.page.wait_for_selector('#host > *')
+        self.page.wait_for_function("document.querySelector('#host > *')?.contains(document.activeElement)") # it takes the keys when it is laid out
 
     def answer(self, message):
         if message is not None: self.widget.on_message(self.widget, message)

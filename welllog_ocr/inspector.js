@@ -17,61 +17,33 @@ const LETTER = 42, LINE = 80; // least pixels of a letter on the screen; of a li
 const FRAME = 114; // a line grows until it fills this height
 const FRAMES = [132, 196]; // heights of the picture of a line: as a rule, and at most
 const TILE = {w: 212, h: 92}, THUMBS = 2000; // pixels of a tile of the grid; small pictures that are kept
-const EDITS = /^([vz]|Arrow.*|Home|End|Backspace|Delete)$/i, PLAIN_EDITS = /^[acxy]$/i; // with Ctrl, in a text field
-const SILENCE = 'The kernel does not answer: it is busy, or gone. What you did last is not written down yet. ' +
-  'When it was restarted, run the cell again: all that was written is there.';
-const RESTARTED = 'The kernel was restarted: run the cell again. All that was written down is there; ' +
-  'what you do here now is not written.';
-
-const el = (tag, props = {}, ...kids) => {
-  const node = document.createElement(tag);
-  for (const [k, v] of Object.entries(props)) k in node && k !== 'role' ? (node[k] = v) : node.setAttribute(k, v);
-  node.append(...kids);
-  return node;
-};
 
 export default {
   render({model, el: host}) {
     const ui = build();
     const {root} = ui;
     host.append(root);
-    const drafts = {}, waiting = new Map();
-    let sent = 0, scale = 1, shown = '', url = '', asked = -1, panned = null, data = null, due = false, at = -2;
-    let filtered = 0, kept = 0, away = false, laid = false, dead = false, tiled = false, sheet = null;
+    const drafts = {};
+    let scale = 1, shown = '', url = '', asked = -1, panned = null, data = null, due = false, at = -2;
+    let filtered = 0, kept = 0, laid = false, tiled = false, sheet = null;
     const thumbs = new Map(), wanted = new Set(); // key -> address of its small picture, '' when there is none
     const item = () => model.get('item');
     const toRoot = () => root.focus({preventScroll: true});
 
     // ---- to Python, and whether it answers
-    const send = (what, more = {}) => {
-      const n = ++sent;
-      waiting.set(n, setTimeout(() => alarm(SILENCE), 4000));
-      const status = ({content}) => { // a kernel that is done and has not answered does not know this widget
-        if (content.execution_state === 'idle' && waiting.has(n)) alarm(RESTARTED);
-      };
-      model.send({do: what, n, ...more}, {iopub: {status}});
-    };
-    function alarm(text) {
-      ui.alarm.hidden = false; ui.alarm.textContent = dead ? RESTARTED : text;
-      dead ||= text === RESTARTED;
-    }
+    const {send, answered, say, close: disconnect} = connect(model, host, ui);
     const sendKey = (what, more = {}) => send(what, {key: item().key, ...more});
     const judge = (what) => () => sendKey(what, {many: tiled});
-    const onLink = () => setTimeout(() => { // the manager of widgets marks what has lost its kernel
-      if (host.closest('.jupyter-widgets-disconnected')) alarm(RESTARTED);
-    });
     const onAnswer = (msg, buffers) => {
       if (msg.progress !== undefined) { ui.progress.textContent = msg.progress; ui.progress.hidden = !msg.progress; }
       if (msg.split) fields.includes(document.activeElement) ? ready(msg.split) : send('split', {split: msg.split});
       if (msg.answer === undefined) return;
       if (msg.thumbs) showThumbs(msg.thumbs, buffers);
       if (msg.page) showSheet(msg.page, buffers[0]);
-      clearTimeout(waiting.get(msg.answer)); waiting.delete(msg.answer);
-      if (!waiting.size) { ui.alarm.hidden = true; dead = false; }
+      answered(msg.answer);
       if (msg.say === undefined) return;
       if (msg.saved) delete drafts[msg.saved];
-      ui.say.textContent = ''; ui.say.textContent = msg.say || '';
-      ui.say.classList.toggle('bad', !!msg.bad);
+      say(msg);
       if (msg.saved && msg.answer === kept) leaveEditor(); // a late answer to another key leaves one who types alone
       if (msg.bad && msg.answer === filtered) ui.filter.focus();
     };
@@ -229,10 +201,9 @@ export default {
     function showView() {
       const v = model.get('view');
       if (!v.columns) return;
-      options(ui.sort, v.columns, v.sort);
+      options(ui.sort, v.columns.map((c) => [c, c]), v.sort);
       ui.up.textContent = v.up ? '↑ smallest' : '↓ largest'; ui.up.setAttribute('aria-pressed', v.up);
-      const counts = Object.fromEntries(v.states.map(([s, n]) => [s, `${s} (${n})`]));
-      options(ui.which, Object.keys(counts), v.which, counts);
+      options(ui.which, v.states.map(([s, n]) => [s, `${s} (${n})`]), v.which);
       if (document.activeElement !== ui.filter) ui.filter.value = v.filter;
       ui.count.textContent = `${v.total} of ${v.all}`;
       ui.split.value = v.split; ui.split.hidden = !v.splits;
@@ -263,63 +234,35 @@ export default {
       if (i < 0 || (top >= scrollTop && top + high <= scrollTop + clientHeight)) return;
       list.scrollTop = Math.max(0, top - clientHeight / 2);
     }
-    const options = (node, names, chosen, titles = {}) => {
-      const now = names.join() + Object.values(titles).join();
-      if (node.dataset.now !== now) {
-        node.dataset.now = now;
-        node.replaceChildren(...names.map((n) => el('option', {value: n, textContent: titles[n] ?? n})));
-      }
-      node.value = chosen;
-    };
 
     // ---- the editor
     const leaveEditor = () => { if ([ui.text, ui.note].includes(document.activeElement)) toRoot(); };
-    const keep = () => { sendKey('fix', {text: ui.text.value}); kept = sent; };
+    const keep = () => { kept = sendKey('fix', {text: ui.text.value}); };
     ui.text.addEventListener('input', () => {
       drafts[item().key] = ui.text.value;
       ui.unsaved.hidden = ui.text.value === item().text;
     });
 
-    // ---- keys: its own are seen before the notebook sees them, and never passed on; all others are the notebook's
+    // ---- keys
     const fields = [ui.text, ui.note, ui.filter];
-    const hasModifier = (e) => e.ctrlKey || e.metaKey || e.altKey;
     const isSign = (e) => e.altKey && !e.ctrlKey && !e.metaKey && /^Digit[1-9]$/.test(e.code); // on a Mac, `key` is ¡
     const signOf = (e) => (isSign(e) ? Object.keys(SIGNS)[e.code[5] - 1] : '');
-    function isOwn(e) {
-      const where = e.composedPath()[0], field = fields.includes(where);
-      if (e.isComposing || !hasModifier(e)) return field || !(e.key === 'Enter' && e.shiftKey);
-      if (e.altKey) return where === ui.text && isSign(e);
-      return field && (e.key === 'Enter' || EDITS.test(e.key) || (!e.shiftKey && PLAIN_EDITS.test(e.key)));
-    }
+    const also = (e, where) => (e.altKey ? where === ui.text && isSign(e) : fields.includes(where) && e.key === 'Enter');
     function write(sign) {
       if (ui.text.readOnly) return;
       ui.text.focus();
       document.execCommand('insertText', false, sign); // the one way that Ctrl+Z takes back
     }
-    const nearby = () => [host.closest('.jp-Cell'), host.closest('.jp-Notebook'), document.body];
-    function setAway(is) { // was the focus given back to the notebook, and is it still there? Enter returns then
-      away = is;
-      ui.cover.textContent = is ? 'Click or press Enter to use the keys' : 'Click here to use the keys';
-    }
-    function leave() {
+    function closeFirst() { // what Esc closes before it gives the focus back
       const {filter, total, picked} = model.get('view');
-      if (!ui.help.hidden) return showHelp(false);
-      if (sheet) return closeSheet();
-      if (tiled) return picked ? pick(0, 'none') : showGrid(false);
-      if (filter && !total) return clearFilter(); // nothing else can be done there
-      const notebook = host.closest('.jp-Notebook');
-      (host.closest('.jp-Cell') || root).focus({preventScroll: true});
-      if (!notebook || root.contains(document.activeElement)) document.activeElement.blur();
-      setAway(true);
-    }
-    function takeFocus() { // when it is shown, unless someone types elsewhere
-      const now = document.activeElement, notebook = host.closest('.jp-Notebook');
-      if (now !== document.body && (!notebook?.contains(now) || now.matches(':read-write'))) return;
-      root.scrollIntoView({block: 'nearest'}); toRoot();
+      if (sheet) closeSheet();
+      else if (tiled) picked ? pick(0, 'none') : showGrid(false);
+      else if (filter && !total) clearFilter(); // nothing else can be done there
+      else return false;
+      return true;
     }
     const step = (by) => () => send('go', {by});
     const toEnd = (node) => { node.focus(); node.setSelectionRange(node.value.length, node.value.length); };
-    const showHelp = (there) => { ui.help.hidden = !there; ui.helpButton.setAttribute('aria-expanded', there); };
     const acts = {
       j: step(1), k: step(-1), ArrowDown: step(1), ArrowUp: step(-1), PageDown: step(10), PageUp: step(-10),
       Home: () => send('at', {at: 0}), End: () => send('at', {at: 1e9}), u: () => send('undo'), r: () => send('again'),
@@ -327,9 +270,9 @@ export default {
       w: () => (sheet ? closeSheet() : sendKey('page')), e: () => { showGrid(false); toEnd(ui.text); },
       n: () => { showGrid(false); ui.note.focus(); }, '/': () => ui.filter.focus(), s: () => ui.sort.focus(),
       '+': () => zoom(1.5), '=': () => zoom(1.5), '-': () => zoom(1 / 1.5), 0: () => zoom(0),
-      '?': () => showHelp(ui.help.hidden), Escape: leave,
     };
-    function typedInField(e, where, control) {
+    function typedInField(e, where) {
+      const control = e.ctrlKey || e.metaKey;
       if (e.key === 'Escape') { e.preventDefault(); if (where === ui.filter) clearFilter(); toRoot(); }
       if (signOf(e)) { e.preventDefault(); write(signOf(e)); }
       if (e.key !== 'Enter' || (!control && where === ui.text && (item().lines || e.shiftKey))) return; // a line break
@@ -338,40 +281,13 @@ export default {
       where === ui.note ? sendKey('note', {text: ui.note.value}) : filter();
       toRoot();
     }
-    function typed(e) {
-      const control = e.ctrlKey || e.metaKey, where = e.composedPath()[0], field = where.tagName;
-      if (e.isComposing) return;
-      if (fields.includes(where)) return typedInField(e, where, control);
-      if (field === 'SELECT' && e.key !== 'Escape') return;
-      if (field === 'BUTTON' && (e.key === 'Enter' || e.key === ' ')) return;
-      if (e.key === 'Enter') e.preventDefault();
-      if (field === 'SELECT') return toRoot();
-      const act = (tiled && gridActs[e.key]) || acts[e.key];
-      if (act && !(e.repeat && 'apdmu'.includes(e.key))) { e.preventDefault(); act(e); } // held down, it marks only once
-    }
-    const KEYS_SEEN = ['keydown', 'keyup', 'keypress', 'beforeinput']; // JupyterLab forbids the undo of the browser
-    const guard = (e) => { // on the window: JupyterLab listens on the document, also before the elements in it
-      const inside = e.composedPath().includes(root);
-      const bare = e.key === 'Enter' && !e.shiftKey && !hasModifier(e);
-      const back = away && bare && nearby().includes(document.activeElement);
-      if (!(inside ? e.type === 'beforeinput' || isOwn(e) : back)) return;
-      e.stopImmediatePropagation();
-      if (e.type !== 'keydown') return;
-      if (inside) typed(e); else { e.preventDefault(); toRoot(); }
-    };
-    const onFocus = (e) => { if (away && !nearby().includes(e.target)) setAway(false); };
-    for (const type of KEYS_SEEN) window.addEventListener(type, guard, true);
-    window.addEventListener('focusin', onFocus, true);
-    setAway(false);
+    const over = (key) => tiled && gridActs[key];
+    const keys = keyboard(host, ui, {fields, acts, once: 'apdmu', typedInField, closeFirst, also, over});
 
     // ---- the mouse
-    for (const [name, button] of Object.entries(ui.buttons)) {
-      button.addEventListener('click', () => { acts[name](); if (!'en'.includes(name)) toRoot(); });
-    }
     ui.keep.addEventListener('click', keep);
-    ui.helpButton.addEventListener('click', acts['?']);
     ui.signs.forEach((button) => button.addEventListener('click', () => write(button.textContent)));
-    const filter = () => { send('filter', {text: ui.filter.value, which: ui.which.value}); filtered = sent; };
+    const filter = () => { filtered = send('filter', {text: ui.filter.value, which: ui.which.value}); };
     const clearFilter = () => { ui.filter.value = ''; filter(); };
     function ready(split) { ui.progress.hidden = false; ui.progress.textContent = `${split} is read: choose it above`; }
     ui.split.addEventListener('change', () => {
@@ -414,7 +330,7 @@ export default {
     ui.img.addEventListener('dragstart', (e) => e.preventDefault());
     const watch = new ResizeObserver(() => {
       fit(); if (tiled) showTiles();
-      if (!laid && ui.frame.clientWidth) { laid = true; follow(); takeFocus(); }
+      if (!laid && ui.frame.clientWidth) { laid = true; follow(); keys.takeFocus(); }
     });
     watch.observe(ui.frame); watch.observe(ui.grid);
 
@@ -425,27 +341,22 @@ export default {
     };
     const onChange = () => { if (!due) { due = true; queueMicrotask(draw); } }; // several traits come in one message
     for (const trait of ['view', 'item', 'picture']) model.on('change:' + trait, onChange);
-    model.on('msg:custom', onAnswer); model.on('comm_live_update', onLink);
+    model.on('msg:custom', onAnswer);
     draw();
     return () => {
-      for (const type of KEYS_SEEN) window.removeEventListener(type, guard, true);
-      window.removeEventListener('focusin', onFocus, true);
+      keys.close(); disconnect();
       for (const trait of ['view', 'item', 'picture']) model.off('change:' + trait, onChange);
-      model.off('msg:custom', onAnswer); model.off('comm_live_update', onLink);
+      model.off('msg:custom', onAnswer);
       watch.disconnect(); closeSheet();
       for (const address of [url, ...thumbs.values()]) URL.revokeObjectURL(address);
-      for (const t of waiting.values()) clearTimeout(t);
     };
   },
 };
 
 function build() {
-  const ui = {id: 'wl' + Math.random().toString(36).slice(2) + '-', buttons: {}};
-  const kbd = (key) => el('kbd', {textContent: key, 'aria-hidden': 'true'});
+  const ui = messages(KEYS);
   const button = (key, text, name = text) => (ui.buttons[key] = el('button', {
     type: 'button', 'aria-keyshortcuts': key, 'aria-label': name}, text + ' ', kbd(key)));
-  const label = (text, node) => el('label', {}, text + ' ', node);
-  const div = (className, ...kids) => el('div', {className}, ...kids);
 
   // the list
   ui.sort = el('select'); ui.up = el('button', {type: 'button'}); ui.which = el('select'); ui.count = el('output');
@@ -484,14 +395,7 @@ function build() {
   ui.pageButton = plain('w', 'On its page'); ui.gridButton = plain('g', 'Grid');
   ui.progress = el('p', {className: 'words progress', role: 'status', hidden: true});
 
-  // messages and help
-  ui.say = el('p', {className: 'say', role: 'status', 'aria-live': 'polite'});
-  ui.cover = el('p', {className: 'cover', 'aria-hidden': 'true'});
   ui.banner = el('p', {className: 'banner', role: 'note', hidden: true});
-  ui.alarm = el('p', {className: 'lost alarm', role: 'alert', hidden: true});
-  ui.help = el('dl', {className: 'help', hidden: true}, ...KEYS.map(([k, what]) =>
-    el('div', {}, el('dt', {}, el('kbd', {textContent: k})), el('dd', {textContent: what}))));
-  ui.helpButton = el('button', {type: 'button', 'aria-expanded': 'false', 'aria-keyshortcuts': '?'}, 'Keys ', kbd('?'));
 
   const tools = el('span', {className: 'tools'}, button('-', '−', 'zoom out'), ui.zoom, button('+', '+', 'zoom in'),
     button('0', 'fit', 'fit the picture'), ui.pageButton, ui.gridButton);

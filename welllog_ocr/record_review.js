@@ -9,41 +9,26 @@ const KEYS = [
   ['[ ]', 'previous, next page'], ['z', 'zoom the page'], ['s', 'order'], ['?', 'this list'],
   ['Esc', 'back to the notebook'],
 ];
-const EDITS = /^([vz]|Arrow.*|Home|End|Backspace|Delete)$/i, PLAIN_EDITS = /^[acxy]$/i; // with Ctrl, in a text field
-const SILENCE = 'The kernel does not answer: it is busy, or gone. What you did last is not written down yet. ' +
-  'When it was restarted, run the cell again: all that was written is there.';
 const NEAR = 3; // times the page is enlarged by z
-
-const el = (tag, props = {}, ...kids) => {
-  const node = document.createElement(tag);
-  for (const [k, v] of Object.entries(props)) k in node && k !== 'role' ? (node[k] = v) : node.setAttribute(k, v);
-  node.append(...kids);
-  return node;
-};
 
 export default {
   render({model, el: host}) {
     const ui = build();
     const {root} = ui;
     host.append(root);
-    const drafts = {}, waiting = new Map(), urls = {}, old = {};
-    let sent = 0, kept = 0, keptKey = '', drawing = null, box = null, near = false, due = false;
-    let shown = '', page = '', away = false, laid = false, reading = 0;
+    const drafts = {}, urls = {}, old = {};
+    let kept = 0, keptKey = '', drawing = null, box = null, near = false, due = false;
+    let shown = '', page = '', laid = false, reading = 0;
     const view = () => model.get('view'), item = () => view().item || {};
     const toRoot = () => root.focus({preventScroll: true});
 
     // ---- to Python, and whether it answers
-    const alarm = () => { ui.alarm.hidden = false; ui.alarm.textContent = SILENCE; };
-    const wait = (n) => waiting.set(n, setTimeout(alarm, 4000));
-    const send = (what, more = {}) => { wait(++sent); model.send({do: what, n: sent, ...more}); return sent; };
+    const {send, answered, say, patient, close: disconnect} = connect(model, host, ui);
     const judge = (what, more = {}) => send(what, {key: item().key || '', ...more});
     const onAnswer = (msg) => {
-      if (msg.busy) { for (const t of waiting.values()) clearTimeout(t); ui.say.textContent = msg.busy + ' …'; }
+      if (msg.busy) { patient(); ui.say.textContent = msg.busy + ' …'; }
       if (msg.answer === undefined) return;
-      clearTimeout(waiting.get(msg.answer)); waiting.delete(msg.answer);
-      if (!waiting.size) ui.alarm.hidden = true;
-      ui.say.textContent = ''; ui.say.textContent = msg.say || '';
-      ui.say.classList.toggle('bad', !!msg.bad);
+      answered(msg.answer); say(msg);
       if (msg.bad) return msg.answer === kept && ui.text.focus();
       if (msg.answer === kept) { delete drafts[keptKey]; toRoot(); }
       if (msg.answer === reading) { if (!ui.newText.value) ui.newText.value = msg.read || ''; }
@@ -136,12 +121,6 @@ export default {
       ui.facts.textContent = Object.entries(facts).filter(([, f]) => f).map(([k, f]) => `${k}: ${f}`).join('   ');
       options(ui.by, v.orders, v.by); options(ui.which, v.shown.map((s) => [s, s]), v.which);
     }
-    const options = (node, pairs, chosen) => {
-      if (node.children.length !== pairs.length) {
-        node.replaceChildren(...pairs.map(([value, textContent]) => el('option', {value, textContent})));
-      }
-      node.value = chosen;
-    };
 
     // ---- a value that was not found
     function startDrawing(is) {
@@ -183,33 +162,13 @@ export default {
       toRoot();
     };
 
-    // ---- keys: its own are seen before the notebook sees them, and never passed on; all others are the notebook's
+    // ---- keys
     const fields = [ui.text, ui.note, ui.newPlace, ui.newText];
-    const hasModifier = (e) => e.ctrlKey || e.metaKey || e.altKey;
-    function isOwn(e) {
-      const field = fields.includes(e.composedPath()[0]);
-      if (e.isComposing || !hasModifier(e)) return field || !(e.key === 'Enter' && e.shiftKey);
-      return field && !e.altKey && (EDITS.test(e.key) || (!e.shiftKey && PLAIN_EDITS.test(e.key)));
+    function closeFirst() { // what Esc closes before it gives the focus back
+      const open = root.classList.contains('drawing') || !!box;
+      if (open) closeNew();
+      return open;
     }
-    const nearby = () => [host.closest('.jp-Cell'), host.closest('.jp-Notebook'), document.body];
-    function setAway(is) { // was the focus given back to the notebook, and is it still there? Enter returns then
-      away = is;
-      ui.cover.textContent = is ? 'Click or press Enter to use the keys' : 'Click here to use the keys';
-    }
-    function leave() {
-      if (!ui.help.hidden) return showHelp(false);
-      if (root.classList.contains('drawing') || box) return closeNew();
-      const notebook = host.closest('.jp-Notebook');
-      (host.closest('.jp-Cell') || root).focus({preventScroll: true});
-      if (!notebook || root.contains(document.activeElement)) document.activeElement.blur();
-      setAway(true);
-    }
-    function takeFocus() { // when it is shown, unless someone types elsewhere
-      const now = document.activeElement, notebook = host.closest('.jp-Notebook');
-      if (now !== document.body && (!notebook?.contains(now) || now.matches(':read-write'))) return;
-      root.scrollIntoView({block: 'nearest'}); toRoot();
-    }
-    const showHelp = (there) => { ui.help.hidden = !there; ui.helpButton.setAttribute('aria-expanded', there); };
     const step = (by) => () => send('go', {by});
     const acts = {
       j: step(1), k: step(-1), ArrowDown: step(1), ArrowUp: step(-1), PageDown: step(10), PageUp: step(-10),
@@ -217,7 +176,6 @@ export default {
       x: () => judge('unsure'), u: () => send('undo'), e: () => { ui.text.focus(); ui.text.select(); },
       n: () => ui.note.focus(), s: () => ui.by.focus(), m: () => startDrawing(true),
       '[': () => send('turn', {by: -1}), ']': () => send('turn', {by: 1}), z: () => { near = !near; fit(); },
-      '?': () => showHelp(ui.help.hidden), Escape: leave,
     };
     function typedInField(e, where) {
       if (e.key === 'Escape') { e.preventDefault(); if (box) closeNew(); toRoot(); }
@@ -228,39 +186,10 @@ export default {
       if (where === ui.note) { judge('note', {text: ui.note.value}); return toRoot(); }
       keptKey = item().key; kept = judge('fix', {text: ui.text.value});
     }
-    function typed(e) {
-      const where = e.composedPath()[0], field = where.tagName;
-      if (e.isComposing) return;
-      if (fields.includes(where)) return typedInField(e, where);
-      if (field === 'SELECT' && e.key !== 'Escape') return;
-      if (field === 'BUTTON' && (e.key === 'Enter' || e.key === ' ')) return;
-      if (e.key === 'Enter') e.preventDefault();
-      if (field === 'SELECT') return toRoot();
-      const act = acts[e.key];
-      const again = e.repeat && 'aAobxu'.includes(e.key); // held down, it marks only once
-      if (act && !again) { e.preventDefault(); act(); }
-    }
-    const KEYS_SEEN = ['keydown', 'keyup', 'keypress', 'beforeinput']; // JupyterLab forbids the undo of the browser
-    const guard = (e) => { // on the window: JupyterLab listens on the document, also before the elements in it
-      const inside = e.composedPath().includes(root);
-      const bare = e.key === 'Enter' && !e.shiftKey && !hasModifier(e);
-      const back = away && bare && nearby().includes(document.activeElement);
-      if (!(inside ? e.type === 'beforeinput' || isOwn(e) : back)) return;
-      e.stopImmediatePropagation();
-      if (e.type !== 'keydown') return;
-      if (inside) typed(e); else { e.preventDefault(); toRoot(); }
-    };
-    const onFocus = (e) => { if (away && !nearby().includes(e.target)) setAway(false); };
-    for (const type of KEYS_SEEN) window.addEventListener(type, guard, true);
-    window.addEventListener('focusin', onFocus, true);
-    setAway(false);
+    const keys = keyboard(host, ui, {fields, acts, once: 'aAobxu', typedInField, closeFirst});
 
     // ---- the mouse
-    for (const [name, button] of Object.entries(ui.buttons)) {
-      button.addEventListener('click', () => { acts[name](); if (!'en'.includes(name)) toRoot(); });
-    }
     ui.other.addEventListener('click', () => { acts.o(); toRoot(); });
-    ui.helpButton.addEventListener('click', acts['?']);
     ui.addButton.addEventListener('click', add);
     ui.text.addEventListener('input', () => {
       drafts[item().key] = ui.text.value;
@@ -280,7 +209,7 @@ export default {
     ui.cell.addEventListener('load', fitCell);
     const watch = new ResizeObserver(() => {
       fit(); fitCell();
-      if (!laid && ui.frame.clientWidth) { laid = true; takeFocus(); }
+      if (!laid && ui.frame.clientWidth) { laid = true; keys.takeFocus(); }
     });
     watch.observe(ui.frame);
 
@@ -291,13 +220,11 @@ export default {
     model.on('msg:custom', onAnswer);
     draw();
     return () => {
-      for (const type of KEYS_SEEN) window.removeEventListener(type, guard, true);
-      window.removeEventListener('focusin', onFocus, true);
+      keys.close(); disconnect();
       for (const trait of traits) model.off('change:' + trait, onChange);
       model.off('msg:custom', onAnswer);
       watch.disconnect();
       for (const u of Object.values(urls)) URL.revokeObjectURL(u);
-      for (const t of waiting.values()) clearTimeout(t);
     };
   },
 };
@@ -305,12 +232,9 @@ export default {
 const BLANK = 'data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==';
 
 function build() {
-  const ui = {id: 'wl' + Math.random().toString(36).slice(2) + '-', buttons: {}};
-  const kbd = (key) => el('kbd', {textContent: key, 'aria-hidden': 'true'});
+  const ui = messages(KEYS);
   const button = (key, text) => (ui.buttons[key] = el('button', {type: 'button', 'aria-keyshortcuts': key,
     'aria-label': text}, text + ' ', kbd(key)));
-  const label = (text, node) => el('label', {}, text + ' ', node);
-  const div = (className, ...kids) => el('div', {className}, ...kids);
   const span = (className, props = {}) => el('span', {className, ...props});
   const input = (more) => el('input', {type: 'text', spellcheck: false, autocomplete: 'off', ...more});
 
@@ -335,16 +259,9 @@ function build() {
   ui.form = div('line form', label('Field', ui.newPlace), label('Text', ui.newText), ui.addButton, ui.places);
   ui.form.hidden = true;
 
-  // heads, messages and help
+  // heads
   ui.file = el('strong'); ui.where = el('span'); ui.counts = el('output');
   ui.by = el('select', {'aria-label': 'Order'}); ui.which = el('select', {'aria-label': 'Show'});
-  ui.say = el('p', {className: 'say', role: 'status', 'aria-live': 'polite'});
-  ui.cover = el('p', {className: 'cover', 'aria-hidden': 'true'});
-  ui.alarm = el('p', {className: 'lost alarm', role: 'alert', hidden: true});
-  ui.help = el('dl', {className: 'help', hidden: true}, ...KEYS.map(([k, what]) =>
-    el('div', {}, el('dt', {}, el('kbd', {textContent: k})), el('dd', {textContent: what}))));
-  ui.helpButton = el('button', {type: 'button', 'aria-expanded': 'false', 'aria-keyshortcuts': '?'}, 'Keys ', kbd('?'));
-
   const marks = Object.entries({k: 'Back', j: 'Next', a: 'Right', A: 'All right', e: 'Type', b: 'Blank', x: 'Unsure',
     m: 'Missing', u: 'Undo'}).map(([key, text]) => button(key, text));
   ui.root = el('div', {className: 'wl reviewer', tabIndex: 0, role: 'region',

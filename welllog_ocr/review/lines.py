@@ -10,7 +10,6 @@ __all__ = ['DRAWN', 'Opened', 'sharp_picture', 'look_html', 'list_metric', 'list
 import io, json, re
 from collections import OrderedDict
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from threading import Thread
 from typing import Callable
@@ -21,9 +20,9 @@ from fastcore.basics import patch
 from ..core import DataError, WelllogError
 from ..data.quality import measure_quality
 from ..data.scan import read_region
-from ..render import STYLE, visible
+from ..render import visible
 from .log import STATES, ReviewSession
-from .page import CARD_STYLE, MARKS, diff_html, facts_html, lost_html, small_picture, state_html
+from .page import CARD_STYLE, MARKS, diff_html, facts_html, front_end, lost_html, small_picture, state_html
 from .page import strip_html, text_html
 
 # %% ../../nbs/review/04_lines.ipynb #e0800d0a
@@ -140,11 +139,9 @@ def parse_filter(
 # %% ../../nbs/review/04_lines.ipynb #7fa5bbf4
 _WINDOW, _CACHED = 120, 24 # rows of the list that are sent; pictures that are kept
 
-def _text(name:str)->str: return (files('welllog_ocr')/name).read_text(encoding='utf-8')
-
 class Inspector(anywidget.AnyWidget):
     "Goes through the samples of an evaluation"
-    _esm, _css = _text('inspector.js'), STYLE + CARD_STYLE + _text('inspector.css')
+    _esm, _css = front_end('inspector', CARD_STYLE)
     view    = traitlets.Dict().tag(sync=True)
     item    = traitlets.Dict().tag(sync=True)
     picture = traitlets.Bytes(b'').tag(sync=True)

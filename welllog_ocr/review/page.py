@@ -5,18 +5,19 @@
 # %% auto #0
 __all__ = ['MARKS', 'CARD_STYLE', 'PAGE_STYLE', 'PAGE_SCRIPT', 'diff_words', 'text_html', 'diff_html', 'strip_html',
            'small_picture', 'picture_html', 'facts_html', 'state_html', 'lost_html', 'card_html', 'change',
-           'change_html', 'cards_html', 'page_html', 'write_page']
+           'change_html', 'cards_html', 'page_html', 'write_page', 'front_end']
 
 # %% ../../nbs/review/01_page.ipynb #d3383f96
 import io, math, unicodedata
 from collections import Counter
+from importlib.resources import files
 from pathlib import Path
 
 from PIL import Image, features
 
 from ..files import write_atomic
 from ..metrics import align, normalise
-from ..render import Tone, esc, html_image, html_page
+from ..render import STYLE, Tone, esc, html_image, html_page
 
 # %% ../../nbs/review/01_page.ipynb #55c96a5e
 def _name(text:str)->str:
@@ -328,3 +329,12 @@ def write_page(
 ):
     "The page as a file. Raises `OSError` when it cannot be written"
     write_atomic(Path(path), page_html(*args, **kwargs))
+
+# %% ../../nbs/review/01_page.ipynb #5a1e0002
+def front_end(
+    name:str,     # Of its files in the package, without ending
+    style:str='', # Between the style of all pages and its own
+)->tuple[str, str]: # JavaScript; CSS
+    "The code and the style of a widget"
+    read = lambda file: (files('welllog_ocr')/file).read_text(encoding='utf-8')
+    return read('widget.js') + read(f'{name}.js'), STYLE + style + read(f'{name}.css')

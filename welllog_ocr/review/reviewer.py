@@ -7,14 +7,14 @@ __all__ = ['SIGNS', 'field_text', 'PagePictures', 'RecordReviewer', 'file_name']
 
 # %% ../../nbs/review/05_reviewer.ipynb #e08092b7
 from collections import OrderedDict
-from importlib.resources import files
 
 import anywidget, traitlets
 from fastcore.basics import patch
 
 from ..core import DataError, WelllogError
-from ..render import STYLE, visible
+from ..render import visible
 from .log import Mark
+from .page import front_end
 from .places import STRIP, Scans, around_value, bounds, page_image, small_page, strip_of
 from .places import to_page, to_scan
 from .values import ORDERS, SHOWN, RecordReview, FieldValue, split_place
@@ -67,11 +67,9 @@ class PagePictures:
 # %% ../../nbs/review/05_reviewer.ipynb #1e43a281
 _KEPT = 5 # pages whose pictures are kept
 
-def _file(name:str)->str: return (files('welllog_ocr')/name).read_text(encoding='utf-8')
-
 class RecordReviewer(anywidget.AnyWidget):
     "Goes through the values of results"
-    _esm, _css = _file('record_review.js'), STYLE + _file('record_review.css')
+    _esm, _css = front_end('record_review')
     view    = traitlets.Dict().tag(sync=True)
     picture = traitlets.Bytes(b'').tag(sync=True) # the page
     strip   = traitlets.Bytes(b'').tag(sync=True) # its values below each other
