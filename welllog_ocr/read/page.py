@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..core import DataError
-from ..data.orient import Pose, find_header, find_pose, set_pose
+from ..data.orient import Pose, find_header, find_pose, set_pose, to_scan
 from ..data.scan import read_image, read_region, scan_info
 from .backends import Read
 from .detect import Detector, cut
@@ -123,9 +123,7 @@ def prepare_page(
 # %% ../../nbs/read/13_page.ipynb #a3b091fe
 def _stored(corners:np.ndarray, facts:dict, size:tuple)->list:
     "Corners on the page of `size`, in pixels of the scan"
-    (w, h), (x, y) = size, corners.T
-    x, y = [(x, y), (h - y, x), (w - x, h - y), (y, w - x)][facts['turns']]
-    return [[round(float(a)), round(float(b) + facts['region'][0])] for a, b in zip(x, y)]
+    return [[round(a), round(b)] for a, b in to_scan(corners, facts['turns'], size, facts['region'][0]).tolist()]
 
 def _best(page:Page, preds:list)->list[Read]:
     "The more confident reading of each line"

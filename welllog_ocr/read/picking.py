@@ -18,10 +18,10 @@ from ..core import ConfigError, DataError, SetupError, stable_hash
 from ..data.formats import read_table
 from ..data.load import load_split
 from ..data.sample import Skip, skip_report
-from ..data.scan import read_image, read_region
 from ..files import each_row, sha256_file, writable_dir, write_atomic, write_json, write_jsonl
 from .detect import cut
 from ..render import visible
+from ..review.places import page_image
 
 # %% ../../nbs/read/16_picking.ipynb #e0ccda06
 # mean probability of a character: below the first nobody can read it, above the second everybody
@@ -94,13 +94,12 @@ def lines_of(
 
 # %% ../../nbs/read/16_picking.ipynb #c0657b92
 def _page(row:dict)->np.ndarray: # Grey
-    path, (top, end) = Path(row['file']), row['region']
+    path = Path(row['file'])
     try:
         if sha256_file(path) != row['sha256']: raise DataError(f'{path}: was changed since it was read; read it again')
-        img = read_region(path, top, end - top, row['page']) if row['kind'] == 'log' else read_image(path, row['page'])
+        return np.asarray(page_image(path, row | dict(turns=0))) # as it lies on the scan, as the boxes do
     except OSError as e:
         raise DataError(f'{path}: cannot be read any more ({e.strerror}); put it back, or read it anew') from None
-    return np.asarray(img.convert('L'))
 
 def cut_lines(
     lines:list[dict], # Of `lines_of`

@@ -22,7 +22,7 @@ from .record import no_record
 from .validators import RULES, finish_record
 from ..render import text_table, visible
 from ..review.log import Mark
-from ..review.places import Scans, page_image, to_page
+from ..review.places import Scans, page_image, box_on_page
 from ..review.reviewer import RecordReviewer, field_text
 from ..review.values import RecordReview, Results, FieldValue, ValueReview, split_place
 
@@ -124,7 +124,7 @@ def _page_lines(session, n:int, said:list, out:Path, scans:Scans, left:Counter)-
     for v in said:
         text = session.text(v)
         if why := _left_out(v, text, row): left[why] += 1; continue
-        Image.fromarray(cut(img, to_page(v.box, row, img.shape[1::-1]))).save(out/f'{v.key}.png')
+        Image.fromarray(cut(img, box_on_page(v.box, row, img.shape[1::-1]))).save(out/f'{v.key}.png')
         made.append(dict(file_name=f'{v.key}.png', text=text, id=v.key, group=Path(row['file']).stem, kind='line',
                          verified=True, field=v.place, source=f'review of {session.results.path.name}'))
     return made

@@ -16,7 +16,7 @@ from ..render import visible
 from .log import Mark
 from .page import front_end
 from .places import STRIP, Scans, around_value, bounds, page_image, small_page, strip_of
-from .places import to_page, to_scan
+from .places import box_on_page, box_on_scan
 from .values import ORDERS, SHOWN, RecordReview, FieldValue, split_place
 from ..vocabulary import FIELDS
 
@@ -50,7 +50,7 @@ class PagePictures:
 
     def place(self, v:FieldValue)->tuple|None: # (left, top, right, bottom) on the page
         if v.box and self.img and v.key not in self.boxes:
-            self.boxes[v.key] = bounds(to_page(v.box, self.row, self.img.size))
+            self.boxes[v.key] = bounds(box_on_page(v.box, self.row, self.img.size))
         return self.boxes.get(v.key)
 
     def share(self, v:FieldValue)->list: # The same as shares of the width and height; empty: not known
@@ -269,7 +269,7 @@ def read_box(self:RecordReviewer, box:list)->dict:
 @patch
 def add(self:RecordReviewer, box:list, place:str, text:str)->str:
     p, (x0, y0, x1, y1) = self.pictures(self.n), self._drawn(box)
-    at = bounds(to_scan([(x0, y0), (x1, y1)], p.row, p.img.size))
+    at = bounds(box_on_scan([(x0, y0), (x1, y1)], p.row, p.img.size))
     self.key = self.session.add(self.n, place, at, text).key
     return f'added: {field_text(place)}'
 
