@@ -361,11 +361,13 @@ def changes(
              for a, b in zip(c.rows(0), c.rows(k)) if a['prediction'] != b['prediction']]
     return sorted(found, key=lambda f: -abs(f['edits']))
 
+def _otherwise(r:Result)->str: return f'Read otherwise by {r.name}' # title of its changed lines
+
 def _changed(c:Comparison, n:int=12)->dict: # title -> DocTable
     row = lambda f: [f['id'], change(f['edits']), f['reference'], f['before'], f['after']]
     head = lambda k: ['sample', 'change', 'label', c.results[0].name, c.results[k].name]
     of = lambda k: DocTable(head(k), [*map(row, changes(c, k)[:n])])
-    return {} if c.refused else {f'Read otherwise by {r.name}': of(k) for k, r in enumerate(c.results[1:], 1)}
+    return {} if c.refused else {_otherwise(r): of(k) for k, r in enumerate(c.results[1:], 1)}
 
 # %% ../nbs/12_compare.ipynb #beebd8cb
 def compare(
@@ -450,7 +452,7 @@ def _changes_html(c:Comparison, k:int, n:int, load)->str:
 
 def _body(c:Comparison, n:int)->str:
     texts = lambda kind, found: ''.join(f'<p class="{kind}">{esc(redact(t))}</p>' for t in found)
-    others = {title: t for title, t in c.tables.items() if title not in _changed(c, 0)}
+    others = {title: t for title, t in c.tables.items() if title not in map(_otherwise, c.results)}
     tables = Doc(b for title, t in others.items() for b in (Title(title), t if t.rows else 'None.')).html
     load, why = (None, '') if c.refused else _loader(c)
     lines = '' if c.refused else ''.join(_changes_html(c, k, n, load) for k in range(1, len(c.results)))
