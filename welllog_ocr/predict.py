@@ -45,7 +45,7 @@ if ARGS: print(f'loading the model {ascii(ARGS.model)}', file=sys.stderr, flush=
 
 # %% ../nbs/14_predict.ipynb #d3b53982
 import os, time
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
@@ -246,9 +246,11 @@ def _follow(rows, args, before, say=None):
     finally: say.clear()
 
 # %% ../nbs/14_predict.ipynb #47a4886f
+_LEVELS = .5, .8, .95 # confidences; it is said how many values are below each
+
 def _tally(rows)->dict:
     "What is said of rows at the end"
-    n = dict(pages=0, lines=0, blank=0, none=0, values=[], bad=[], doubt=[])
+    n = dict(pages=0, lines=0, blank=0, none=0, values=0, below=Counter(), bad=[], doubt=[])
     for row in rows:
         if 'error' in row:
             n['bad'].append(Skip(row['file'], row['error'].removeprefix(f'{row["file"]}: ')))
@@ -256,7 +258,8 @@ def _tally(rows)->dict:
         n['pages'] += 1; n['lines'] += len(row['lines']); n['blank'] += not row['lines']
         n['none'] += 'record_error' in row
         sure = [v['confidence'] for _, v in record_values(row) if v.get('confidence') is not None]
-        n['values'] += sure
+        n['values'] += len(sure)
+        n['below'].update(x for x in _LEVELS for c in sure if c < x)
         low = sum(c < .8 for c in sure)
         if low or row['lines'] and row['confidence'] < .8:
             n['doubt'] = sorted([*n['doubt'], (-low, row['confidence'], _name(row), len(sure))])[:3]
@@ -274,9 +277,8 @@ def _report(n:dict, before:int)->str:
     if n['blank']: parts.append(f'on {n["blank"]} no text was found')
     if n['none']: parts.append(f'on {n["none"]} what the model wrote is no record')
     out = ['; '.join(parts)]
-    below = ', '.join(f'{sum(c < x for c in n["values"]):,} {how} {x}'
-                      for how, x in (('with a confidence below', .5), ('below', .8), ('below', .95)))
-    if n['values']: out.append(f'{_some(len(n["values"]), "value")}: {below}')
+    below = ', '.join(f'{n["below"][x]:,} {"" if k else "with a confidence "}below {x}' for k, x in enumerate(_LEVELS))
+    if n['values']: out.append(f'{_some(n["values"], "value")}: {below}')
     if n['doubt']: out.append('look first at: ' + '; '.join(_worst(*d) for d in n['doubt']))
     return '\n'.join(out + ([skip_report(n['bad'])] if n['bad'] else []))
 

@@ -51,7 +51,7 @@ def sample_finder(
 
 def find_images(
     folder:Path, # Folder of a run, or of an evaluation
-)->Callable|None: # Called with a row, gives its image; `None`: there are none
+)->Callable: # Called with a row, gives its image; raises `DataError` when there is none
     "The images of the rows of an evaluation, found when the first is asked for"
     found = []
     def load(row):
