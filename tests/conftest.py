@@ -56,4 +56,6 @@ def pytest_sessionfinish(session, exitstatus):
     print('\n\n' + '\n'.join(lines))
     if exitstatus == 0 and session.config.option.markexpr == 'soak' and len(TABLE) > 30: # a whole soak, not a part of it, nor the shares of CI
         text = '# Reliability\n\nWritten by `pytest -m soak`: each fault as it was injected, how often, and what came of it.\n\n'
-        (ROOT/'RELIABILITY.md').write_text(text + '\n'.join(lines) + '\n', encoding='utf-8')
+        path = ROOT/'RELIABILITY.md'
+        met  = path.read_text(encoding='utf-8').partition('\n## ')[1:] # what people met is written by hand
+        path.write_text(text + '\n'.join(lines) + '\n' + ''.join(met), encoding='utf-8')

@@ -7,7 +7,9 @@ from PIL import Image
 
 from welllog_ocr.core import DataError
 from welllog_ocr.files import write_jsonl
-from welllog_ocr.data.load import load_data, load_eval, load_split
+from welllog_ocr.data.labels import label_key
+from welllog_ocr.data.load import file_of, load_data, load_eval, load_split, locate
+from welllog_ocr.data.sample import notes_text, of_kind
 
 SETTINGS = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -78,13 +80,37 @@ def test_rubbish_is_refused(folder, data, name):
         except DataError as e: assert name in str(e) or str(folder) in str(e)
     finally: (folder/name).unlink()
 
-@pytest.mark.parametrize('typed,meant', [('txt', 'text'), ('Text', 'text'), ('filename_', 'file_name'), ('file_nam', 'file_name'), ('anwser', 'answer')])
-def test_a_mistyped_column_is_named(folder, typed, meant):
+@pytest.fixture
+def written(folder):
+    "Writes a table of the folder, and takes it away again"
+    made = []
+    def write(name, text):
+        made.append(folder/name)
+        made[-1].write_bytes(text if isinstance(text, bytes) else text.encode())
+        return folder
+    yield write
+    for path in made: path.unlink()
+
+@pytest.mark.parametrize('typed,meant', [('txt', 'text'), ('file_nam', 'file_name'), ('anwser', 'answer')])
+def test_a_mistyped_column_is_named(written, typed, meant):
     other = dict(text='FIELD') if 'f' == typed[0] else dict(file_name='0.png')
-    write_jsonl(folder/'metadata.jsonl', [other | {typed: 'x'}])
-    try:
-        with pytest.raises(DataError, match=f"did you mean '{typed}'"): load_split(folder)
-    finally: (folder/'metadata.jsonl').unlink()
+    with pytest.raises(DataError, match=f"rename '{typed}' to '{meant}'"): load_split(written('metadata.jsonl', json.dumps(other | {typed: 'x'})))
+
+@pytest.mark.parametrize('head', ['filename,words', 'File Name;TEXT', ' image_path , transcription ', 'Image,Label', 'file-name\tGround Truth', 'file_name,text,,,', ',file_name,text', 'sep=;\nfile;Answer', '\n\nimg,gt'])
+def test_a_column_that_can_mean_one_thing_is_taken(written, head):
+    mark = max(',;\t', key=head.count)
+    row = ['7']*(head[0] == ',') + ['0.png', 'CSG 9 5/8" @ 1203'] + ['']*(3*head.endswith(',,,'))
+    (s,), skips = load_split(written('metadata.csv', f'{head}\n{mark.join(row)}\n{mark*(len(row) - 1)}\n'))
+    assert (s.text, skips) == ('CSG 9 5/8" @ 1203', [])
+
+@pytest.mark.parametrize('head,why', [('words,label,file_name', "'words' and 'label' may both be meant as 'text'; rename"), ('file,path,text', "'file' and 'path' may both"), ('a,b', "no column 'file_name'")])
+def test_a_column_in_doubt_is_asked_for(written, head, why):
+    with pytest.raises(DataError, match=why): load_split(written('metadata.csv', f'{head}\nx,y,z\n'))
+
+@pytest.mark.parametrize('body,line', [('0.png,"7 IN,w3\n1.png,GL 900",w2\n', 2), ('0.png,KB 9,w\n1.png,"7 IN,w3\n', 3), ('0.png,"7" IN,w3\n', 2), ('0.png,KB 9,w\n\n1.png,w,"7 IN\r\n0.png,a,b"\n', 4)])
+@pytest.mark.parametrize('mark', ',;\t')
+def test_a_stray_inch_sign_is_refused_with_its_line(written, body, line, mark):
+    with pytest.raises(DataError, match=rf'metadata.csv, line {line}: .*9 5/8""'): load_split(written('metadata.csv', f'file_name,text,group\n{body}'.replace(',', mark)))
 
 @pytest.mark.parametrize('encoding,why', [('utf-16', 'UTF-16'), ('utf-16-le', 'UTF-16'), ('cp1252', 'not UTF-8'), ('latin-1', 'not UTF-8'), ('shift_jis', 'not UTF-8'), ('utf-32', 'UTF-16')])
 def test_a_wrong_encoding_is_an_error_and_not_another_text(folder, encoding, why):
@@ -130,6 +156,72 @@ def test_the_same_rows_in_every_format_are_the_same_samples(tmp_path):
         for r in table: (d/r['file_name']).write_bytes(png())
         found[kind] = [(s.id, s.text, s.digest) for s in load_split(d)[0]]
     assert len({json.dumps(f) for f in found.values()}) == 1, found
+
+# --- kinds, groups and labels
+
+@pytest.mark.parametrize('form', ['parquet', 'picture', 'saved', 'base64', 'path'])
+def test_the_shape_says_what_a_row_is_when_no_column_does(tmp_path, form):
+    import pyarrow as pa, pyarrow.parquet as pq
+    from datasets import Dataset
+    texts, images = ['KB 912', '7', 'A SHEET', 'TWO\nLINES'], [png((300, 40)), png((60, 48)), png((640, 420)), png((300, 90))]
+    inside = [dict(image=dict(bytes=b, path=f'{i}.png'), text=t) for i, (b, t) in enumerate(zip(images, texts))]
+    if form == 'parquet': pq.write_table(pa.Table.from_pylist(inside), tmp_path/'train.parquet')
+    if form == 'picture': pq.write_table(pa.Table.from_pylist([dict(page_picture=r['image']['bytes'], Words=r['text']) for r in inside]), tmp_path/'train.parquet')
+    if form == 'saved': Dataset.from_list(inside).save_to_disk(str(tmp_path/'train'))
+    if form == 'base64': write_jsonl(tmp_path/'train.jsonl', [dict(image_base64=base64.b64encode(b).decode(), answer=t) for b, t in zip(images, texts)])
+    if form == 'path':
+        for i, b in enumerate(images): (tmp_path/f'{i}.png').write_bytes(b)
+        write_jsonl(tmp_path/'train.jsonl', [dict(image=f'{i}.png', text=t) for i, t in enumerate(texts)])
+    where, tables = locate(tmp_path)[0]['train']
+    samples, skips = load_split(where, tables=tables)
+    assert ([s.kind for s in samples], skips) == (['line', 'line', 'page', 'page'], [])
+    assert [s.image.size for s in samples] == [s.size for s in samples]
+    assert notes_text(samples) == '4 rows name no kind, so the shape of their picture says it: 2 line, 2 page; a column `kind` settles it'
+    assert 'by its shape, and the model reads line; a column kind' in of_kind(samples, ('line',))[1][0].why
+
+def splits(root, train:list, held:list):
+    for name, table in (('train', train), ('eval', held)):
+        (root/name).mkdir()
+        for i, r in enumerate(table): (root/name/f'{i}.png').write_bytes(png((40 + i, 16)))
+        (root/name/'metadata.jsonl').write_text('\n'.join(json.dumps(dict(file_name=f'{i}.png', text='KB 912') | r) for i, r in enumerate(table)))
+    return load_data(root)
+
+@pytest.mark.parametrize('ours,theirs,leak', [(4712345.0, '4712345', ['4712345']), ('4712345.0', 4712345, ['4712345']), ('4.712345E+06', '4712345', ['4712345']), ('4712345', ' 4712345.00 ', ['4712345']),
+    (None, None, []), (float('nan'), float('nan'), []), ('Mu\u0308hle', 'M\u00fchle', ['M\u00fchle']), ('47.1', '47', []), ('Jones 1.0', 'Jones 1', [])])
+def test_a_leak_is_a_group_of_both_whatever_the_table_made_of_its_number(tmp_path, ours, theirs, leak):
+    assert splits(tmp_path, [dict(group=ours)]*2, [dict(group=theirs)]*2).leaks == leak
+
+@pytest.mark.parametrize('raw,text', [('KB 912\n', 'KB 912'), (' KB\u00a0912\t', 'KB 912'), ('KB\u202f912 \r\n', 'KB 912'), ('\ufeffKB 912', 'KB 912'), ('Mu\u0308ller', 'M\u00fcller'), ('14 \u2126m', '14 \u03a9m'), ('3 \u03bcS', '3 \u00b5S'), ('A\u030angstrom \u212b', '\u00c5ngstrom \u00c5')])
+def test_what_cannot_be_seen_in_a_label_is_tidied_and_told_once(tmp_path, raw, text):
+    data = splits(tmp_path, [dict(text=raw), {}, {}], [{}])
+    assert data.train[0].text == text and notes_text(data.train + data.eval).startswith('1 labels were tidied (0.png)')
+    assert label_key(raw) == label_key(text.lower())
+
+@pytest.mark.parametrize('names', [['a.png', 'b.png'], ['a.bin.png', 'b.nrm.png'], ['a.tif', 'b.JPG'], ['box 7/a.png', 'box 7/b.png']])
+def test_pairs_of_image_and_text_are_a_data_set(tmp_path, names):
+    for name in [*names, 'c.png']:
+        stem = tmp_path/name.replace('.bin', '').replace('.nrm', '')
+        stem.parent.mkdir(exist_ok=True)
+        stem.with_suffix('.gt.txt').write_bytes(b'\xef\xbb\xbfKB 9 5/8" \xc2\xbd\r\n')
+        if name != 'c.png': (tmp_path/name).write_bytes(png())
+    samples, skips = load_split(tmp_path)
+    assert [(s.id, s.text) for s in samples] == [(n, 'KB 9 5/8" \u00bd') for n in names]
+    assert [s.where for s in skips] == [f'{tmp_path.name}/c.png'] and 'no such file' in skips[0].why
+    (tmp_path/'c.gt.txt').write_bytes(b'9\xbd')
+    with pytest.raises(DataError, match='c.gt.txt, line 1: byte 0xbd'): load_split(tmp_path)
+
+# --- names
+
+@pytest.mark.parametrize('name,found', [('M\u00fchle 1.png', 'Mu\u0308hle 1.png'), ('more\\2.PNG', 'more/2.png'), ('.\\More\\2.png', 'more/2.png'), (' 0.png', '0.png'), ('HERE/0.png', '0.png'), ('HERE/more/2.png', 'more/2.png'), ('m\u00fcller.png', b'M\xfcller.png'),
+    ('twin.png', "did you mean Twin.PNG or TWIN.png"), ('0.jpg', 'did you mean 0.png'), ('train/0.png', 'did you mean 0.png'), ('C:\\data\\0.png', 'did you mean 0.png'), ('/home/me/0.png', 'points outside the data folder; 0.png of that folder'), ('9.png', 'add the image')])
+def test_a_name_that_can_mean_one_file_is_found(tmp_path, name, found):
+    (tmp_path/'more').mkdir()
+    for n in ('Mu\u0308hle 1.png', 'more/2.png', '0.png', 'Twin.PNG', 'TWIN.png'): (tmp_path/n).write_bytes(png())
+    with open(os.path.join(os.fsencode(tmp_path), b'M\xfcller.png'), 'wb') as f: f.write(png())
+    write_jsonl(tmp_path/'metadata.jsonl', [dict(file_name=name.replace('HERE', str(tmp_path)), text='x'), dict(file_name='TWIN.png', text='x')])
+    samples, skips = load_split(tmp_path)
+    if skips: assert found in skips[0].why.replace('TWIN.png or Twin.PNG', 'Twin.PNG or TWIN.png')
+    else: assert (file_of(samples[0]) == tmp_path/os.fsdecode(found), samples[0].image.size) == (True, (40, 16))
 
 # --- paths
 

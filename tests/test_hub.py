@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw
 
 from conftest import ROOT
 from welllog_ocr.core import DataError
+from welllog_ocr.data.load import _inside, file_of, load_split
 
 NAME = 'acme/headers'
 
@@ -61,6 +62,8 @@ def hub(tmp_path, monkeypatch):
     from huggingface_hub import constants
     from huggingface_hub.utils import _http
     hub = Hub()
+    hub.outside = tmp_path/'outside.png'
+    hub.outside.write_bytes(_png('KEEP OUT'))
     monkeypatch.setenv('HF_ENDPOINT', hub.url)
     monkeypatch.delenv('HF_TOKEN', raising=False)
     for name, value in dict(HF_HUB_OFFLINE=False, HF_HOME=str(tmp_path/'home'), HF_HUB_CACHE=str(tmp_path/'home/hub'), HF_XET_CACHE=str(tmp_path/'xet')).items(): monkeypatch.setattr(constants, name, value)
@@ -92,6 +95,27 @@ def test_a_name_gives_the_files_of_one_commit(hub, load):
     asked = [path for _, path in hub.log if '/resolve/' in path]
     assert asked and all(f'/resolve/{hub.sha}/' in path for path in asked)
     assert not any('setup.py' in path for _, path in hub.log), 'code was fetched'
+
+@pytest.mark.parametrize('layout', ['{}', 'data/{}'])
+def test_image_files_are_links_into_the_cache_and_are_read(hub, load, layout):
+    hub.files = {}
+    for split in ('train', 'validation'):
+        where = layout.format(split)
+        hub.files |= {f'{where}/metadata.csv': b'file_name,text\na.PNG,KB 912\nmore/b.png,GL 900\n', f'{where}/a.PNG': _png('KB 912'), f'{where}/more/b.png': _png(f'GL 900 {split}')}
+    data = load()
+    assert [len(data.train), len(data.eval), data.skips, data.leaks] == [2, 2, [], []]
+    file = file_of(data.train[0])
+    assert file.is_symlink() and '/blobs/' in str(file.resolve()), 'the test lays files out otherwise than the client does'
+    assert data.train[1].image.size == data.train[1].size
+    assert [s.digest for s in load_split(file.parent)[0]] == [s.digest for s in data.train], 'a snapshot that is named as a folder'
+    (file.parent/'a.PNG').unlink()
+    (file.parent/'a.PNG').symlink_to(hub.outside)
+    with pytest.raises(DataError, match='points outside the data folder, as it is a link to .*outside.png'): _inside(file.parent.resolve(), 'a.PNG')
+
+def test_pairs_of_image_and_text_on_the_hub(hub, load):
+    hub.files = {f'train/{i}.{end}': data for i in range(3) for end, data in (('png', _png(f'KB {i}')), ('gt.txt', f'KB {i}\n'.encode()))}
+    data = load()
+    assert sorted(s.text for s in data.train + data.eval) == ['KB 0', 'KB 1', 'KB 2']
 
 @pytest.mark.parametrize('status', [500, 502, 503, 504, 429, 408])
 def test_a_hub_in_trouble_is_asked_again(hub, load, status):

@@ -49,11 +49,11 @@ from fastcore.meta import delegates
 from .core import DataError, run_command
 from .files import writable_dir
 from .render import visible
-from .data.sample import Skip
+from .data.sample import Skip, has_group, notes_text
 from .data.load import load_split, locate
 from .data.labels import tokens_about, well_key
 from .data.findings import Finding, Report, histogram
-from .data.checks import Data, Row, collect, has_group, run_checks, source, verified
+from .data.checks import Data, Row, collect, run_checks, source, verified
 from .review.accepted import Accepted, accept_finding, doctor_run
 from .review.log import Changes, Review, ReviewSession, apply_review, review_text
 
@@ -117,6 +117,7 @@ def _facts(data:Data)->list[str]:
     cut = sum(t > most for t in tokens)
     facts.append(f'The longest label has {max(map(len, texts))} characters, about {max(tokens)} tokens; max_seq_length '
         f'{most} would cut {cut} of {len(texts)} labels (an estimate; images take tokens too).')
+    facts += filter(None, [notes_text([r.sample for r in data.rows])])
     if len(data.seen) < len(data.rows): facts.append(f'{len(data.seen)} of {len(data.rows)} images were measured.')
     return facts if data.near else facts + ['Near duplicates were left out.']
 

@@ -92,7 +92,7 @@ from .core import DataError, first_few
 from .files import read_json, writable_dir, write_atomic, write_json, write_jsonl
 from .data.load import load_eval, load_split, locate
 from .data.labels import well_key
-from .data.sample import fingerprint, of_kind, skip_report
+from .data.sample import fingerprint, notes_text, of_kind, skip_report
 from .eval.fields import BY, coverage, fields_report, fields_table, figures, read_cells, record_cells
 from .eval.folds import assign_folds, folds_table, gains, measure
 from .eval.predictions import evaluate, sample_row
@@ -172,6 +172,7 @@ def _measured(name:str, args, device)->tuple[list, list]: # Rows, `Skip`s
     rec = load_recogniser(name).to(device)
     samples, skips = eval_samples(args.data, rec.kinds)
     _check_rows(samples, args.by)
+    if name == args.model and (text := notes_text(samples)): print(text, end='\n\n')
     log = lambda what, **facts: print(f'note: {what}: {", ".join(f"{k} {v}" for k, v in facts.items())}')
     return evaluate(rec, samples, args.per_device_eval_batch_size, bf16=not args.float32, log=log), skips
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'CHECKS', 'SPREAD', 'ENOUGH', 'Row', 'Data', 'Kind', 'check', 'not_read', 'labels', 'characters',
-           'repeated_texts', 'lengths', 'equal_pictures', 'near_pictures', 'has_group', 'wells', 'api_numbers',
-           'images', 'verified', 'source', 'columns', 'split_sizes', 'collect', 'run_checks', 'quick']
+           'repeated_texts', 'lengths', 'equal_pictures', 'near_pictures', 'wells', 'api_numbers', 'images', 'verified',
+           'source', 'columns', 'split_sizes', 'collect', 'run_checks', 'quick']
 
 # %% ../../nbs/data/10_checks.ipynb #36c1b618
 import os, re
@@ -19,10 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core import ConfigError, DataError, did_you_mean, rng_for
-from .sample import Sample, Splits
+from .sample import Sample, Splits, has_group
 from .load import file_of
 from .quality import ALIKE, COPY, Picture, disagreement, measure_quality, similar_pairs
-from .labels import apis_in, complaints, foreign, tokens_about, well_key
+from .labels import apis_in, complaints, foreign, label_key, tokens_about, well_key
 from .findings import INFO, LOOK, MUST, VERDICTS, Example, Finding, Report
 
 # %% ../../nbs/data/10_checks.ipynb #40fb2413
@@ -403,8 +403,6 @@ def _slipped(split:str, lines:list):
     for r, *_ in lines: yield 'shuffled', r.shown()._replace(spare=())
 
 # %% ../../nbs/data/10_checks.ipynb #2b391cf6
-def _plain(text:str)->str: return ' '.join(text.split()).casefold()
-
 def _equal(rows:list)->list[list[Row]]:
     groups = {}
     for r in rows:
@@ -419,7 +417,7 @@ def equal_pictures(data:Data):
         texts = list(dict.fromkeys(r.sample.text for r in rows))
         where, label = ', '.join(r.where for r in rows[:4]) + more, '\n'.join(texts[:4])
         example = Example(where, '', label, _loads(rows[:1]), tuple(rows))
-        if len(set(map(_plain, texts))) > 1: yield 'both_labels', example
+        if len(set(map(label_key, texts))) > 1: yield 'both_labels', example
         kind = 'copy_across' if len({r.split for r in rows}) > 1 else 'copy_inside'
         yield kind, example._replace(spare=_but_one(rows))
 
@@ -445,7 +443,8 @@ def _near_pairs(rows:list[Row])->list[tuple[float, Row, Row]]:
 def near_pictures(data:Data):
     for apart, a, b in _near_pairs([g[0] for g in _equal(data.seen)]) if data.near else ():
         texts, across = (a.sample.text, b.sample.text), a.split != b.split
-        same, short = _plain(texts[0]) == _plain(texts[1]), len(_plain(texts[0])) <= 12
+        keys = [*map(label_key, texts)]
+        same, short = keys[0] == keys[1], len(keys[0]) <= 12
         note = f'{apart:.0%} of the ink differs where it differs most'
         label = '\n'.join(dict.fromkeys(texts))
         pair = Example(f'{a.where}, {b.where}', note, label, _loads((a, b)), (a, b), _but_one((a, b)))
@@ -455,12 +454,6 @@ def near_pictures(data:Data):
         elif apart < COPY/2: yield 'near_labels', pair._replace(spare=None)
 
 # %% ../../nbs/data/10_checks.ipynb #5786433c
-def has_group(
-    s:Sample, # As the loader gives it: with its id where the table names no group
-)->bool:
-    "Does the table say from which well or scan a sample is?"
-    return s.group not in ('', s.id)
-
 def _split_counts(rows)->str: return _per_split(Counter(r.split for r in rows))
 
 @check

@@ -8,9 +8,10 @@ __all__ = ['TOO_MANY', 'IMAGE_COLUMNS', 'TEXT_COLUMNS', 'RECORD_COLUMNS', 'Cell'
 
 # %% ../../nbs/data/03_formats.ipynb #bad819fd
 import csv, io, json, re
+from difflib import get_close_matches
 from pathlib import Path
 
-from ..core import DataError, did_you_mean, first_few
+from ..core import DataError, first_few
 
 # %% ../../nbs/data/03_formats.ipynb #c8885e48
 def _utf8(path:Path)->str:
@@ -35,19 +36,38 @@ def _read_jsonl(path:Path)->list[dict]:
         try: rows.append(json.loads(line, object_pairs_hook=_unique))
         except (ValueError, RecursionError) as e:
             raise DataError(f'{path}, line {i}: not a JSON object ({e}); fix or remove that line') from None
+        if not isinstance(rows[-1], dict):
+            raise DataError(f'{path}, line {i}: is no object with names and values; '
+                'each line looks like {"file_name": "a.png", "text": "KB 912"}')
     return rows
 
-TOO_MANY = 'more cells than the header' # key under which `csv` keeps surplus cells of a row
+# %% ../../nbs/data/03_formats.ipynb #62ac74df
+TOO_MANY = 'more cells than the header' # key under which surplus cells of a row are kept
+_QUOTES  = ('; a quote sign that is part of the text is doubled, in a cell with quotes around it ("9 5/8"" CSG"), and '
+            'texts of several lines are saved as JSONL')
+
+def _columns(path:Path, line:int, cells:list)->list[str]:
+    names = [c.strip() for c in cells]
+    while names and not names[-1]: names.pop() # Excel saves empty columns too
+    twice = sorted(c for c in set(names) if names.count(c) > 1)
+    if twice: raise DataError(f"{path}, line {line}: has two columns '{twice[0]}'; rename one")
+    return names
 
 def _read_csv(path:Path)->list[dict]:
-    text, limit = _utf8(path), csv.field_size_limit()
-    mark = max(',;\t', key=text.partition('\n')[0].count)
+    text, limit, rows, names, line = _utf8(path), csv.field_size_limit(), [], None, 0
+    text = re.sub(r'\Asep=.(?=[\r\n])', '', text, flags=re.I) # Excel's own note
+    mark = max(',;\t', key=re.split('[\r\n]', text.lstrip('\r\n'))[0].count)
     csv.field_size_limit(max(limit, len(text) + 1)) # a page in base64 is longer than the 128 kB of the default
     try:
-        table = csv.DictReader(io.StringIO(text, newline=''), restkey=TOO_MANY, strict=True, delimiter=mark)
-        twice = [c for c in set(table.fieldnames or ()) if table.fieldnames.count(c) > 1]
-        if twice: raise DataError(f"{path}: has two columns '{sorted(twice)[0]}'; rename one")
-        return list(table)
+        for cells in (table := csv.reader(io.StringIO(text, newline=''), strict=True, delimiter=mark)):
+            line, begun = table.line_num, line + 1
+            if line > begun: raise DataError(f'{path}, line {begun}: a cell goes on to line {line}{_QUOTES}')
+            if not any(map(str.strip, cells)): continue
+            if names is None: names = _columns(path, line, cells); continue
+            rows.append(dict(zip(names, cells + [None]*(len(names) - len(cells)))))
+            if more := list(filter(str.strip, cells[len(names):])): rows[-1][TOO_MANY] = more
+        return rows
+    except csv.Error as e: raise DataError(f'{path}, line {line + 1}: {e}{_QUOTES}') from None
     finally: csv.field_size_limit(limit)
 
 # %% ../../nbs/data/03_formats.ipynb #7ac214ee
@@ -61,7 +81,10 @@ TEXT_COLUMNS  = ('text', 'answer')                     # columns its transcripti
 RECORD_COLUMNS = ('fields', 'runs')                    # or its record, cell by cell
 
 def _arrow_rows(table)->list[dict]:
-    heavy = [c for c in ('image_base64', 'image') if c in table.column_names]
+    import pyarrow as pa # here, not above: most folders have JSONL
+    inside = lambda t: pa.types.is_struct(t) and t.get_field_index('bytes') >= 0 # an image, as `datasets` stores it
+    heavy = [f.name for f in table.schema if f.name in ('image_base64', 'image') or inside(f.type)
+             or pa.types.is_binary(f.type) or pa.types.is_large_binary(f.type)]
     light = len(heavy) < table.num_columns
     rows  = table.drop_columns(heavy).to_pylist() if light else [{} for _ in range(table.num_rows)]
     for c in heavy:
@@ -70,14 +93,14 @@ def _arrow_rows(table)->list[dict]:
     return rows
 
 def _read_parquet(path:Path)->list[dict]:
-    import pyarrow.parquet as pq # here, not above: most folders have JSONL
+    import pyarrow.parquet as pq
     return _arrow_rows(pq.ParquetFile(path).read())
 
 def _read_saved(folder:Path)->list[dict]:
     from datasets import load_from_disk # here, not above: it takes a second to import
     return _arrow_rows(load_from_disk(str(folder)).with_format('arrow')[:])
 
-_READERS = {'.jsonl': _read_jsonl, '.csv': _read_csv, '.parquet': _read_parquet}
+_READERS = {'.jsonl': _read_jsonl, '.csv': _read_csv, '.tsv': _read_csv, '.parquet': _read_parquet}
 
 def table_rows(
     path:Path, # A JSONL, CSV or Parquet file, or a folder that `datasets` saved
@@ -94,7 +117,7 @@ def table_rows(
         raise DataError(f'{path}: cannot be read as a table ({type(e).__name__}: {e}); write it again') from e
 
 # %% ../../nbs/data/03_formats.ipynb #807f724c
-_SHARD = re.compile(r'(.*)-\d{5}-of-\d{5}\.(?:parquet|jsonl|csv)')
+_SHARD = re.compile(r'(.*)-\d{5}-of-\d{5}\.(?:parquet|jsonl|csv|tsv)')
 
 def _tables(folder:Path)->list[Path]:
     "Those of a folder; marks of a review that lies beside the data are no table"
@@ -115,19 +138,65 @@ def find_table(
     tables = [p for p in _tables(folder) if not p.name.startswith('.')]
     return _as_one(folder, [p for p in tables if p.stem == 'metadata'] or tables)
 
-# %% ../../nbs/data/03_formats.ipynb #659feb20
-def _check_columns(name, rows:list):
-    bad = next((i for i, r in enumerate(rows, 1) if not isinstance(r, dict)), None)
-    if bad:
-        raise DataError(f'{name}, row {bad}: is no object with names and values; '
-            'each line looks like {"file_name": "a.png", "text": "KB 912"}')
-    columns = list(dict.fromkeys(k for r in rows for k in r))
-    for needs in (IMAGE_COLUMNS, TEXT_COLUMNS):
-        if set(needs) & set(columns) or needs == TEXT_COLUMNS and set(RECORD_COLUMNS) & set(columns): continue
-        near = next((h for n in needs if 'did you mean' in (h := did_you_mean(n, columns))), '')
-        raise DataError(f"{name}: has no column '{needs[0]}' (or {', '.join(needs[1:])}); "
-            f"found {first_few(columns, 12, ', ')}{near}")
+# %% ../../nbs/data/03_formats.ipynb #44e64645
+_PAIR, _IMAGES = '.gt.txt', tuple('.png .jpg .jpeg .jfif .tif .tiff .webp .bmp .gif'.split())
 
+def _pairs(folder:Path)->list[dict]:
+    "Rows of images with their text beside them: a.png (or a.bin.png, a.nrm.png) and a.gt.txt"
+    texts = sorted(p.relative_to(folder).as_posix().removesuffix(_PAIR) for p in folder.rglob('*' + _PAIR))
+    images = {}
+    for p in sorted(folder.rglob('*')) if texts else ():
+        if p.suffix.lower() not in _IMAGES: continue
+        name = p.relative_to(folder).as_posix()
+        stem = name[:-len(p.suffix)]
+        images[stem] = name
+        images.setdefault(re.sub(r'\.(bin|nrm)$', '', stem), name)
+    return [dict(file_name=images.get(t, f'{t}.png'), text=_utf8(folder/(t + _PAIR))) for t in texts]
+
+# %% ../../nbs/data/03_formats.ipynb #659feb20
+_FILE = set('filename file path filepath img image imagefile imagepath imgpath imagename imgname'.split())
+_TEXT = set('words word label labels transcription transcript groundtruth gt gttext caption sentence'.split())
+_REST = 'fields runs id group kind style made source verified page region instruction'.split()
+
+def _squashed(column)->str: return re.sub(r'[\W_]+', '', str(column)).casefold()
+
+def _one(name, columns:list, want:str)->str:
+    if len(columns) > 1:
+        raise DataError(f"{name}: columns {' and '.join(map(repr, columns))} may both be meant as '{want}'; rename the "
+            f"right one to '{want}'")
+    return columns[0]
+
+def _holds(rows:list, column, kinds:tuple)->bool: return all(isinstance(r.get(column), kinds) for r in rows[:9])
+
+def _meant(name, columns:list, rows:list)->dict[str, str]: # Column -> the name it is read by
+    "Columns that another case, blanks or the habit of another tool names differently, and that can only mean one thing"
+    found, free = {}, [c for c in columns if c not in (*IMAGE_COLUMNS, *TEXT_COLUMNS, *_REST)]
+    def take(wants, like, want): # the first of `wants` that some column is like
+        if {*wants} & {*columns, *found.values()}: return
+        if same := [c for c in free if c not in found and like(c)]: found[_one(name, same, want)] = want
+    inside = [c for c in free if _holds(rows, c, (Cell, bytes))]
+    take(IMAGE_COLUMNS, lambda c: inside == [c], 'image')
+    for want in (*IMAGE_COLUMNS, *TEXT_COLUMNS, *_REST):
+        wants = next((g for g in (IMAGE_COLUMNS, TEXT_COLUMNS) if want in g), (want,))
+        take(wants, lambda c: _squashed(c) == _squashed(want), want)
+    take(IMAGE_COLUMNS, lambda c: _squashed(c) in _FILE and _holds(rows, c, str), 'file_name')
+    take((*TEXT_COLUMNS, *RECORD_COLUMNS), lambda c: _squashed(c) in _TEXT and _holds(rows, c, str), 'text')
+    return found
+
+def _check_columns(name, rows:list)->list[dict]:
+    "The rows by the names of columns that we know. Raises `DataError` when image or text is missing"
+    columns = list(dict.fromkeys(k for r in rows for k in r))
+    if meant := _meant(name, columns, rows): rows = [{meant.get(k, k): v for k, v in r.items()} for r in rows]
+    for needs in (IMAGE_COLUMNS, TEXT_COLUMNS):
+        there = {*columns, *meant.values()}
+        if there & {*needs, *(RECORD_COLUMNS if needs == TEXT_COLUMNS else ())}: continue
+        near = next((f"rename '{m[0]}' to '{n}'" for n in needs if (m := get_close_matches(n, map(str, columns), 1))),
+                    'add it')
+        raise DataError(f"{name}: has no column '{needs[0]}' (or {', '.join(needs[1:])}); "
+            f"found {first_few(columns, 12, ', ')}; {near}")
+    return rows
+
+# %% ../../nbs/data/03_formats.ipynb #4c149955
 def read_table(
     folder:Path, # Folder of the images
     tables=None, # Paths of its tables; None: found in the folder, which may also be one that `datasets` saved
@@ -138,22 +207,23 @@ def read_table(
         raise DataError(f'{folder}: no such folder; give one that holds images and a metadata.jsonl')
     saved  = tables is None and (folder/'state.json').is_file()
     tables = [folder] if saved else find_table(folder) if tables is None else tables
+    if not tables and (rows := _pairs(folder)): return rows
     if not tables:
-        raise DataError(f'{folder}: no metadata.jsonl (or .csv, .parquet) in it, so the images have no text; '
-            'add one with file_name and text')
+        raise DataError(f'{folder}: no metadata.jsonl (or .csv, .tsv, .parquet) in it, and no .gt.txt beside an image, '
+            'so the images have no text; add a table with file_name and text')
     rows = [row for path in tables for row in table_rows(path)]
     if not rows: raise DataError(f'{tables[0]}: has no rows, so there is nothing to read')
-    _check_columns(tables[0], rows)
-    return rows
+    return _check_columns(tables[0], rows)
 
 # %% ../../nbs/data/03_formats.ipynb #c687c3d6
 _HELD = ('eval', 'validation', 'valid', 'val', 'dev', 'test') # names of the held-out split, the best first
 
 def _part(path:Path, name:str)->tuple[Path, list|None]|None:
     "(folder of the images, tables; None: all in it) of split `name`; `None` when there is none"
-    if (path/name).is_dir(): return path/name, None
+    for folder in (path, path/'data'): # the hub keeps its files in data/
+        if (folder/name).is_dir(): return folder/name, None
     if (path/'evaluation.json').is_file(): return # its eval.jsonl holds readings
-    for folder in (path, path/'data'): # the hub keeps tables in data/
+    for folder in (path, path/'data'):
         found = [p for p in _tables(folder) if re.split(r'[-.]', p.name)[0] == name] if folder.is_dir() else ()
         if found: return path, _as_one(folder, found)
 

@@ -14,7 +14,9 @@ from ..core import DataError, SetupError
 from ..files import read_json, write_json
 
 # %% ../../nbs/data/05_hub.ipynb #c71ba868
-_FILES = [f'*.{e}' for e in 'jsonl csv parquet png jpg jpeg webp tif tiff pdf'.split()] # nothing that could be run
+_ENDINGS = 'jsonl csv tsv parquet gt.txt arrow png jpg jpeg jfif webp tif tiff bmp gif pdf'.split()
+_SAVED = ['*state.json', '*dataset_info.json', '*dataset_dict.json'] # beside .arrow files
+_FILES = [f'*.{e}' for end in _ENDINGS for e in (end, end.upper())] + _SAVED # nothing that could be run
 
 def _note(name:str, revision:str)->Path:
     from huggingface_hub import constants

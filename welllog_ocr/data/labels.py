@@ -4,11 +4,14 @@
 
 # %% auto #0
 __all__ = ['chatter', 'placeholder', 'loop', 'unbalanced', 'fence', 'escaped', 'invisible', 'look_alike', 'mojibake', 'spacing',
-           'complaints', 'foreign', 'apis_in', 'well_key', 'tokens_about']
+           'label_key', 'complaints', 'foreign', 'apis_in', 'well_key', 'tokens_about']
 
 # %% ../../nbs/data/08_labels.ipynb #cf052605
 import re, unicodedata
 from collections import Counter
+
+from .sample import tidy
+from ..metrics import normalise
 
 # %% ../../nbs/data/08_labels.ipynb #70ba50af
 _CHATTER = re.compile('|'.join([
@@ -104,6 +107,15 @@ def spacing(text:str)->str:
     if text != text.strip(): return 'begins with space' if text[:1].isspace() else 'ends with space'
     c = next((c for c in text if c in '\t\r' or c != ' ' and unicodedata.category(c) == 'Zs'), '')
     return 'a tab' if c == '\t' else 'a carriage return' if c == '\r' else _named(c) if c else ''
+
+# %% ../../nbs/data/08_labels.ipynb #e8e36542
+_LATIN = str.maketrans(_LOOKS)
+
+def label_key(
+    text:str, # Label of a sample
+)->str:
+    "A key that is equal for two labels that look the same, case aside"
+    return normalise(unicodedata.normalize('NFKC', tidy(text)).translate(_LATIN)).casefold()
 
 # %% ../../nbs/data/08_labels.ipynb #995be068
 _QUESTIONS = (chatter, placeholder, loop, unbalanced, fence, escaped, invisible, look_alike, mojibake, spacing)

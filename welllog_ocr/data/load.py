@@ -6,16 +6,16 @@
 __all__ = ['file_of', 'load_split', 'locate', 'load_data', 'load_eval', 'SampleFinder']
 
 # %% ../../nbs/data/06_load.ipynb #39bff5a8
-import base64, binascii, hashlib, os, re
+import base64, binascii, hashlib, os, re, unicodedata
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from PIL import Image
 
 from ..core import DataError, EmptyLabel, ImageError, first_few, stable_hash
-from .sample import Sample, Skip, Splits, leaks, skip_report, split_by_group
+from .sample import Sample, Skip, Splits, as_name, kind_by_shape, leaks, skip_report, split_by_group, tidy
 from .scan import read_bytes, read_image, read_region
 from .orient import Pose, find_header, find_pose, set_pose
 from .formats import IMAGE_COLUMNS, RECORD_COLUMNS, TEXT_COLUMNS, TOO_MANY, Cell, find_splits, read_table
@@ -23,17 +23,60 @@ from .records import parse_record, record_text, unsure_cells
 from .hub import hub_folder
 
 # %% ../../nbs/data/06_load.ipynb #cc427f66
+def _alike(name:str)->str:
+    "Equal for two spellings of a name: another case, accents stored apart, bytes of an older system"
+    try: name.encode()
+    except UnicodeEncodeError: name = os.fsencode(name).decode('latin-1')
+    return unicodedata.normalize('NFC', unicodedata.normalize('NFC', name).casefold()).strip()
+
+@lru_cache(64)
+def _spellings(folder:str, changed:int)->dict: # names by `_alike`, and by that without ending
+    found = {}
+    for name in os.listdir(folder):
+        key = _alike(name)
+        for k in {key, key.rpartition('.')[0]}: found.setdefault(k, []).append(name)
+    return found
+
+def _listed(folder:Path, key:str)->list[str]:
+    return _spellings(str(folder), folder.stat().st_mtime_ns).get(key, []) if folder.is_dir() else []
+
+def _respelled(folder:Path, name:str)->Path:
+    "The one file that a name can mean which is on no disk. Raises `ImageError` when there is none, or several"
+    here, found, parts = folder, [], [p for p in name.replace('\\', '/').split('/') if p not in ('', '.')]
+    for part in parts if '..' not in parts else ():
+        found = [part] if (here/part).exists() else _listed(here, _alike(part))
+        if len(found) != 1: break
+        here /= found[0]
+    else:
+        if here != folder: return here
+    key  = _alike(parts[-1] if parts else '')
+    near = first_few(found if len(found) > 1 else
+                     [*_listed(folder, key), *_listed(folder, key.rpartition('.')[0])], 3, ' or ')
+    advice = f'did you mean {near}?' if near else 'add the image or drop its row'
+    raise ImageError(f'{folder/name}: no such file; {advice}')
+
+def _kept(folder:Path)->tuple: # where files of a data folder may lie
+    cache = next((p.parent/'blobs' for p in (folder, *folder.parents) if p.name == 'snapshots'), folder)
+    return folder, cache # of the hub: snapshots/COMMIT/a.png is a link to blobs/HASH
+
 def _inside(folder:Path, name:str)->Path:
     "The file `name` of `folder`, which is resolved. Raises `DataError` when it lies elsewhere"
-    outside = DataError(f"'{name:.80}' points outside the data folder; put the image beside the table")
-    if '://' in name or os.path.isabs(name): raise outside
-    try: path = (folder/name).resolve(strict=True) # strict: behind a loop of links the rest of the way stays unchecked
-    except (FileNotFoundError, NotADirectoryError):
-        if not Path(os.path.normpath(folder/name)).is_relative_to(folder): raise outside from None
-        raise ImageError(f'{folder/name}: no such file; add the image or drop its row') from None
+    outside = lambda why='': DataError(f"'{name:.80}' points outside the data folder{why}; put the image beside the "
+                                       'table')
+    if '://' in name: raise outside()
+    try:
+        path = folder/name # an absolute name may be one inside
+        if os.path.isabs(name): path = Path(os.path.dirname(name)).resolve()/os.path.basename(name)
+        if not Path(os.path.normpath(path)).is_relative_to(folder):
+            near = _listed(folder, _alike(os.path.basename(name)))
+            raise outside(f"; {near[0]} of that folder is called so" if near else '')
+        try: real = path.resolve(strict=True) # strict: behind a loop of links the rest of the way stays unchecked
+        except (FileNotFoundError, NotADirectoryError):
+            path = _respelled(folder, os.path.relpath(path, folder))
+            real = path.resolve(strict=True)
     except (OSError, ValueError, RuntimeError) as e: # loops of links, zero bytes
         raise DataError(f'{name!r:.80} is no name of a file ({e})') from None
-    if not path.is_relative_to(folder): raise outside
+    if not any(map(real.is_relative_to, _kept(folder))): raise outside(f', as it is a link to {real}')
     return path
 
 def _from_base64(text)->bytes:
@@ -89,13 +132,13 @@ def _has_record(row:dict)->bool:
 def _text_of(row:dict)->str:
     text = next((row[c] for c in TEXT_COLUMNS if row.get(c) is not None), None)
     if text is None and _has_record(row): return record_text(row)
-    if text is None or isinstance(text, str) and not text.strip():
+    if text is None or isinstance(text, str) and not tidy(text):
         raise EmptyLabel('the text is empty, so there is nothing to learn')
     if not isinstance(text, str):
         raise DataError(f'the text {text!r:.80} is of type {type(text).__name__}; put it in quotes')
     if any('\ud800' <= c <= '\udfff' for c in text):
         raise DataError('the text holds half a character (a lone surrogate), which no file can store; type it again')
-    return text
+    return tidy(text)
 
 def _column_of(row:dict)->str:
     found = [c for c in IMAGE_COLUMNS if row.get(c) not in (None, '')]
@@ -109,22 +152,23 @@ def _name(row:dict, n:int)->str: return str(row.get('file_name') or row.get('fil
 _OWN = (*IMAGE_COLUMNS, 'id', 'text', 'group', 'kind', 'style', 'made') # columns that have a field of their own
 
 def _labels(n:int, row:dict, column:str, place:dict)->dict:
-    "id, group, kind and style, as text; the style may stand in a column `made`, its older name"
-    labels = {k: '' if row.get(k) is None else str(row[k]) for k in ('id', 'group', 'kind', 'style')}
-    labels['style'] = labels['style'] or str(row.get('made') or '')
-    labels['id']    = labels['id'] or _name(row, n) + ''.join(f'#{k}={v}' for k, v in place.items())
-    labels['kind']  = labels['kind'] or ('record' if _has_record(row) else 'line' if column == 'file_name' else 'page')
+    "id, group, kind and style, as text; kind '': its shape says it. A column `made` is the older name of style"
+    labels = {k: as_name(row.get(k)) for k in ('id', 'group', 'kind', 'style')}
+    labels['style'] = labels['style'] or as_name(row.get('made'))
+    labels['id']    = labels['id'] or as_name(_name(row, n)) + ''.join(f'#{k}={v}' for k, v in place.items())
+    labels['kind']  = labels['kind'] or ('record' if _has_record(row) else 'line' if column == 'file_name' else '')
     labels['group'] = labels['group'] or labels['id'] # without a group every sample is its own
     return labels
 
-def _posed(data:bytes, place:dict, kind:str, turn:bool|None)->tuple:
-    "(picture as it lies, rows that were read, pose)"
+def _posed(data:bytes, place:dict, labels:dict, text:str, turn:bool|None)->tuple:
+    "(picture as it lies, rows that were read, pose); a kind that is not given is set"
     page, rows = place.get('page', 0), place.get('region')
-    if turn is None: turn = kind in ('page', 'block', 'record') or rows == 'header'
     if rows == 'header':
         head = find_header(data, page)
         rows = (head.top, head.top + head.height)
     img = _pixels(data, page, rows)
+    labels['kind'] = labels['kind'] or kind_by_shape(img.size, text)
+    if turn is None: turn = labels['kind'] in ('page', 'block', 'record') or place.get('region') == 'header'
     return img, rows, find_pose(img) if turn else None
 
 # %% ../../nbs/data/06_load.ipynb #8f893211
@@ -136,21 +180,25 @@ def _sample(folder:Path, n:int, row:dict, turn:bool|None, deskew:bool)->Sample:
     labels, source = _labels(n, row, column, place), _fetch(folder, column, row[column])
     if labels['kind'] == 'record': parse_record(text)
     data = source if isinstance(source, bytes) else read_bytes(source)
-    try: img, rows, pose = _posed(data, place, labels['kind'], turn)
+    tidied = not _has_record(row) and text not in map(row.get, TEXT_COLUMNS)
+    notes = ('shape',)*(not labels['kind']) + ('tidied',)*tidied
+    try: img, rows, pose = _posed(data, place, labels, text, turn)
     except ImageError as e:
         raise ImageError(str(e).replace('the image:', f'{row.get("file_name") or "the image"}:', 1)) from None
-    info  = {k: v for k, v in row.items() if k not in _OWN and not (k == 'answer' and row.get('text') is None)}
+    info  = {k: v for k, v in row.items() if k not in _OWN and not (k == 'answer' and row.get('text') is None)
+             and not isinstance(v, (Cell, bytes))}
     if _has_record(row): info['unsure'] = unsure_cells(row) # not scored
     extra = place | ({'instruction': str(row['instruction'])} if row.get('instruction') else {}) # empty for plain lines
     if pose:
         info |= dict(turns=pose.turns, skew=pose.skew)
         if pose.turns or deskew: extra |= dict(turns=pose.turns, skew=pose.skew if deskew else 0)
         img = set_pose(img, pose, deskew)
-    where = (column, row[column]) if column == 'file_name' or isinstance(row[column], Cell) else ('image', data)
+    where = (column, row[column]) if isinstance(row[column], Cell) else ('image', data)
+    if isinstance(source, Path): where = 'file_name', os.path.relpath(source, folder)
     load  = partial(_load, folder, *where, page=place.get('page', 0), rows=rows, pose=pose, deskew=deskew)
     hashed = {'made' if k == 'style' else k: v for k, v in labels.items()} # older name: digests stay
     digest = stable_hash([hashlib.sha256(data).hexdigest(), text, hashed, *([extra] if extra else [])])
-    return Sample(text=text, load=load, size=img.size, info=info, digest=digest, **labels)
+    return Sample(text=text, load=load, size=img.size, info=info, digest=digest, notes=notes, **labels)
 
 def file_of(
     s:Sample, # As `load_split` gives it

@@ -194,6 +194,7 @@ def cost(self:CTCRecogniser, sample:Sample)->int: return filled(scaled_width(sam
 @patch
 def refuses(self:CTCRecogniser, sample:Sample)->str:
     "Why the sample cannot be learned; '' when it can"
+    if '\n' in sample.text: return 'has a label of several lines, and the model reads one; cut the image into its lines'
     unknown = sorted({c for c in sample.text if c not in self.index})
     if unknown: return f"has characters the model cannot write: {''.join(unknown)!r}; add them with extra_characters"
     steps, width = _steps_needed(sample.text), scaled_width(sample.size)

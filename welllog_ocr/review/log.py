@@ -16,6 +16,7 @@ from pathlib import Path
 from fastcore.basics import patch
 
 from ..core import DataError, SetupError, did_you_mean, first_few, stable_hash
+from ..data.sample import tidy
 from ..files import Tail, append_jsonl, fsync, locked, write_atomic, write_json
 from ..render import safe_cell
 
@@ -41,7 +42,7 @@ class Mark:
 
 def _label(text:str)->str:
     "`text` as a label. Raises `DataError` when it cannot be one"
-    text = text.replace('\r\n', '\n').strip()
+    text = tidy(text)
     if not text:
         raise DataError('the new text is empty, and an empty label teaches nothing; drop the sample instead')
     if any('\ud800' <= c <= '\udfff' for c in text):

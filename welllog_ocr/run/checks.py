@@ -329,7 +329,7 @@ def data_checks(
     if data.leaks:
         out.append(say(f'{len(data.leaks)} groups are in train and in eval, so the metrics will be too good: '
                        f'{first_few(data.leaks, sep=", ")}', WARNING, 'keep each group in one split'))
-    if data.reviewed: out.append(Check('data', 'which labels were corrected?', data.reviewed))
+    if data.reviewed: out.append(Check('data', 'what was done to its labels?', data.reviewed))
     return out
 
 def doctor_checks(

@@ -14,7 +14,8 @@ from pathlib import Path
 from ..config import TrainingConfig
 from ..core import ConfigError, DataError, rng_for, stable_hash
 from ..data.labels import well_key
-from ..data.sample import Skip, Splits, fingerprint, of_kind, shuffled_batches, skip_report, subset
+from ..data.sample import Skip, Splits, fingerprint, has_group, notes_text, of_kind, shuffled_batches
+from ..data.sample import skip_report, subset
 from ..draw.page import SynthCrops, SynthPages, SynthRecords
 from ..models.core import Recogniser
 from ..draw.wear import augment
@@ -90,7 +91,7 @@ def _extra_folder(cfg:TrainingConfig, folder:Path)->tuple[list, list, str]: # Sa
 
 def _apart(samples:list, held:list)->list[bool]:
     "Is each sample of another well and scan, and another picture, than all of `held`?"
-    names  = {well_key(n) for s in held for n in (s.group, s.info.get('scan')) if n}
+    names  = {well_key(n) for s in held for n in (s.group*has_group(s), s.info.get('scan')) if n}
     sizes  = {s.size for s in samples} & {s.size for s in held}
     pixels = lambda s: (s.size, s.image.tobytes())
     there  = {pixels(s) for s in held if s.size in sizes}
@@ -166,7 +167,8 @@ def run_data(
     one = [_SHEETS[cfg.synth_kind]] if cfg.synth_kind in _SHEETS else [SynthLines, SynthCrops]
     fonts = fingerprint([s for drawn_by in one for s in drawn_by(1, cfg.seed)]) if n_synth else ''
     marks = stable_hash([fingerprint(train), fingerprint(held), n_synth, cfg.crop_share, fonts])
-    reviewed = '; '.join(filter(None, [reviewed, *told]))
+    notes = notes_text([*found.train, *found.eval, *extra])
+    reviewed = '; '.join(filter(None, [reviewed, *told, notes]))
     return RunData(train, held, n_synth, marks, skips, found.leaks, found.origin, reviewed)
 
 # %% ../../nbs/run/02_samples.ipynb #40b0383a
