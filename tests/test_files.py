@@ -176,3 +176,8 @@ def test_a_review_goes_on_behind_a_torn_row(tmp_path, end, whole):
     assert len(review.marks) == whole
     review.mark('1'*16, 'ok')
     assert len(Review(tmp_path/'r.jsonl').marks) == whole + 1 and end in (tmp_path/'r.jsonl').read_bytes() # nothing that was said is deleted
+
+def test_half_a_character_of_a_name_comes_back(tmp_path):
+    path, row = tmp_path/'r.jsonl', dict(id=os.fsdecode(b'M\xfchle.png'))
+    write_jsonl(path, [row]), append_jsonl(path, row), write_atomic(tmp_path/'r.md', row['id'])
+    assert read_jsonl(path) == [row, row] and (tmp_path/'r.md').read_text() == r'M\udcfchle.png'

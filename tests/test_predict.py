@@ -134,6 +134,38 @@ def test_a_scan_is_known_by_its_content_and_its_place(place, tmp_path, monkeypat
     rows = run(place, [moved], other)
     assert [(r['place'], r['page']) for r in rows] == [('two.tif', 0), ('two.tif', 1), ('one.png', 0)] and rows[2]['sha256'] != first[0]['sha256']
 
+def test_names_that_are_not_utf8(place, tmp_path, capsys):
+    "Two bytes that are no UTF-8, in a folder and in its files: read, written in every format, known again, found by a reviewer"
+    from welllog_ocr.read.picking import cut_lines, lines_of
+    scans = tmp_path/os.fsdecode(b'Br\xfccke\xff')
+    scans.mkdir()
+    small = Image.open(place/'sheet.png').convert('L').crop((0, 0, 400, 200))
+    small.save(good := scans/os.fsdecode(b'M\xfchle.png')), small.save(tmp_path/'a.pdf'), (tmp_path/'a.pdf').rename(scans/os.fsdecode(b'\xe4.pdf'))
+    (scans/os.fsdecode(b'cut\xfc.tif')).write_bytes(b'II*\0no more')
+    for end in WRITERS: rows = run(place, [scans], tmp_path/f'out{end}', overlay=tmp_path/'overlay')
+    assert capsys.readouterr().out.count('2 of the pages in an earlier run') == len(WRITERS) - 1
+    assert [r['place'] for r in rows] == [r'M\xfchle.png', r'\xe4.pdf', r'cut\xfc.tif'] and rows[0]['file'] == rf'{tmp_path}/Br\xfccke\xff/M\xfchle.png'
+    assert 'cannot be decoded' in rows[2]['error'] and len(list((tmp_path/'overlay').iterdir())) == 2
+    assert next(csv.DictReader((tmp_path/'out.csv').open(newline='', encoding='utf-8-sig')))['link'] == good.as_uri()
+    assert run(place, [good], tmp_path/'out.jsonl') == rows[:2]
+    assert cut_lines(lines_of(rows[0]))[1] == []
+
+def test_linked_folders_and_odd_endings(place, tmp_path):
+    from collections import Counter
+    from welllog_ocr.read.page import scan_files
+    far, scans = tmp_path/'far', tmp_path/'scans'
+    for folder in (far/'deep', scans/'z'): folder.mkdir(parents=True)
+    for name in (far/'a.png', far/'deep'/'b.tif', scans/'z'/'c.png'): name.write_bytes(b'')
+    jpeg = scans/'scan.jfif'
+    Image.open(place/'sheet.png').convert('L').save(jpeg, 'JPEG')
+    for name in ('scan', 'scan.tif_', 'scan.doc'): shutil.copy(jpeg, scans/name)
+    Image.new('L', (9, 9)).save(scans/'d.gif'), (scans/'e.txt').write_text('well'), os.mkfifo(scans/'pipe')
+    (scans/'gone.txt').symlink_to('nowhere'), (scans/'far').symlink_to(far), (scans/'y').symlink_to(scans/'z'), (far/'deep'/'back').symlink_to(scans), (far/'self').symlink_to(far)
+    no = Counter()
+    places = [s.place for s in scan_files([scans], others=no)]
+    assert places == ['scan', 'scan.doc', 'scan.jfif', 'scan.tif_', 'z/c.png', 'far/a.png', 'far/deep/b.tif']
+    assert no == {'.gif': 1, '.txt': 2, 'no ending': 1}
+
 class Pages(Recogniser):
     "Reads whole pages, and says how large they were"
     kinds = ('page',)

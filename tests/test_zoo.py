@@ -225,3 +225,135 @@ def test_flipped_bytes_never_crash(fmt):
         for read in (scan_info, read_image, partial(read_region, top=3, height=9)):
             try: read(bytes(bad))
             except DataError: pass
+
+# What users of other tools met
+
+def with_tags(data:bytes, *tags)->bytes:
+    "A little-endian TIFF with more tags (tag, type, count, value) in its first directory, which moves to the end"
+    at, = struct.unpack('<I', data[4:8])
+    n, = struct.unpack('<H', data[at:at + 2])
+    entries = {data[k:k + 2][::-1]: data[k:k + 12] for k in range(at + 2, at + 2 + 12*n, 12)} | {struct.pack('>H', t[0]): struct.pack('<HHII', *t) for t in tags}
+    return data[:4] + struct.pack('<I', len(data)) + data[8:] + struct.pack('<H', len(entries)) + b''.join(v for _, v in sorted(entries.items())) + data[at + 2 + 12*n:at + 6 + 12*n]
+
+def rows_of(w:int, h:int)->Image.Image:
+    "A log with a number in every hundred rows"
+    img = Image.new('L', (w, h), 255)
+    for y in range(0, h, 100): ImageDraw.Draw(img).text((20, y), f'row {y} LATEROLOG', fill=0, font_size=60)
+    return img
+
+@pytest.fixture(scope='module')
+def log(): return rows_of(900, 9000).convert('1')
+
+@pytest.fixture
+def small_limit(monkeypatch): monkeypatch.setattr('welllog_ocr.data.scan.MAX_PIXELS', 5_000_000)
+
+def turned(data:bytes, turn:int)->bytes: return with_tags(data, (274, 3, 1, turn))
+
+@pytest.mark.parametrize('turn', range(2, 9))
+def test_a_tall_scan_with_an_orientation_is_read_in_part(log, turn, small_limit):
+    from welllog_ocr.data.scan import read_region, scan_info
+    data = turned(saved('TIFF', lying(turn, log), compression='group4'), turn)
+    assert scan_info(data).size == log.size
+    for top in (0, 4007, 8500): assert np.array_equal(np.asarray(read_region(data, top, 1050)), np.asarray(log.crop((0, top, 900, min(9000, top + 1050))).convert('L')))
+
+@pytest.mark.parametrize('turn', (3, 6))
+def test_a_tall_jpeg_with_an_orientation_is_read_in_part(turn, small_limit):
+    from welllog_ocr.data.scan import read_region
+    img = rows_of(1100, 6000)
+    part = read_region(saved('JPEG', lying(turn, img), quality=95, exif=exif(turn)), 3000, 300)
+    assert np.abs(np.asarray(part).astype(int) - np.asarray(img.crop((0, 3000, 1100, 3300)))).mean() < LOSSY
+
+@pytest.mark.parametrize('tag', [(34665, 13, 1, 8), (330, 13, 1, 8), (40_000, 99, 5, 9), (40_000, 0, 2**31, 9), (65_000, 7, 2**31, 8)])
+def test_tags_of_any_type_are_passed_over(log, tag):
+    from welllog_ocr.data.scan import read_region
+    data = saved('TIFF', log, compression='group4')
+    assert np.array_equal(np.asarray(read_region(with_tags(data, tag), 500, 700)), np.asarray(read_region(data, 500, 700)))
+
+@pytest.mark.parametrize('mark', [(254, 4, 1, 1), (254, 3, 1, 1), (254, 4, 1, 4), (255, 3, 1, 2)])
+def test_a_reduced_picture_is_no_page(mark):
+    from welllog_ocr.data.scan import read_image, read_region, scan_info
+    small, two = BASE.resize((84, 12)), ImageOps.invert(BASE)
+    def chain(*pages): # each a TIFF of its own at first: its offsets are moved
+        out, last = b'II*\0\0\0\0\0', 4
+        for img, marks in pages:
+            at, strip = len(out), np.asarray(img).tobytes()
+            tags = {256: (4, 1, img.width), 257: (4, 1, img.height), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1), 273: (4, 1, at), 277: (3, 1, 1), 278: (4, 1, img.height), 279: (4, 1, len(strip))} | {m[0]: m[1:] for m in marks}
+            out = out[:last] + struct.pack('<I', at + len(strip)) + out[last + 4:] + strip + struct.pack('<H', len(tags)) + b''.join(struct.pack('<HHII', t, *v) for t, v in sorted(tags.items())) + bytes(4)
+            last = len(out) - 4
+        return out
+    data = chain((small, [mark]), (BASE, []), (small, [mark]), (two, [(254, 4, 1, 2)]))
+    assert scan_info(data).pages == 2
+    for n, img in enumerate((BASE, two)):
+        assert np.array_equal(np.asarray(read_image(data, n)), np.asarray(img)) and np.array_equal(np.asarray(read_region(data, 5, 20, n)), np.asarray(img)[5:25])
+    assert scan_info(chain((small, [mark]))).size == (84, 12) # alone, it is the scan
+
+def drawn_pdf(size:tuple, *pictures, form=False)->bytes:
+    "A page in points with pictures: (left, bottom, width, height) and pixels across; form: they stand in a form that is scaled by 1/10"
+    do = lambda k, box, s: f'q {box[2]*s} 0 0 {box[3]*s} {box[0]*s} {box[1]*s} cm /I{k} Do Q '
+    names, s = ' '.join(f'/I{k} {k + 6} 0 R' for k in range(len(pictures))), 10 if form else 1
+    what  = ''.join(do(k, box, s) for k, (box, _) in enumerate(pictures))
+    page  = 'q .1 0 0 .1 0 0 cm /F Do Q' if form else what
+    stream = lambda head, body: f'<<{head}/Length {len(body)}>>stream\n{body}\nendstream'
+    objects = ['<</Type/Catalog/Pages 2 0 R>>', '<</Type/Pages/Kids[3 0 R]/Count 1>>', f'<</Type/Page/Parent 2 0 R/MediaBox[0 0 {size[0]} {size[1]}]/Contents 4 0 R/Resources<</XObject<</F 5 0 R {names}>>>>>>',
+               stream('', page), stream(f'/Type/XObject/Subtype/Form/BBox[0 0 99999 99999]/Resources<</XObject<<{names}>>>>', what),
+               *(stream(f'/Type/XObject/Subtype/Image/Width {n}/Height {round(n*box[3]/box[2])}/ColorSpace/DeviceGray/BitsPerComponent 8/Filter/ASCIIHexDecode', '00>') for box, n in pictures)]
+    return ('%PDF-1.4\n' + ''.join(f'{n} 0 obj\n{o}\nendobj\n' for n, o in enumerate(objects, 1)) + 'trailer<</Root 1 0 R>>\n%%EOF').encode()
+
+LETTER = 612, 792
+@pytest.mark.parametrize('data, dpi', [
+    (drawn_pdf(LETTER, ((500, 700, 36, 36), 1600)), 200),                                                       # a logo alone
+    (drawn_pdf(LETTER, ((0, 0, 612, 792), 2550), ((500, 700, 36, 36), 1600)), 300),                             # a scan and a logo
+    (drawn_pdf(LETTER, *(((0, y, 612, 36), 2550) for y in range(0, 792, 36))), 300),                            # a scan in bands
+    (drawn_pdf(LETTER, ((0, 0, 612, 792), 850), ((30, 30, 550, 700), 2292)), 300),                              # background and letters
+    (drawn_pdf(LETTER, ((500, 700, 2000, 2000), 20_000)), 200),                                                 # most of it is off the page
+    (drawn_pdf(LETTER, ((0, 0, 612, 792), 2550), ((500, 700, 36, 36), 1600), form=True), 300),                  # the same in a form
+    (drawn_pdf((2592, 3456)), 186.2), (drawn_pdf((14_400, 14_400)), 38.7), (drawn_pdf((612, 14_000)), 190.4),     # drawings, up to 5 m
+    (drawn_pdf((2592, 3456), ((0, 0, 2592, 3456), 14_400)), 186.2), (drawn_pdf((612, 14_400), ((0, 0, 612, 14_400), 2550)), 300)])
+def test_what_covers_a_page_decides_how_finely_it_is_drawn(data, dpi):
+    from welllog_ocr.data.scan import MAX_PIXELS, read_region, scan_info
+    info = scan_info(data)
+    assert info.dpi == pytest.approx(dpi, abs=.1)
+    w, h = info.size
+    assert w*min(h, int(2.5*w)) <= MAX_PIXELS and read_region(data, 0, 20).size == (w, 20)
+
+@pytest.mark.parametrize('ink, paper, dark', [((255,)*3, 0, True), ((240, 230, 40), 0, True), ((0,)*3, 0, True), ((120,)*3, 0, True), ((0,)*3, 255, True)])
+@pytest.mark.parametrize('fmt, mode', [('PNG', 'RGBA'), ('PNG', 'LA'), ('TIFF', 'RGBA'), ('WEBP', 'RGBA')])
+def test_ink_on_transparency_is_dark_on_light(ink, paper, dark, fmt, mode):
+    from welllog_ocr.data.scan import read_image
+    letters = ImageOps.invert(BASE)
+    img = Image.composite(Image.new('RGB', BASE.size, ink), Image.new('RGB', BASE.size, 'white'), letters)
+    img.putalpha(letters if not paper else 255)
+    a = np.asarray(read_image(saved(fmt, img.convert(mode), lossless=True) if fmt == 'WEBP' else saved(fmt, img.convert(mode))).convert('L')).astype(int)
+    inked = np.asarray(letters) > 200
+    assert a[~(np.asarray(letters) > 20)].min() > 230 and a[inked].mean() < 140
+
+class Remote(io.BytesIO):
+    "Counts the bytes that are asked for"
+    def __init__(self, data): super().__init__(data); self.asked = 0
+    def read(self, n=-1):
+        out = super().read(n)
+        self.asked += len(out)
+        return out
+
+@pytest.mark.parametrize('kw', [dict(compression=c) for c in ('group4', 'group3', 'tiff_lzw', 'packbits', 'tiff_adobe_deflate', 'jpeg')] + [{}, dict(compression='group4', dpi=(204, 98)), dict(compression='group4', big_tiff=True), dict(compression='tiff_lzw', tiffinfo={278: 16})])
+@pytest.mark.parametrize('turn', (1, 2, 3, 4))
+def test_the_header_of_a_log_far_away(log, kw, turn):
+    from welllog_ocr.data.orient import find_header
+    from welllog_ocr.data.scan import header_bytes, read_region, scan_info
+    if turn > 1 and ('big_tiff' in kw or kw.get('compression') not in ('group4', 'tiff_lzw')): pytest.skip('one is enough')
+    img  = lying(turn, ImageOps.pad(log, (900, 18_000), color=1, centering=(0, 0)))
+    data = saved('TIFF', img.convert('L') if kw.get('compression') == 'jpeg' else img, **kw)
+    if turn > 1: data = turned(data, turn)
+    part = header_bytes(file := Remote(data))
+    assert len(part) < .3*len(data) and file.asked < .3*len(data) + 9000
+    assert scan_info(part) == scan_info(data) and find_header(part) == find_header(data)
+    n = int(2.5*scan_info(data).size[0])
+    assert np.array_equal(np.asarray(read_region(part, 0, n)), np.asarray(read_region(data, 0, n)))
+
+def test_what_has_to_be_fetched_as_a_whole(log):
+    from welllog_ocr.core import ImageError
+    from welllog_ocr.data.scan import header_bytes
+    g4 = partial(saved, 'TIFF', compression='group4')
+    part = log
+    for data in (saved('PNG'), g4(BILEVEL), g4(part, tiffinfo={278: 9000}), g4(part, save_all=True, append_images=[part]), turned(g4(lying(6, part)), 6), b''): assert header_bytes(io.BytesIO(data)) is None
+    with pytest.raises(ImageError, match='far.tif: .* cut off'): header_bytes(io.BytesIO(cut(saved('TIFF', part), .6)), 'far.tif')

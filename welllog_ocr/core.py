@@ -118,6 +118,8 @@ def run_command(
 ):
     """Run `main` and exit with its status: 0, the `exit_code` of a `WelllogError`, 130 after Ctrl-C, 141 when the
     reader of the output has gone, 1 for a bug"""
+    for f in (sys.stdout, sys.stderr): # what a terminal cannot show ends no work
+        if hasattr(f, 'reconfigure'): f.reconfigure(errors='backslashreplace')
     try:
         main()
         print(end='', flush=True) # a closed pipe is noticed here

@@ -23,6 +23,8 @@ def fsync(
     finally: os.close(fd)
 
 # %% ../nbs/01_files.ipynb #ea020a7b
+def _bytes(text:str)->bytes: return text.encode('utf-8', 'backslashreplace') # of a name there may be half a character
+
 def write_atomic(
     path:Path, # Target; its folder must exist
     data,      # Bytes, text (written as UTF-8), or an iterable of such pieces
@@ -32,7 +34,7 @@ def write_atomic(
     fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f'.tmp-{path.name}-')
     try:
         with os.fdopen(fd, 'wb') as f:
-            for piece in pieces: f.write(piece.encode() if isinstance(piece, str) else piece)
+            for piece in pieces: f.write(_bytes(piece) if isinstance(piece, str) else piece)
             f.flush()
             os.fsync(f.fileno())
         os.chmod(tmp, 0o666 & ~_umask()) # mkstemp makes it private; a result is meant to be read by others too
@@ -79,7 +81,7 @@ def append_jsonl(
     keep_torn:bool=False, # Leave a torn last line as a line of its own, in a file from which nothing is ever deleted
 ):
     "Append rows to a JSONL file, all or none of them; a torn last line is cut off first. Raises `OSError`"
-    data, new = ''.join(map(_line, rows)).encode(), sync and not Path(path).exists()
+    data, new = _bytes(''.join(map(_line, rows))), sync and not Path(path).exists()
     with open(path, 'a+b', buffering=0) as f:
         end, torn = f.seek(0, os.SEEK_END), _open_end(f)
         if torn and not (keep_torn or _is_json(torn)): end = f.truncate(end - len(torn))

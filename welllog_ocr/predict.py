@@ -58,7 +58,7 @@ import numpy as np
 
 from .core import ConfigError, DataError, SetupError, StatusLine, run_command, stable_hash
 from .data.sample import Skip, skip_report
-from .data.scan import scan_info
+from .data.scan import name_of, scan_info
 from .files import each_row, sha256_file, writable_dir
 from .read.backends import OnnxReader, Read, as_reader, model_id, open_reader
 from .read.detect import Detector
@@ -78,7 +78,7 @@ class Job(NamedTuple):
 
 def _look(done:Done, scan:Scan)->list[Job]:
     "The pages of a file that are still to be read"
-    names, facts = (scan.place, str(scan.path)), dict(place=scan.place)
+    names, facts = (scan.place, name_of(scan.path)), dict(place=scan.place)
     try:
         stat = os.stat(scan.path)
         facts['stamp'] = f'{stat.st_size} {stat.st_mtime_ns}'
@@ -98,7 +98,7 @@ def try_page(
         return page
     except (DataError, SetupError) as e: return str(e)
     except (OSError, MemoryError, cv2.error) as e:
-        return (f'{job.path}: cannot be read ({type(e).__name__}: {str(e).strip():.200}); '
+        return (f'{name_of(job.path)}: cannot be read ({type(e).__name__}: {str(e).strip():.200}); '
                 'convert it, or cut its header out by hand')
 
 # %% ../nbs/14_predict.ipynb #7deaf7a7
@@ -161,7 +161,7 @@ def _read_some(reader, some:list, writer=None)->list[tuple]: # (row, `Page` or `
     firsts = [first_reading(page, [next(preds) for _ in page.pictures]) for page in pages]
     rows   = iter(_written_rows(writer, pages, firsts) if writer else _rows(reader, pages, firsts))
     return [(next(rows), page) if isinstance(page, Page) else
-            (dict(file=str(job.path), page=job.page, place=job.facts['place'], error=page), None) for job, page in some]
+            (dict(file=name_of(job.path), page=job.page, place=job.facts['place'], error=page), None) for job, page in some]
 
 def _check_kind(kinds:tuple, kind:str):
     "Raises `ConfigError` when a model does not read what it is asked to"

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ..core import DataError, SetupError
-from .scan import read_region, scan_info
+from .scan import MAX_PIXELS, TALL, name_of, read_region, scan_info
 
 # %% ../../nbs/data/02_orient.ipynb #dda51754
 def ink_of(grey:np.ndarray)->np.ndarray: # uint8, 1 where there is ink
@@ -254,7 +254,7 @@ def find_header(
     "Find the header. Raises `DataError` when there is no text at the top"
     w, h = scan_info(path, page).size
     s    = min(1, 1400/w)
-    grey = _reduced(np.asarray(read_region(path, 0, min(h, max(1, int(2.5*w))), page).convert('L')), s)
+    grey = _reduced(np.asarray(read_region(path, 0, max(1, min(h, int(TALL*w), MAX_PIXELS//w)), page).convert('L')), s)
     boxes, band = _letters(grey), max(1, grey.shape[1]//_BANDS)
     says   = _neighbours(boxes) if len(boxes) else np.zeros(0, int)
     at     = (boxes[:, 1] + boxes[:, 3]//2)//band if len(boxes) else np.zeros(0, int)
@@ -262,7 +262,7 @@ def find_header(
     beside, above = counts(says > 0), counts(says < 0)
     both = beside + above
     if both.sum() < _FEW:
-        name = path if isinstance(path, Path | str) else 'the image'
+        name = 'the image' if isinstance(path, bytes) else name_of(path)
         raise DataError(f'{name}: hardly any text in its first {grey.shape[0]/s:.0f} rows, so no header was found; '
             'cut it out by hand')
     start = _first_band(both)

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..core import ConfigError, DataError, SetupError, stable_hash
+from ..data.scan import path_of
 from ..files import append_jsonl, each_row, locked, writable_dir, write_atomic, write_jsonl
 from ..render import Raw, esc, esc_md, html_block, html_table, md_table, visible
 from ..vocabulary import FIELDS, HeaderField
@@ -72,7 +73,7 @@ def _fields_of(rows)->tuple[list, list, int]: # Fields of the title block, field
 def _first(row:dict)->dict:
     record, (_, runs) = row.get('record') or {}, _parts(row)
     other = '; '.join(f'{o["label"]}: {o["value"]["text"]}' for o in record.get('other') or ())
-    return dict(file=row['file'], page=row['page'], link=Path(row['file']).absolute().as_uri(), form=record.get('form'),
+    return dict(file=row['file'], page=row['page'], link=path_of(row['file']).absolute().as_uri(), form=record.get('form'),
                 runs=len(runs), other=other, error=row.get('error'))
 
 def _cells(values:dict, before:str='')->dict:

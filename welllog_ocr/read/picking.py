@@ -18,6 +18,7 @@ from ..core import ConfigError, DataError, SetupError, stable_hash
 from ..data.formats import read_table
 from ..data.load import load_split
 from ..data.sample import Skip, skip_report
+from ..data.scan import path_of
 from ..files import each_row, sha256_file, writable_dir, write_atomic, write_json, write_jsonl
 from .detect import cut
 from ..render import visible
@@ -88,13 +89,13 @@ def lines_of(
     at = {k: row.get(k) for k in _PAGE} # the record of a page is large, and there may be thousands
     path, page = Path(row['file']), row['page']
     name  = f'{path.stem}-{stable_hash(row["file"])[:6]}' + (f'-p{page + 1}' if page else '')
-    group = _table(path.parent).get(path.name, path.stem)
+    group = _table(path_of(path.parent)).get(path.name, path.stem)
     return [dict(text=l['text'], confidence=l['confidence'], group=group, id=f'{name}-{k:03}', box=l['box'], at=at)
             for k, l in enumerate(row.get('lines', ()), 1) if len(l['box']) == 4 and not _on_end(l['box'])]
 
 # %% ../../nbs/read/16_picking.ipynb #c0657b92
 def _page(row:dict)->np.ndarray: # Grey
-    path = Path(row['file'])
+    path = path_of(row['file'])
     try:
         if sha256_file(path) != row['sha256']: raise DataError(f'{path}: was changed since it was read; read it again')
         return np.asarray(page_image(path, row | dict(turns=0))) # as it lies on the scan, as the boxes do

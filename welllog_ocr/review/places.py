@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..core import DataError
 from ..data.orient import Pose, set_pose, to_page, to_scan
-from ..data.scan import read_image, read_region
+from ..data.scan import name_of, path_of, read_image, read_region
 from ..files import sha256_file
 
 # %% ../../nbs/review/03_places.ipynb #a99cab39
@@ -37,12 +37,12 @@ class Scans:
         if self.names is None:
             self.names = defaultdict(list)
             for folder, _, files in os.walk(self.moved):
-                for f in files: self.names[f].append(Path(folder)/f)
+                for f in files: self.names[name_of(f)].append(Path(folder)/f)
         return self.names[name]
 
     def _candidates(self, file:str):
         if self.moved and self.moved.is_file(): yield self.moved
-        yield from (Path(file), self.beside/file, self.beside/Path(file).name)
+        yield from map(path_of, (file, self.beside/file, self.beside/Path(file).name))
         if self.moved: yield from self._named(Path(file.replace('\\', '/')).name)
 
     def __call__(self,
