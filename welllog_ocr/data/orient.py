@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 from ..core import DataError, SetupError
-from .scan import MAX_PIXELS, TALL, name_of, read_region, scan_info
+from .sample import TALL
+from .scan import MAX_PIXELS, name_of, read_region, scan_info
 
 # %% ../../nbs/data/02_orient.ipynb #dda51754
 def ink_of(grey:np.ndarray)->np.ndarray: # uint8, 1 where there is ink

@@ -7,6 +7,7 @@ __all__ = ['ENDINGS', 'Scan', 'scan_files', 'Page', 'line_pictures', 'prepare_pa
 
 # %% ../../nbs/read/13_page.ipynb #5c1ebe7f
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ..core import DataError
 from ..data.orient import Pose, find_header, find_pose, set_pose, to_scan
 from ..data.sample import kind_of
-from ..data.scan import read_image, read_region, scan_info
+from ..data.scan import FORMATS, format_of, name_of, read_image, read_region, scan_info
 from .backends import Read
 from .detect import Detector, cut
 from .layout import rows_of_boxes
@@ -28,13 +29,30 @@ from ..render import visible
 # %% ../../nbs/read/13_page.ipynb #543b416c
 ENDINGS = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.webp', '.pdf')
 
-def _inside(folder:Path, without:str):
-    try: entries = sorted(os.scandir(folder), key=lambda e: e.name)
-    except OSError: yield folder; return # it is listed with the files that cannot be read
-    for entry in entries:
-        if entry.name.startswith('.') or os.path.realpath(entry.path) == without: continue
-        if entry.is_dir(follow_symlinks=False): yield from _inside(Path(entry.path), without)
-        elif entry.name.lower().endswith(ENDINGS): yield Path(entry.path)
+def _is_scan(path:str)->bool:
+    "By its ending, or else by its first bytes"
+    if path.lower().endswith(ENDINGS): return True
+    try:
+        if not os.path.isfile(path): return False # a pipe would be waited for
+        with open(path, 'rb') as f: return format_of(f.read(1024)) in FORMATS
+    except OSError: return False
+
+def _below(folder:Path, without:str, others:Counter):
+    "Scans of a folder; what lies behind links comes last, so that each has its own place where it has one"
+    seen, left = set(), [folder]
+    def walk(folder):
+        try: entries, stat = sorted(os.scandir(folder), key=lambda e: e.name), os.stat(folder)
+        except OSError: yield folder; return # it is listed with the files that cannot be read
+        if (key := (stat.st_dev, stat.st_ino)) in seen: return # a loop of links
+        seen.add(key)
+        for entry in entries:
+            if entry.name.startswith('.') or os.path.realpath(entry.path) == without: continue
+            if not entry.is_dir():
+                if _is_scan(entry.path): yield Path(entry.path)
+                else: others[name_of(Path(entry.name).suffix.lower()) or 'no ending'] += 1
+            elif entry.is_symlink(): left.append(Path(entry.path))
+            else: yield from walk(Path(entry.path))
+    while left: yield from walk(left.pop(0))
 
 class Scan(NamedTuple):
     "A file to read"
@@ -42,20 +60,21 @@ class Scan(NamedTuple):
     place:str # Below the folder that was named, parted by `/`; of a file that was named: its name
 
 def scan_files(
-    names,      # Files and folders
-    without='', # Folder to leave out, such as the one of the overlays
+    names,       # Files and folders
+    without='',  # Folder to leave out, such as the one of the overlays
+    others=None, # `Counter` that gets the endings of the files that are no scans
 ): # Yields `Scan`s
     "Scans under these names, each once. Raises `DataError` for a name that is missing and for a folder without scans"
-    seen, without = set(), os.path.realpath(without) if without else ''
+    seen, without, others = set(), os.path.realpath(without) if without else '', Counter() if others is None else others
     for path in map(Path, names):
         if not path.exists(): raise DataError(f'{path}: no such file or folder; name the scans to read')
     for path in map(Path, names):
         n = 0
-        for n, p in enumerate(_inside(path, without) if path.is_dir() else [path], 1):
+        for n, p in enumerate(_below(path, without, others) if path.is_dir() else [path], 1):
             place = (p.relative_to(path) if p != path else p).as_posix() if path.is_dir() else p.name
-            if (key := hash(os.path.realpath(p))) not in seen: seen.add(key); yield Scan(p, place)
+            if (key := hash(os.path.realpath(p))) not in seen: seen.add(key); yield Scan(p, name_of(place))
         if not n:
-            raise DataError(f'{path}: holds no scans, that is no file that ends in {", ".join(ENDINGS)}; '
+            raise DataError(f'{name_of(path)}: holds no scans, that is no PNG, JPEG, TIFF, WebP or PDF; '
                             'name another folder, or the files themselves')
 
 # %% ../../nbs/read/13_page.ipynb #8dddfa70
@@ -107,10 +126,10 @@ def prepare_page(
     if finder and facts['kind'] != 'line':
         grey = np.asarray(img.convert('L'))
         boxes = finder(grey)
-        return Page(str(path), page, facts, [s.quad for s in boxes], *line_pictures(grey, boxes), img)
+        return Page(name_of(path), page, facts, [s.quad for s in boxes], *line_pictures(grey, boxes), img)
     w, h = img.size
     quads = [np.float32([(0, 0), (w, 0), (w, h), (0, h)])] if facts['kind'] == 'line' else []
-    return Page(str(path), page, facts, quads, [np.asarray(img)], [0], img)
+    return Page(name_of(path), page, facts, quads, [np.asarray(img)], [0], img)
 
 # %% ../../nbs/read/13_page.ipynb #a3b091fe
 def _stored(corners:np.ndarray, facts:dict, size:tuple)->list:
