@@ -17,7 +17,7 @@ from typing import get_args, get_origin
 from fastcore.basics import patch
 from fastcore.docments import docments
 
-from .core import ConfigError, did_you_mean, is_command, run_command, stable_hash
+from .core import ConfigError, at_home, did_you_mean, is_command, run_command, stable_hash
 from .metrics import METRICS
 
 # %% ../nbs/05_config.ipynb #ca6bb828
@@ -63,6 +63,9 @@ def _broken(value, bound)->str:
     low, high = map(float, span[1:-1].split(','))
     above, below = value >= low if span[0] == '[' else value > low, value <= high if span[-1] == ']' else value < high
     return '' if above and below or str(value) in alone else _SAYS.get(bound, f'must be in {bound}')
+
+def _is_wandb_name(name:str)->bool: return len(name) <= 128 and not set(name) & set('/\\#?%:')
+_WANDB = 'W&B takes up to 128 characters, and none of / \\ # ? % :'
 
 def _is_folder_name(name:str)->bool: return name[:1].isalnum() and all(ch.isalnum() or ch in '._-' for ch in name)
 
@@ -215,9 +218,9 @@ class ReportSettings:
     high_loss_samples_to_log:int = free(20, '[0, inf)')
     # Send metrics to Weights & Biases; without a key into local files
     use_wandb:bool = free(False)
-    wandb_project:str = free('well-log-ocr')                # Project at Weights & Biases
+    wandb_project:str = free('well-log-ocr', _is_wandb_name, _WANDB) # Project at Weights & Biases
     # Team at Weights & Biases; empty: the default of the account
-    wandb_entity:str = free('')
+    wandb_entity:str = free('', _is_wandb_name, _WANDB)
     # Address that gets a POST at the end, at a failure and near the budget; empty: none. A secret one belongs into the
     # variable WELLLOG_OCR_NOTIFY_URL
     notify_url:str = free('')
@@ -239,7 +242,7 @@ class StopSettings:
     checkpoint_dir:str = refused('checkpoints', _is_folder_name, 'is a folder inside the run folder; give a plain name')
     # Where to start: `auto`: the newest whole checkpoint; `never`: an existing run is refused; or the folder of a
     # checkpoint
-    resume_from_checkpoint:str = free('auto')
+    resume_from_checkpoint:str = free('auto', bool, 'names nothing; give auto, never, or the folder of a checkpoint')
 
 @_group
 class StartSettings:
@@ -276,6 +279,8 @@ def _contradictions(c):
     yield c.learning_rate*c.l2_sp > 1, (
         f'l2_sp={c.l2_sp:g} with learning_rate={c.learning_rate:g}: a step would pull weights past their start, '
         'and further with each one; take l2_sp up to 1/learning_rate')
+    yield c.use_wandb and not _is_wandb_name(c.experiment_name), (
+        f'experiment_name={c.experiment_name!r} is the name at W&B too: {_WANDB}')
     yield c.min_pixels > c.max_pixels, (
         f'min_pixels={c.min_pixels} is above max_pixels={c.max_pixels}, so no image would be allowed; lower it')
     yield c.load_in_4bit and c.r == 0, (
@@ -291,6 +296,7 @@ def _refuse(cfg:TrainingConfig):
     bad = []
     for f in fields(cfg):
         value = _check_kind(f.name, getattr(cfg, f.name), _kinds(f.type))
+        value = tuple(map(at_home, value)) if isinstance(value, tuple) else at_home(value)
         object.__setattr__(cfg, f.name, value) # frozen for everyone else
         wrong = _broken(value, f.metadata['bound']) if f.metadata.get('bound') and value is not None else ''
         if wrong: bad.append(f'{f.name}={value!r}: {f.metadata["why"] or wrong}')
@@ -343,7 +349,7 @@ def load_config(
     cls=TrainingConfig, # Or a subclass with more settings
 )->TrainingConfig:
     "The config in a file. Raises `ConfigError` when the file is missing, unreadable, or defines none"
-    path = Path(path)
+    path = Path(at_home(str(path)))
     if not path.is_file():
         raise ConfigError(f"config file '{path}' does not exist; give the path of a .py, .json or .toml file")
     if path.suffix not in _READERS:

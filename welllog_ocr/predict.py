@@ -56,7 +56,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from .core import ConfigError, DataError, SetupError, StatusLine, run_command, stable_hash
+from .core import ConfigError, DataError, SetupError, StatusLine, disk_errors, run_command, stable_hash
 from .data.sample import Skip, skip_report
 from .data.scan import name_of, scan_info
 from .files import each_row, sha256_file, writable_dir
@@ -316,7 +316,8 @@ def main(args):
     with use_vocabulary(args.vocabulary) as own:
         target = rows_file(args.output, args.rows) if args.output else None
         for folder in [f for f in (target and target.parent, args.overlay) if f]: writable_dir(folder)
-        _read_all(args, target, own)
+        with disk_errors(target or args.overlay or 'the output', 'what is read cannot be kept', 'the same command goes on'):
+            _read_all(args, target, own)
     if args.pick is not None: print(pick_task(target, args.pick, folder))
 
 if ARGS: run_command(partial(main, ARGS), ARGS.debug)

@@ -15,17 +15,16 @@ ARGS = command_config(globals()) # before torch is imported, so that --help answ
 if ARGS and os.environ.get('RANK', '0') == '0': print('starting: loading torch', flush=True)
 
 # %% ../nbs/09_train.ipynb #8d9c7028
-import errno, re, signal, sys, time
+import signal, sys, time
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 
 from .config import TrainingConfig
-from .core import SetupError, WelllogError
+from .core import SetupError, WelllogError, disk_errors, print_anything
 from .files import read_jsonl, writable_dir
 from .models.core import is_out_of_memory, load_model, release_memory
 from .preflight import Preflight, preflight, summary
@@ -42,7 +41,7 @@ from .run.machine import this_machine
 from .run.notify import Notifier, notify_address
 from .run.report import RunReport, report
 from .run.signals import SignalWatch
-from .run.state import find_checkpoint, resume
+from .run.state import asked_checkpoint, find_checkpoint, resume
 from .run.step import Run, cuts, loaded, train_step
 from .run.trackers import TrackerProcess
 
@@ -132,7 +131,9 @@ def train(
     """Fine-tune as the config says, or go on with it. Raises `ConfigError`, `DataError`, `SetupError` or
     `CheckpointError` before the first step when it cannot work, `BudgetReached` at `budget_cap`, and `Diverged` when
     losses stay infinite"""
+    print_anything()
     refuse_links(cfg)
+    asked_checkpoint(cfg)
     pg = ProcessGroup()
     if not pg.is_main: return _train_beside(cfg, pg)
     note = Notifier(notify_address(cfg.notify_url))
@@ -144,10 +145,10 @@ def train(
 
 def _train(cfg:TrainingConfig, callbacks, pg:ProcessGroup, note:Notifier)->Path:
     ledger, took_over = open_ledger(cfg.run_dir, cfg.gpu_hourly_rate, cfg.budget_cap), []
-    with _disk_errors(cfg.run_dir), main_process_first(pg):
+    with _no_room(cfg.run_dir), main_process_first(pg):
         ready = _ready(cfg, _say)
         writable_dir(cfg.run_dir)
-    with _disk_errors(cfg.run_dir), own(cfg.run_dir, log=lambda what, **facts: took_over.append(facts)):
+    with _no_room(cfg.run_dir), own(cfg.run_dir, log=lambda what, **facts: took_over.append(facts)):
         with main_process_first(pg): run_id, start, notes = find_checkpoint(cfg, ready.data)
         run = Run(cfg, ready.rec, ready.data)
         for facts in took_over: run.event('took_over', **facts)
@@ -184,18 +185,8 @@ def _tracked(run:Run):
     finally:
         if tracker: tracker.close()
 
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.ENOTCONN, errno.ESTALE}
-
-@contextmanager
-def _disk_errors(folder:Path):
-    "Within the context, what a disk refuses becomes a `SetupError` that says so"
-    try: yield
-    except (OSError, SafetensorError) as e:
-        number = getattr(e, 'errno', None) or int((re.search(r'os error (\d+)', str(e)) or ('', 0))[1])
-        if number not in _DISK: raise
-        raise SetupError(f'{folder}: the disk did not take what was written ({os.strerror(number)}), so the run cannot '
-                         'be recorded any more; make room or rights there, and the same command resumes from the last '
-                         'checkpoint') from e
+_no_room = partial(disk_errors, so='the run cannot be recorded any more',
+                   then='the same command resumes from the last checkpoint')
 
 # %% ../nbs/09_train.ipynb #00dd9720
 _say = partial(print, flush=True)

@@ -216,13 +216,24 @@ def model_type(
     "The architecture in config.json. Raises `SetupError` when there is no such model"
     from transformers import AutoConfig
     if adapter_config(name) is not None: return model_type(adapter_base(name))
-    if Path(name).exists() and not (Path(name)/'config.json').is_file():
-        raise SetupError(f'{name}: holds no config.json, so it is no saved model; '
-                         'name a folder that save_pretrained wrote, such as best/ of a run')
+    if Path(name).exists() and ((Path(name)/'run.json').exists() or not (Path(name)/'config.json').is_file()):
+        raise SetupError(f'{name}: {_no_model(Path(name))}')
     try: return AutoConfig.from_pretrained(name, trust_remote_code=False).model_type
     except Exception as e: # transformers and the hub raise a dozen kinds; all mean: no config
+        if Path(name).name != name and Path(name).parent.is_dir(): raise SetupError(f'{name}: {_no_model(Path(name))}') from e
         raise SetupError(f"model '{name}' cannot be loaded ({type(e).__name__}: {first_line(e)}); "
                          f"name a folder, a hub model, or '{EMBEDDED}', which needs neither") from e
+
+def _no_model(path:Path)->str: # what it is, and what to name
+    run = next((p for p in (path, *list(path.parents)[:2]) if (p/'run.json').is_file()), path)
+    near = [run/'best', run/'final', *path.glob('*/'), *path.glob('*/best')]
+    found = [p for p in near if (p/'config.json').is_file() and not (p/'run.json').exists()]
+    such = f'name a model, such as {found[0]}' if found else 'name a folder that save_pretrained wrote, such as best/ of a run'
+    if not path.exists(): return f'there is no such folder, and no such model on the hub; {such}'
+    if path.is_file(): return f'is a file, and a model is a folder; {such}'
+    if (path/'run.json').is_file(): return f'is a run folder, which holds models and is none itself; {such}'
+    if (path/'manifest.json').is_file(): return f'is a checkpoint, from which a training goes on (--resume); {such}'
+    return f'holds no config.json, so it is no saved model; {such}'
 
 # %% ../../nbs/models/00_core.ipynb #b57661c8
 def is_onnx(name:str)->bool: return str(name).endswith('.onnx')

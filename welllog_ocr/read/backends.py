@@ -7,6 +7,7 @@ __all__ = ['Read', 'best_path', 'TorchReader', 'OnnxReader', 'model_id', 'open_r
 
 # %% ../../nbs/read/09_backends.ipynb #5cd2f9a2
 import os, sys
+from contextlib import suppress
 from copy import copy
 from importlib.metadata import version
 from pathlib import Path
@@ -171,13 +172,13 @@ def _has_gpu()->bool: return sys.platform == 'darwin' or any(map(os.path.exists,
 def _kept(name:str)->list[Path]: # Where its ONNX file may be
     "Beside the weights, and with the caches of the user"
     key = model_id(name).rpartition('@')[2]
-    home = Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')
-    return [Path(name)/f'.{key}.onnx', home/'welllog_ocr'/f'{key}.onnx']
+    home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache') # not absolute: there is none
+    return [Path(name)/f'.{key}.onnx'] + [Path(home)/'welllog_ocr'/f'{key}.onnx']*os.path.isabs(home)
 
 def _converted(rec, name:str, places:list)->OnnxReader|None:
     "A recogniser as ONNX, written to the first place that takes it; `None`: it stays in torch"
     from welllog_ocr.models.conversion import to_onnx
-    places[1].parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError): places[-1].parent.mkdir(parents=True, exist_ok=True)
     place = next((p for p in places if os.access(p.parent, os.W_OK)), None)
     try:
         if not place: raise OSError('no folder can be written to')

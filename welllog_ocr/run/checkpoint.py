@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['FORMAT', 'MANIFEST', 'PARTS', 'WEIGHTS', 'CheckpointError', 'Snapshot', 'cpu_copy', 'state_digest', 'rng_state',
            'set_rng_state', 'FutureFormat', 'read_manifest', 'verify', 'step_folder', 'save', 'load', 'weights_sum',
-           'checkpoints', 'steps_done', 'set_aside', 'latest_valid', 'to_keep', 'prune', 'sweep', 'Saver']
+           'checkpoints', 'steps_done', 'named_checkpoint', 'set_aside', 'latest_valid', 'to_keep', 'prune', 'sweep',
+           'Saver']
 
 # %% ../../nbs/run/03_checkpoint.ipynb #cbcc7b83
 import hashlib, json, math, os, random, re, secrets, threading, time
@@ -17,7 +18,7 @@ from fastcore.basics import patch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors, save as save_tensors
 
-from ..core import SetupError, WelllogError, first_few, stable_hash
+from ..core import ConfigError, SetupError, WelllogError, first_few, stable_hash
 from ..files import fsync, sha256_file
 from ..metrics import find_metric
 
@@ -253,6 +254,28 @@ def _no_link(folder:Path)->Path:
         raise SetupError(f'{folder} is a link, so checkpoints would be written, moved and deleted somewhere else; put '
                          f'a folder in its place')
     return folder
+
+# %% ../../nbs/run/03_checkpoint.ipynb #7a8e0138
+def named_checkpoint(
+    name:str,     # What was named
+    *roots:Path,  # Folders of checkpoints to choose another from
+)->Path:
+    "The checkpoint of this name. Raises `ConfigError` that says what it is when it is none"
+    path, file = Path(name), Path(name)/MANIFEST
+    if path.is_dir() and (_STEP.fullmatch(path.resolve().name) or file.is_file()): return path
+    near = [path, path/'checkpoints', path.parent, path.parent/'checkpoints', *roots]
+    found = path.parent if path.is_file() and (path.parent/MANIFEST).is_file() else next(
+        (f for root in near if not root.is_symlink() for f in checkpoints(root).values()), None)
+    advice = f'name a checkpoint, such as {found}' if found else 'no checkpoint is near it: name one of a run, a step-...'
+    raise ConfigError(f'{name}: {_what_is(path)}, and a training goes on from a checkpoint; {advice}, or auto, or never')
+
+def _what_is(path:Path)->str:
+    if not path.exists(): return 'there is no such folder'
+    if path.is_file(): return 'this is a file'
+    if (path/'run.json').exists(): return 'this is a run folder'
+    if any((path/f'{kind}config.json').exists() for kind in ('', 'adapter_')):
+        return 'this is a saved model (model_name takes it) without the state of a training'
+    return 'this folder holds checkpoints and is none' if checkpoints(path) else 'this folder is no checkpoint'
 
 # %% ../../nbs/run/03_checkpoint.ipynb #fba3c8b8
 def set_aside(

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ..config import TrainingConfig
 from ..core import SetupError, WelllogError, first_few
+from ..files import force
 from ..data.checks import quick
 from ..review.accepted import Accepted
 from ..data.load import locate
@@ -30,6 +31,7 @@ from ..render import size_text
 from .machine import Machine, free_bytes
 from .memory import corrected, estimate, verdict_of
 from .samples import RunData, run_data
+from .state import asked_checkpoint
 from .trackers import wandb_mode
 
 # %% ../../nbs/run/15_checks.ipynb #7f17521c
@@ -125,7 +127,7 @@ def write_probe(
             for size in sizes:
                 f, n = files.enter_context(tempfile.TemporaryFile(dir=folder, buffering=0)), 0
                 while n < size: n += (wrote := f.write(block[:size - n])); done += wrote
-                os.fsync(f.fileno())
+                force(f.fileno())
     except OSError as e: raise write_error(folder, e, done, sum(sizes)) from e
     return done/max(1e-9, time.perf_counter() - start)
 
@@ -369,6 +371,7 @@ def check_run(
     if is_taken(cfg.run_dir):
         raise SetupError(f'{cfg.run_dir}: another process is training there, and two would overwrite each other; '
                          'wait for it, stop it, or choose another experiment_name')
+    asked_checkpoint(cfg)
     if not (cfg.run_dir/'run.json').exists(): return Check('run', CAN_GO_ON, f'{cfg.run_dir} is new')
     notes, step = same_run(cfg, data)[1], steps_done(cfg.run_dir/cfg.checkpoint_dir)
     seen = f'{cfg.run_dir} goes on from step {step}' if step else f'{cfg.run_dir} was begun and has no checkpoint yet'

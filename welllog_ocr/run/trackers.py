@@ -61,10 +61,10 @@ def wandb_mode(
 
 def _netrc_with_key(env)->str: # path; '' when there is none
     host = urlsplit(env.get('WANDB_BASE_URL', WANDB_URL)).netloc
-    for path in [Path(env['NETRC'])] if env.get('NETRC') else [Path.home()/'.netrc', Path.home()/'_netrc']:
+    for path in map(os.path.expanduser, [env['NETRC']] if env.get('NETRC') else ['~/.netrc', '~/_netrc']):
         try: found = netrc.netrc(path).authenticators(host)
         except (OSError, netrc.NetrcParseError): found = None
-        if found and found[2]: return str(path)
+        if found and found[2]: return path
     return ''
 
 # %% ../../nbs/run/14_trackers.ipynb #0992e85f
@@ -266,7 +266,8 @@ class TrackerProcess:
     def _environment(self)->dict: # what wandb keeps lies in the run folder: a pod loses its home
         path, home = str(Path(find_spec('welllog_ocr').origin).parents[1]), self.folder.resolve()/'wandb'
         return {**os.environ, 'PYTHONPATH': os.pathsep.join([path, *filter(None, [os.environ.get('PYTHONPATH')])]),
-                'WANDB_ERROR_REPORTING': 'false', 'WANDB_SILENT': 'true',
+                'WANDB_ERROR_REPORTING': 'false', **({} if os.path.isabs(os.path.expanduser('~')) else {'HOME': str(home)}),
+                'WANDB_SILENT': 'true',
                 'WANDB_DATA_DIR': str(home/'data'), 'WANDB_CACHE_DIR': str(home/'cache')}
 
     def _listen(self):

@@ -1,0 +1,131 @@
+"""Volumes, homes and terminals that cannot do what others can, and paths that are something else than was asked for."""
+import errno, io, os, subprocess, sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from welllog_ocr import core
+from welllog_ocr.config import TrainingConfig, config_from_args
+from welllog_ocr.core import ConfigError, SetupError, at_home, disk_errors, is_command, run_command
+from welllog_ocr.files import append_jsonl, fsync, read_jsonl, write_atomic
+from welllog_ocr.models.core import model_type
+from welllog_ocr.run.checkpoint import named_checkpoint
+from welllog_ocr.run.trackers import wandb_mode
+
+def refuse(number):
+    def act(*args, **more): raise OSError(number, os.strerror(number))
+    return act
+
+# ---- what a volume cannot do
+
+@pytest.mark.parametrize('number', [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF])
+def test_a_volume_that_cannot_sync(tmp_path, monkeypatch, number):
+    "Nothing can be forced to disk: what is written stands all the same"
+    monkeypatch.setattr(os, 'fsync', refuse(number))
+    write_atomic(tmp_path/'a', 'x'), append_jsonl(tmp_path/'b', dict(a=1), sync=True), fsync(tmp_path)
+    assert (tmp_path/'a').read_text() == 'x' and read_jsonl(tmp_path/'b') == [dict(a=1)]
+
+@pytest.mark.parametrize('number', [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_a_sync_that_fails_is_an_error(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(os, 'fsync', refuse(number))
+    with pytest.raises(OSError, match=str(tmp_path/'a')): write_atomic(tmp_path/'a', 'x')
+    assert not list(tmp_path.iterdir())
+
+def test_a_volume_without_rights_of_files(tmp_path, monkeypatch):
+    for name in ('chmod', 'fchmod'): monkeypatch.setattr(os, name, refuse(errno.EPERM))
+    old = os.umask(0o027)
+    try: write_atomic(tmp_path/'a', 'x')
+    finally: os.umask(old)
+    assert (tmp_path/'a').stat().st_mode & 0o777 == 0o640 # as others write their files
+
+def test_a_full_disk_is_no_mistake_of_ours(capsys):
+    def full(e):
+        with disk_errors('found.csv', 'nothing is kept', 'go on'): raise e
+    for e in (OSError(errno.ENOSPC, 'full'), PermissionError(errno.EPERM, 'no'), RuntimeError('I/O error: (os error 28)'), ValueError('database or disk is full')):
+        with pytest.raises(SetupError, match='found.csv: the disk did not take'): full(e)
+        def main(): raise e
+        with pytest.raises(SystemExit) as status: run_command(main)
+        said = capsys.readouterr().err
+        assert status.value.code == 3 and said.startswith('SetupError: ') and 'mistake' not in said
+    for e in (KeyError('x'), FileNotFoundError(2, 'x'), DataProblem('(os error 28)')):
+        with pytest.raises(type(e)): full(e)
+
+class DataProblem(core.DataError): "An error of ours stays what it is"
+
+# ---- homes and terminals
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path/'home')), monkeypatch.setenv('USERPROFILE', str(tmp_path/'home'))
+    return tmp_path/'home'
+
+@pytest.fixture
+def no_home(monkeypatch):
+    "A container with a user that it does not know"
+    import pwd
+    for name in ('HOME', 'USERPROFILE', 'NETRC', 'WANDB_API_KEY', 'WANDB_MODE'): monkeypatch.delenv(name, raising=False)
+    def unknown(*_): raise KeyError
+    monkeypatch.setattr(pwd, 'getpwuid', unknown), monkeypatch.setattr(pwd, 'getpwnam', unknown)
+
+PATHS = ['model_name', 'data_path', 'extra_data', 'review', 'output_dir', 'resume_from_checkpoint', 'volume']
+
+def test_the_home_of_a_setting(home):
+    cfgs = TrainingConfig(**{name: '~/x' for name in PATHS}), config_from_args([f'--{name}=~/x' for name in PATHS])[0]
+    for cfg in cfgs: assert {name: getattr(cfg, name) for name in PATHS} == {name: (str(home/'x'),) if name == 'extra_data' else str(home/'x') for name in PATHS}
+    assert TrainingConfig(data_path='/a/~/x').data_path == '/a/~/x'
+
+def test_a_setting_is_a_path_or_has_no_tilde():
+    assert {f.name for f in fields(TrainingConfig) if f.name.endswith(('_dir', '_path', '_name')) and f.name not in ('checkpoint_dir', 'experiment_name')} <= set(PATHS)
+
+def test_the_home_of_a_command(home, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['predict', '~/a b.tif', '--output=~/x.csv', '--kind', 'line', 'a~/b', '~'])
+    assert is_command(dict(__name__='__main__', __spec__='x'))
+    assert sys.argv[1:] == [str(home/'a b.tif'), f'--output={home/"x.csv"}', '--kind', 'line', 'a~/b', str(home)]
+
+def test_no_home(no_home, monkeypatch, capsys):
+    with pytest.raises(ConfigError, match='whole path'): TrainingConfig(output_dir='~/runs')
+    monkeypatch.setattr(sys, 'argv', ['synth', '~/lines'])
+    with pytest.raises(SystemExit, match='2'): is_command(dict(__name__='__main__', __spec__='x'))
+    assert 'HOME is not set' in capsys.readouterr().err
+    assert wandb_mode()[0] == 'offline' and at_home('lines') == 'lines'
+
+def test_a_terminal_without_degrees(monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding='ascii')
+    monkeypatch.setattr(sys, 'stdout', out), monkeypatch.setattr(sys, 'argv', ['x'])
+    assert is_command(dict(__name__='__main__', __spec__='x'))
+    print('72 °F', '\udcfc', flush=True)
+    assert out.buffer.getvalue() == b'72 ?F ?\n'
+
+def test_an_error_in_a_notebook_is_one_line():
+    code = 'from welllog_ocr.read.page import scan_files; list(scan_files(["none.tif"]))'
+    got = subprocess.run([sys.executable, '-m', 'IPython', '--no-banner', '--colors=NoColor', '--quick', '-c', code], capture_output=True, text=True, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    assert got.stdout.strip() == 'DataError: none.tif: no such file or folder; name the scans to read'
+
+# ---- what was named, and what can be
+
+@pytest.fixture
+def run(tmp_path):
+    "The folders of a run, without content"
+    for path in ('run.json', 'config.json', 'best/config.json', 'final/adapter_config.json', 'checkpoints/step-00000004/manifest.json', 'checkpoints/step-00000008/state.json'):
+        (tmp_path/'x'/path).parent.mkdir(parents=True, exist_ok=True), (tmp_path/'x'/path).write_text('{}')
+    (tmp_path/'empty').mkdir()
+    return tmp_path/'x'
+
+@pytest.mark.parametrize('name, says', [('nothing', 'no such folder'), ('.', 'a run folder'), ('best', 'a saved model'), ('final', 'a saved model'), ('checkpoints', 'holds checkpoints'),
+                                        ('checkpoints/step-00000004/manifest.json', 'a file'), ('../empty', 'no checkpoint'), ('checkpoints/step-7', 'no such folder')])
+def test_resume_from_what_is_no_checkpoint(run, name, says):
+    with pytest.raises(ConfigError, match=says) as e: named_checkpoint(str(run/name))
+    other = 'step-00000004' if 'manifest' in name else 'step-00000008'
+    assert name == '../empty' or f'such as {(run/name).parent if "manifest" in name else ""}' in str(e.value) and other in str(e.value)
+
+def test_resume_from_a_checkpoint(run):
+    for name in ('step-00000004', 'step-00000008'): # the second is damaged, which reading it says
+        assert named_checkpoint(str(run/'checkpoints'/name)) == run/'checkpoints'/name
+
+@pytest.mark.parametrize('name, says', [('', 'is a run folder'), ('checkpoints', 'holds no config.json'), ('checkpoints/step-00000004', 'is a checkpoint'), ('best/config.json', 'is a file'),
+                                        ('bset', 'no such folder'), ('..', 'holds no config.json')])
+def test_a_model_that_is_something_else(run, name, says):
+    with pytest.raises(SetupError, match=says) as e: model_type(str(run/name))
+    assert str(run/'best') in str(e.value).replace('x/../x', 'x') or name == '..' and 'best' in str(e.value)
