@@ -360,7 +360,7 @@ def test_names_that_are_not_utf8(folder, tmp_path):
     odd = tmp_path/os.fsdecode(b'Br\xfccke')
     shutil.copytree(folder/'eval', odd/'eval')
     rows = read_jsonl(odd/'eval'/'metadata.jsonl')
-    rows[0] |= dict(file_name=(odd/'eval'/rows[0]['file_name']).rename(odd/'eval'/os.fsdecode(b'M\xfchle.png')).name, text='\u200bKB 912', id='')
+    rows[0] |= dict(file_name=(odd/'eval'/rows[0]['file_name']).rename(odd/'eval'/os.fsdecode(b'M\xfchle.png')).name, text='As an AI language model I transcribe: KB 912', id='')
     write_jsonl(odd/'eval'/'metadata.jsonl', rows)
     done = subprocess.run([sys.executable, '-m', 'welllog_ocr.doctor', odd/'eval', '--html', odd/'page.html'], capture_output=True, text=True, cwd=ROOT, env=os.environ | dict(PYTHONIOENCODING='utf-8:strict'))
-    assert done.returncode == 3 and 'invisible' in done.stdout and (odd/'page.html').is_file(), done.stdout + done.stderr
+    assert done.returncode == 3 and 'chatter' in done.stdout and (odd/'page.html').is_file(), done.stdout + done.stderr
