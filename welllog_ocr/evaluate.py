@@ -24,7 +24,8 @@ def _arguments(argv=None):
                                        f'{_PROG} --folds 5 --help. To hold records of wells against their truth: '
                                        f'{_PROG} --fields TRUTH.jsonl --help')
     p.add_argument('--model', required=True,
-                   help='folder of a saved model, such as runs/quick_val/best; a hub name; or PP-OCRv6-small')
+                   help='folder of a saved model, such as runs/quick_val/best; a hub name; PP-OCRv6-small; or '
+                   'http://HOST:PORT/v1#NAME or #NAME=FOLDER, a model on a server and what it serves')
     p.add_argument('--data', required=True,
                    help='folder with eval/, or with a table of its own; or the name of a data set of the hub')
     p.add_argument('--output', help='folder that gets eval.jsonl (a row for each sample), summary.json and table.md; '
@@ -94,12 +95,14 @@ from .data.load import load_eval, load_split, locate
 from .data.labels import well_key
 from .data.sample import fingerprint, notes_text, of_kind, skip_report
 from .eval.fields import BY, coverage, fields_report, fields_table, figures, read_cells, record_cells
+from .eval.gate import server_rows
 from .eval.folds import assign_folds, folds_table, gains, measure
 from .eval.predictions import evaluate, sample_row
 from .eval.report import comparison, confusion_table, slices
 from .eval.rows import read_rows, same_samples
 from .metrics import summarise
 from .models.core import Prediction, default_device, load_model, load_recogniser, release_memory
+from .models.server import ServerReader, is_server
 from .read.values import to_value
 from .render import Doc, span_text
 from .review.log import apply_review, open_review
@@ -169,10 +172,11 @@ def _check_rows(samples:list, by:str, other=()):
 def _measured(name:str, args, device)->tuple[list, list]: # Rows, `Skip`s
     "A model reads the data; a file of rows is taken as it is"
     if name.endswith('.jsonl'): return read_rows(name), []
-    rec = load_recogniser(name).to(device)
+    rec = ServerReader(name) if is_server(name) else load_recogniser(name).to(device)
     samples, skips = eval_samples(args.data, rec.kinds)
     _check_rows(samples, args.by)
     if name == args.model and (text := notes_text(samples)): print(text, end='\n\n')
+    if is_server(name): return server_rows(rec, samples), skips
     log = lambda what, **facts: print(f'note: {what}: {", ".join(f"{k} {v}" for k, v in facts.items())}')
     return evaluate(rec, samples, args.per_device_eval_batch_size, bf16=not args.float32, log=log), skips
 

@@ -6,7 +6,7 @@
 __all__ = ['GROUND', 'ARGS', 'Job', 'try_page', 'work_ahead', 'predict', 'main']
 
 # %% ../nbs/14_predict.ipynb #14714dbe
-from .core import is_command
+from .core import is_command, redact
 from .read.export import ROWS, WRITERS
 
 import argparse, sys
@@ -18,7 +18,11 @@ def _arguments(argv=None):
                                 'stands on them, where, and with which confidence.')
     p.add_argument('scans', nargs='+', metavar='SCAN', help='PNG, JPEG, TIFF, WebP or PDF files, or folders of them')
     p.add_argument('--model', required=True, help='folder of a saved model, such as runs/quick_val/best; an .onnx file '
-                   'of deploy, which starts faster; a hub name; or PP-OCRv6-small')
+                   'of deploy, which starts faster; a hub name; PP-OCRv6-small; or http://HOST:PORT/v1#NAME, a '
+                   'vision-language model on a server')
+    p.add_argument('--serves', metavar='FOLDER', help='the saved model that the server serves: it says how to ask')
+    p.add_argument('--gate_data', metavar='FOLDER', help='labelled lines, of which 50 are read by the server and by '
+                   'what it serves first; a server that reads worse is refused')
     p.add_argument('--kind', default='auto', choices=('auto', 'line', 'page', 'record'), help='line: each picture is '
                    'one line; page: a sheet, or a log with its header on top; auto: by its shape; record: a page, of '
                    'which '
@@ -41,7 +45,7 @@ def _arguments(argv=None):
     return p.parse_args(argv)
 
 ARGS = _arguments() if is_command(globals()) else None # here, before anything heavy is imported
-if ARGS: print(f'loading the model {ascii(ARGS.model)}', file=sys.stderr, flush=True)
+if ARGS: print(f'loading the model {redact(ascii(ARGS.model))}', file=sys.stderr, flush=True)
 
 # %% ../nbs/14_predict.ipynb #d3b53982
 import os, time
@@ -60,7 +64,7 @@ from .core import ConfigError, DataError, SetupError, StatusLine, disk_errors, r
 from .data.sample import Skip, skip_report
 from .data.scan import name_of, scan_info
 from .files import each_row, sha256_file, writable_dir
-from .read.backends import OnnxReader, Read, as_reader, model_id, open_reader
+from .read.backends import OnnxReader, as_reader, is_server, model_id, open_reader
 from .read.detect import Detector
 from .read.export import Done, open_results, record_values, rows_file, write_as
 from .read.grounding import written_record
@@ -137,22 +141,30 @@ def _together(found):
 
 def _read(reader, pictures:list, languages=()):
     kind = 'line' if 'line' in reader.kinds else 'page'
-    return (Read(p.text, reader.calibration(p.confidence)) for p in reader(pictures, kind, languages))
+    sure = lambda p: 0. if p.note or p.error else reader.calibration(p.confidence)
+    return (p._replace(confidence=sure(p)) for p in reader(pictures, kind, languages))
+
+def _kept(row:dict, reads:list)->dict:
+    "The row, or one that says why a picture of its page was not read"
+    why = next((r.error for r in reads if r.error), '')
+    if not why: return row
+    return {k: row[k] for k in ('file', 'page', 'place') if k in row} | dict(error=f'{row["file"]}: {why}')
 
 def _rows(reader, pages:list, firsts:list)->list[dict]:
     "Rows of pages whose lines are read: now the cells that these have shown are read too"
     again = [found.pictures if found else [] for _, found in firsts]
     preds = _read(reader, [p for pictures in again for p in pictures], [l for _, f in firsts if f for l in f.languages])
-    return [to_row(page, *first, [next(preds) for _ in pictures])
-            for page, first, pictures in zip(pages, firsts, again)]
+    seconds = [[next(preds) for _ in pictures] for pictures in again]
+    return [_kept(to_row(page, best, found, second), [*best, *second])
+            for page, (best, found), second in zip(pages, firsts, seconds)]
 
 # %% ../nbs/14_predict.ipynb #c075979d
 def _written_rows(writer, pages:list, firsts:list)->list[dict]:
     "Rows of pages whose lines are read: the record is written by a model that sees the whole page"
     answers = writer([np.asarray(page.img) for page in pages], 'record')
     rows = [to_row(page, best, None, []) for page, (best, _) in zip(pages, firsts)]
-    return [row | written_record(answer, row['lines'], found.form if found else '')
-            for row, answer, (_, found) in zip(rows, answers, firsts)]
+    return [_kept(row | written_record(answer, row['lines'], found.form if found else ''), [answer, *best])
+            for row, answer, (best, found) in zip(rows, answers, firsts)]
 
 def _read_some(reader, some:list, writer=None)->list[tuple]: # (row, `Page` or `None`)
     "Rows of several pages, whose pictures are read together"
@@ -160,7 +172,7 @@ def _read_some(reader, some:list, writer=None)->list[tuple]: # (row, `Page` or `
     preds  = _read(reader, [p for page in pages for p in page.pictures])
     firsts = [first_reading(page, [next(preds) for _ in page.pictures]) for page in pages]
     rows   = iter(_written_rows(writer, pages, firsts) if writer else _rows(reader, pages, firsts))
-    return [(next(rows), page) if isinstance(page, Page) else
+    return [(row := next(rows), page if 'lines' in row else None) if isinstance(page, Page) else
             (dict(file=name_of(job.path), page=job.page, place=job.facts['place'], error=page), None) for job, page in some]
 
 def _check_kind(kinds:tuple, kind:str):
@@ -250,13 +262,14 @@ _LEVELS = .5, .8, .95 # confidences; it is said how many values are below each
 
 def _tally(rows)->dict:
     "What is said of rows at the end"
-    n = dict(pages=0, lines=0, blank=0, none=0, values=0, below=Counter(), bad=[], doubt=[])
+    n = dict(pages=0, lines=0, blank=0, none=0, broken=0, values=0, below=Counter(), bad=[], doubt=[])
     for row in rows:
         if 'error' in row:
             n['bad'].append(Skip(row['file'], row['error'].removeprefix(f'{row["file"]}: ')))
             continue
         n['pages'] += 1; n['lines'] += len(row['lines']); n['blank'] += not row['lines']
         n['none'] += 'record_error' in row
+        n['broken'] += sum('flags' in l for l in row['lines'])
         sure = [v['confidence'] for _, v in record_values(row) if v.get('confidence') is not None]
         n['values'] += len(sure)
         n['below'].update(x for x in _LEVELS for c in sure if c < x)
@@ -275,6 +288,7 @@ def _report(n:dict, before:int)->str:
     parts = [f'{_some(n["pages"], "page")}, {_some(n["lines"], "line")}']
     if before: parts.append(f'{before:,} of the pages in an earlier run')
     if n['blank']: parts.append(f'on {n["blank"]} no text was found')
+    if n['broken']: parts.append(f'{_some(n["broken"], "answer")} repeated themselves or were cut off, confidence 0')
     if n['none']: parts.append(f'on {n["none"]} what the model wrote is no record')
     out = ['; '.join(parts)]
     below = ', '.join(f'{n["below"][x]:,} {"" if k else "with a confidence "}below {x}' for k, x in enumerate(_LEVELS))
@@ -284,7 +298,14 @@ def _report(n:dict, before:int)->str:
 
 # %% ../nbs/14_predict.ipynb #740b9f2e
 def _read_all(args, target:Path|None, own:str):
+    if (args.serves or args.gate_data) and not is_server(args.model):
+        raise ConfigError(f'--serves and --gate_data are for a model on a server, and {args.model} is none; leave them '
+                          'out, or name an address such as http://gpu:8000/v1#NAME')
+    if args.serves: args.model += ('' if '#' in args.model else '#') + f'={args.serves}'
     rec  = open_reader(args.model, not args.float32)
+    if is_server(args.model):
+        from welllog_ocr.eval.gate import check_server # here, not above: it needs torch
+        check_server(rec, args.gate_data, not args.float32)
     how  = args.kind + (f' held against {model_id(args.ground)}' if args.kind == 'record' else '')
     same = dict(model=model_id(args.model), how=how + (f', vocabulary {own}' if own else ''))
     find = partial(predict, rec, args.scans, args.kind, args.workers, overlays=args.overlay, ground=args.ground)

@@ -107,10 +107,11 @@ def repetition(
 LOOP = 120 # tokens of repetition that are always allowed
 
 def longest_repetition(
-    texts, # Lists of token numbers
+    texts,       # Lists of token numbers
+    most:int=64, # Longest period in tokens
 )->int:
     "The longest repetition at any place of any of the texts; 0 when all are shorter than `LOOP`"
-    return max((_anywhere(np.asarray(ids)) for ids in texts if len(ids) > LOOP), default=0)
+    return max((_anywhere(np.asarray(ids), most) for ids in texts if len(ids) > LOOP), default=0)
 
 def answer_limits(
     tokens:list, # Token numbers of training texts
@@ -119,7 +120,7 @@ def answer_limits(
     longest = math.ceil(1.25*max(map(len, tokens)))
     return longest, max(LOOP, math.ceil(1.25*longest_repetition(tokens)))
 
-def _anywhere(ids:np.ndarray, most:int=64)->int:
+def _anywhere(ids:np.ndarray, most:int)->int:
     found = 0
     for period in range(1, min(most, len(ids)//ROUNDS) + 1):
         breaks = np.flatnonzero(np.r_[True, ids[period:] != ids[:-period], True])

@@ -11,6 +11,7 @@ import io, unicodedata
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from fastcore.basics import patch
@@ -459,3 +460,18 @@ def from_pretrained(
     rec = cls(model, proc, replace(generation_settings(saved), **generation), name)
     rec.base = base
     return rec
+
+# %% ../../nbs/models/10_vlm.ipynb #5e7e0002
+@patch(cls_method=True)
+def without_weights(
+    cls:ChatRecogniser,
+    name:str, # Folder or hub name of a whole model or of an adapter
+)->ChatRecogniser:
+    "A recogniser that asks and measures, and cannot read. Raises `SetupError` for a model of another family"
+    from transformers import AutoConfig
+    kind, base, file = model_type(name), adapter_base(name) if adapter_config(name) else name, model_file(name, GENERATION)
+    if kind not in ARCHITECTURES:
+        raise SetupError(f"'{name}' is a '{kind}' model, and a server is asked as a vision-language model is; "
+                         f'name the folder of one: {", ".join(sorted(ARCHITECTURES))}')
+    config, saved = AutoConfig.from_pretrained(base, trust_remote_code=False), read_json(file) if file else {}
+    return cls(SimpleNamespace(config=config), _processor(name), generation_settings(saved), name)

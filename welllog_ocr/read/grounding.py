@@ -81,7 +81,9 @@ def written_record(
     form:str='',  # Family of the form
 )->dict: # `record` as the chapter on export describes it, and `record_error` when the answer is none
     "The record that a model wrote, each value tied to the lines that bear it out"
-    try: found = parse_record(answer.text)
+    try:
+        if answer.note: raise DataError(f'what the model wrote is not whole ({answer.note})')
+        found = parse_record(answer.text)
     except DataError as e: return dict(record=no_record(), record_error=str(e))
     used = set()
     part = lambda values: {name: _value(text, lines, answer.confidence, used) for name, text in values.items()}

@@ -153,10 +153,12 @@ def first_reading(
     return best, find_cells(np.asarray(page.img.convert('L')), page.quads, [p.text for p in best],
                             [p.confidence for p in best])
 
+def _noted(read:Read)->dict: return dict(flags=[read.note]) if read.note else {}
+
 def _whole_text(read:Read)->dict:
     "The row of a page that was read as a whole"
     sure  = round(read.confidence, 4)
-    lines = [dict(text=t, confidence=sure, row=n, box=[]) for n, t in enumerate(read.text.split('\n'))]
+    lines = [dict(text=t, confidence=sure, row=n, box=[]) | _noted(read) for n, t in enumerate(read.text.split('\n'))]
     return dict(text=read.text, confidence=sure, lines=lines, record=no_record(), unread=0)
 
 # %% ../../nbs/read/13_page.ipynb #e0d820c8
@@ -169,12 +171,12 @@ def to_row(
     "What stands on a page"
     base = dict(file=page.file, page=page.page, **page.facts)
     if not page.quads and page.facts['kind'] != 'line' and best: return base | _whole_text(best[0])
-    kept  = [i for i, p in enumerate(best) if p.text.strip()]
+    kept  = [i for i, p in enumerate(best) if p.text.strip() or p.note]
     rows  = rows_of_boxes([page.quads[i] for i in kept])
     order = [(r, kept[k], page.quads[kept[k]]) for r, row in enumerate(rows) for k in row]
     stored = lambda q: _stored(q, page.facts, page.img.size)
     lines = [dict(text=best[i].text, confidence=round(best[i].confidence, 4), row=r, box=stored(q), at=q.tolist())
-             for r, i, q in order]
+             | _noted(best[i]) for r, i, q in order]
     text  = '\n'.join(' '.join(l['text'] for l in lines if l['row'] == r) for r in range(len(rows)))
     sure  = round(float(np.mean([l['confidence'] for l in lines])), 4) if lines else 1.
     places = {i: n for n, (_, i, _) in enumerate(order)}
