@@ -8,7 +8,7 @@ from conftest import ROOT
 CHAPTERS = sorted(p for p in (ROOT/'nbs').rglob('[0-9]*.ipynb') if p.parent.name != 'tutorials')
 BASES = {'core', 'files', 'render', 'vocabulary', 'config', 'metrics'}
 MAY_IMPORT = dict(base='', data='base', draw='base data', review='base data', models='base data', eval='base data models', read='base data review models eval',
-                  run='base data draw review models eval') # what each room may import besides itself; a command may import everything
+                  run='base data draw review models eval', archive='base data models eval read') # what each room may import besides itself; a command may import everything
 STILL_AT_THE_ROOT = set() # rooms import these until they are split
 
 def _cells(nb, kind='code'): return [''.join(c['source']) for c in json.loads(nb.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == kind]

@@ -15,7 +15,7 @@ def _arguments(argv=None):
                                 description='Make a catalog of what predict read: '
                                 'a SQLite file to search, to browse, and to hold against a list of wells.')
     p.add_argument('names', nargs='*', metavar='FOUND',
-                   help='.jsonl and .parquet files of predict, or folders of them; '
+                   help='.jsonl and .parquet files of predict, or folders of them, or an archive that it read in parts; '
                    'with --find and --serve: the catalog')
     p.add_argument('--output', metavar='FILE.db', help='the catalog; it is made anew as a whole, unless --add is given')
     p.add_argument('--add', action='store_true', help='add to the catalog that is there; a page that was read again '
@@ -43,11 +43,12 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+from .archive.plan import ABOUT, open_gathered
 from .core import ConfigError, first_few, run_command
-from .files import writable_dir
+from .files import is_url, writable_dir
 from .read.browse import picture, serve
 from .read.export import Shown
-from .read.index import add_found, find_pages, found_files, open_catalog, write_catalog
+from .read.index import add_found, each_found, find_pages, found_files, open_catalog, write_catalog
 from .read.joins import join_pages, put_list, write_review
 from .read.wells import read_list
 from .render import Raw, esc, html_block, html_table, text_table, visible
@@ -68,6 +69,16 @@ def _progress():
         if time.monotonic() > told + 5: told = time.monotonic(); print(f'{n} pages', file=sys.stderr, flush=True)
     return say
 
+def _is_archive(name)->bool: return is_url(name) or (Path(name)/ABOUT).is_file()
+
+def _sources(names)->list: # Addresses of archives that were read in parts, and files
+    return [s for n in names for s in ([str(n)] if _is_archive(n) else found_files([n]))]
+
+def _each(source):
+    "Rows of a source"
+    if not _is_archive(source): return each_found(Path(source))
+    return (row for _, row in open_gathered([source]).rows())
+
 def build_catalog(
     names,                # Files and folders of `predict`'s rows
     output:Path,          # The catalog
@@ -77,10 +88,9 @@ def build_catalog(
     progress=None,        # As of `add_found`
 )->dict: # Numbers: `new` pages, and those of `join_pages`; `unknown` columns of the list
     "Make a catalog, or add to it. Raises `ConfigError` when something else is at its place, or it is open elsewhere"
-    listed = read_list(wells) if wells else None
-    paths = found_files(names) if names else []
+    listed, sources = read_list(wells) if wells else None, _sources(names)
     with write_catalog(Path(output), add) as db:
-        new = add_found(db, paths, progress)
+        new = add_found(db, sources, progress, _each)
         if scans or not add: _put_folders(db, scans)
         if listed: put_list(db, listed)
         return dict(new=new, unknown=listed.unknown if listed else [], **join_pages(db))
@@ -144,7 +154,7 @@ def main(args):
     found = build_catalog(args.names, args.output, args.add, args.wells, args.scans, _progress())
     print(_report(found, args.output))
     if not args.review: return
-    with closing(open_catalog(args.output)) as db: n = write_review(db, args.review)
+    with closing(open_catalog(args.output)) as db: n = write_review(db, args.review, _each)
     print('\n'.join(f'written: {visible(args.review)}/{name}, {k} rows' for name, k in n.items()))
 
 if ARGS: run_command(partial(main, ARGS), ARGS.debug)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..core import ConfigError, DataError, SetupError, stable_hash
 from ..data.scan import path_of
-from ..files import append_jsonl, each_row, locked, writable_dir, write_atomic, write_jsonl
+from ..files import append_jsonl, each_row, is_url, locked, writable_dir, write_atomic, write_jsonl
 from ..render import Raw, esc, esc_md, html_block, html_table, md_table, visible
 from ..vocabulary import FIELDS, HeaderField
 
@@ -70,10 +70,12 @@ def _fields_of(rows)->tuple[list, list, int]: # Fields of the title block, field
     listed = lambda names, part: [_field(n, part) for n in sorted(names, key=lambda n: (order.get(n, len(order)), n))]
     return listed(title, 'title'), listed(run, 'run'), most
 
+def _link(file:str)->str: return file if is_url(file) else path_of(file).absolute().as_uri()
+
 def _first(row:dict)->dict:
     record, (_, runs) = row.get('record') or {}, _parts(row)
     other = '; '.join(f'{o["label"]}: {o["value"]["text"]}' for o in record.get('other') or ())
-    return dict(file=row['file'], page=row['page'], link=path_of(row['file']).absolute().as_uri(), form=record.get('form'),
+    return dict(file=row['file'], page=row['page'], link=_link(row['file']), form=record.get('form'),
                 runs=len(runs), other=other, error=row.get('error'))
 
 def _cells(values:dict, before:str='')->dict:

@@ -17,7 +17,7 @@ from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
 from ..core import ConfigError, DataError, SetupError
-from ..files import each_row, fsync, locked
+from ..files import each_row, fsync, full_name, locked
 from ..vocabulary import FIELDS
 
 # %% ../../nbs/read/18_index.ipynb #1575a522
@@ -204,7 +204,7 @@ def _forget(db, page:int):
 
 def _file_of(db, row:dict, source:str)->int:
     "Number of the file of a row; pages of other content under its name go"
-    path = os.path.abspath(row['file'])
+    path = full_name(row['file'])
     sha, model = row.get('sha256'), row.get('model')
     old = db.execute('SELECT id, sha256 FROM files WHERE path=?', (path,)).fetchone()
     if not old: return db.execute('INSERT INTO files(path, sha256, model, source) VALUES (?,?,?,?)',
@@ -333,14 +333,15 @@ def index_words(
 
 def add_found(
     db,          # An open catalog
-    paths,       # Of `found_files`
-    progress=None, # Function called with the number of pages after each one
+    sources,     # Of `found_files`, or what `each` knows
+    progress=None,   # Function called with the number of pages after each one
+    each=each_found, # Function from a source to its rows
 )->int: # Pages that are new, or better than before
     "Put all rows of files into the tables"
     n = 0
-    for path in paths:
-        for row in each_found(path):
-            n += add_page(db, row, str(path.absolute()))
+    for source in sources:
+        for row in each(source):
+            n += add_page(db, row, full_name(source))
             if progress: progress(n)
     index_words(db)
     return n

@@ -6,11 +6,11 @@
 __all__ = ['put_list', 'join_pages', 'write_review']
 
 # %% ../../nbs/read/20_joins.ipynb #b32c6ce8
-import csv, io, json, os, re
+import csv, io, json, re
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from ..files import writable_dir, write_atomic, write_jsonl
+from ..files import full_name, writable_dir, write_atomic, write_jsonl
 from .export import record_values
 from .index import REVIEW, TITLE, each_found, found_files
 from .wells import Listed, Matcher, agreement, well_facts, group_wells
@@ -76,15 +76,15 @@ def join_pages(
 _COLUMNS = 'path sheet well name read says score how'.split()
 _FROM = 'FROM checks JOIN pages ON pages.id = checks.page JOIN files ON files.id = file'
 
-def _contradicted(db):
+def _contradicted(db, each):
     "Rows of predict, with the flag `list_says` on the values that the list contradicts"
     says = defaultdict(dict)
     for path, n, source, name, read, text in db.execute(
             f"SELECT path, pages.page, source, name, read, checks.says {_FROM} WHERE agrees = 'no'"):
         says[source, path, n][name, read] = text
     for source in dict.fromkeys(s for s, *_ in says):
-        for row in each_found(*found_files([source])):
-            here = says.get((source, os.path.abspath(row['file']), row['page']))
+        for row in each(source):
+            here = says.get((source, full_name(row['file']), row['page']))
             if not here or 'error' in row: continue
             for name, v in record_values(row):
                 if text := here.get((re.sub(r'^run\d+_', '', name), v['text'])):
@@ -105,6 +105,7 @@ def _confirmed(db):
 def write_review(
     db,           # An open catalog
     folder:Path,  # Gets the three files; made when absent
+    each=lambda source: each_found(*found_files([source])), # As in `add_found`
 )->dict: # Name of the file -> number of its rows
     "Write down what a list confirms and what it contradicts"
     folder, n = writable_dir(Path(folder)), Counter()
@@ -114,6 +115,6 @@ def write_review(
     rows = db.execute(f'SELECT {", ".join(_COLUMNS)} FROM look_list ORDER BY path, name')
     csv.writer(out, lineterminator='\r\n').writerows(map(safe_cell, r) for r in counted('disagreements.csv', rows))
     write_atomic(folder/'disagreements.csv', '\ufeff' + out.getvalue())
-    write_jsonl(folder/REVIEW, counted(REVIEW, _contradicted(db)))
+    write_jsonl(folder/REVIEW, counted(REVIEW, _contradicted(db, each)))
     write_jsonl(folder/'confirmed.jsonl', counted('confirmed.jsonl', _confirmed(db)))
     return {k: n[k] for k in ('disagreements.csv', REVIEW, 'confirmed.jsonl')}
