@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['force', 'fsync', 'write_atomic', 'write_json', 'read_json', 'append_jsonl', 'write_jsonl', 'each_row', 'read_jsonl',
-           'Tail', 'keep_rows', 'Lock', 'lock_owner', 'locked', 'is_locked', 'writable_dir', 'sha256_file']
+           'Tail', 'keep_rows', 'Lock', 'lock_owner', 'locked', 'is_locked', 'writable_dir', 'sha256_file', 'is_url',
+           'full_name']
 
 # %% ../nbs/01_files.ipynb #2d2bad4d
 import errno, hashlib, json, os, secrets, tempfile, time
@@ -296,3 +297,12 @@ def sha256_file(
 )->str:
     "SHA-256 of a file, in hex"
     with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
+
+# %% ../nbs/01_files.ipynb #c1a90b11
+def is_url(text)->bool: return '://' in str(text)
+
+def full_name(
+    file:str, # Path or address
+)->str:
+    "The absolute path of a file; an address is one already"
+    return str(file) if is_url(file) else os.path.abspath(file)
