@@ -25,7 +25,7 @@ class Hub:
     "A hub with one data set. `script` holds what happens to the next requests: a status, 'hang', 'cut' or None for a true answer"
     def __init__(self):
         self.files = {'train.jsonl': _rows('FIELD WILDCAT', 'KB 912'), 'test.jsonl': _rows('COUNTY LEA'), 'setup.py': b'raise SystemExit'}
-        self.sha, self.script, self.log, self.hang = 'a'*40, [], [], 0.
+        self.sha, self.script, self.log, self.hang, self.models = 'a'*40, [], [], 0., {} # revision -> files of a model
         hub = self
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *args): pass
@@ -46,10 +46,11 @@ class Hub:
             return self.send(h, 200, json.dumps(dict(id=NAME, sha=self.sha, siblings=siblings, tags=[], private=False, gated=False, disabled=False, downloads=0, likes=0)).encode())
         if '/tree/' in h.path:
             return self.send(h, 200, json.dumps([dict(type='file', path=n, size=len(b), oid=hashlib.sha1(b).hexdigest()) for n, b in self.files.items()]).encode())
-        m = re.fullmatch(rf'/datasets/{NAME}/resolve/(\w+)/(.+)', h.path)
-        if not m or m[2] not in self.files: return self.send(h, 404, b'{}', {'X-Error-Code': 'RepoNotFound'})
-        data = self.files[m[2]]
-        self.send(h, 200, data, {'X-Repo-Commit': m[1], 'ETag': f'"{hashlib.sha1(data).hexdigest()}"'}, cut=todo == 'cut')
+        m = re.fullmatch(rf'(?:/datasets)?/{NAME}/resolve/(\w+)/(.+)', h.path)
+        files = self.files if '/datasets/' in h.path else self.models.get(m and m[1], {})
+        if not m or m[2] not in files: return self.send(h, 404, b'{}', {'X-Error-Code': 'EntryNotFound' if files else 'RepoNotFound'})
+        data = files[m[2]]
+        self.send(h, 200, data, {'X-Repo-Commit': m[1].replace('main', self.sha), 'ETag': f'"{hashlib.sha1(data).hexdigest()}"'}, cut=todo == 'cut')
 
     def send(self, h, status:int, data:bytes, headers:dict={}, cut:bool=False):
         h.send_response(status)
@@ -197,3 +198,50 @@ def test_the_environment_names_the_hub(hub, tmp_path):
     env  = os.environ | dict(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path/'fresh'), HF_HUB_OFFLINE='0', PYTHONPATH=str(ROOT))
     done = subprocess.run([sys.executable, '-c', code], env=env, capture_output=True, text=True)
     assert done.stdout.strip() == f'2 {NAME}@{hub.sha}', done.stderr
+
+# --- models
+
+@pytest.fixture
+def reader(hub, tmp_path, monkeypatch):
+    "A model on the hub: called with a seed and a commit, the main branch moves there"
+    from huggingface_hub import constants
+    from welllog_ocr.models.ctc import tiny_ctc
+    monkeypatch.setattr(constants, 'ENDPOINT', hub.url)
+    monkeypatch.setattr(constants, 'HUGGINGFACE_CO_URL_TEMPLATE', hub.url + '/{repo_id}/resolve/{revision}/{filename}')
+    def push(seed, sha):
+        tiny_ctc(seed=seed).save_pretrained(tmp_path/sha)
+        hub.models[sha] = {p.name: p.read_bytes() for p in (tmp_path/sha).iterdir()}
+        hub.models['main'] = hub.models[sha]
+        hub.sha = sha
+    return push
+
+def weights(rec): return next(iter(rec.state_dict().values())).flatten()[:3].tolist()
+
+def test_the_commit_of_a_model_is_kept_and_another_is_no_resume(hub, reader, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+    from welllog_ocr.config import TrainingConfig
+    from welllog_ocr.core import ConfigError, SetupError
+    from welllog_ocr.models.core import load_model, load_recogniser
+    from welllog_ocr.run.folder import same_run
+    from welllog_ocr.run.state import find_checkpoint
+    from welllog_ocr.run.samples import run_data
+    from welllog_ocr.read.backends import model_id
+    a, b = 'a'*40, 'b'*40
+    reader(1, a)
+    cfg = TrainingConfig(model_name=NAME, output_dir=str(tmp_path/'runs'), synth_lines=2, synth_eval_lines=2)
+    first = load_model(cfg)
+    data  = run_data(cfg, first)
+    assert first.origin == data.model == model_id(NAME) == f'{NAME}@{a}'
+    cfg.run_dir.mkdir(parents=True)
+    find_checkpoint(cfg, data)
+    reader(2, b)
+    moved = load_model(cfg)
+    assert moved.origin == f'{NAME}@{b}' and weights(moved) != weights(first)
+    with pytest.raises(ConfigError, match=f'started with the model {NAME}@{a}, and now it would be {NAME}@{b}.*set model_revision={a}'): same_run(cfg, run_data(cfg, moved))
+    held = cfg.replace(model_revision=a)
+    again = load_model(held)
+    assert weights(again) == weights(first) == weights(load_recogniser(f'{NAME}@{a}'))
+    assert same_run(held, run_data(held, again))[0]['model_origin'] == f'{NAME}@{a}'
+    with pytest.raises(SetupError, match=f'{NAME}@v9'): load_model(cfg.replace(model_revision='v9'))
+    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
+    assert load_model(cfg).origin == f'{NAME}@{b}'

@@ -93,6 +93,8 @@ class ModelSettings:
     # Weights that are not trained: parts of their names, separated by spaces, such as `encoder.convolution blocks.0.`;
     # empty: none
     freeze:str = refused('')
+    # Branch, tag or commit of a model on the hub; run.json keeps the commit, and a run goes on with that one alone
+    model_revision:str = free('main')
     # Question that a vision-language model is asked; empty: the usual one for the kind of the sample
     instruction:str = refused('')
     # Longest sample in tokens, image and answer together (TrOCR and Donut: the answer alone); a longer one is left out

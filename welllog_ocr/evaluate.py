@@ -101,7 +101,7 @@ from .eval.predictions import evaluate, sample_row
 from .eval.report import comparison, confusion_table, slices
 from .eval.rows import read_rows, same_samples
 from .metrics import summarise
-from .models.core import Prediction, default_device, load_model, load_recogniser, release_memory
+from .models.core import Prediction, default_device, load_model, load_recogniser, pinned, release_memory
 from .models.server import ServerReader, is_server
 from .read.values import to_value
 from .render import Doc, span_text
@@ -187,7 +187,7 @@ def main(args):
     bs = args.per_device_eval_batch_size
     if bs < 1: raise ConfigError(f'per_device_eval_batch_size={bs}: must be 1 or more')
     if args.output: writable_dir(args.output) # before the work, not after
-    rows, skips = {}, []
+    rows, skips, args.model = {}, [], pinned(args.model)
     for name in filter(None, (args.against, args.model)): rows[name], skips = _measured(name, args, default_device())
     before, note = _previous(args.output, rows[args.model]) if args.output else ({}, '')
     rows = before | rows

@@ -33,7 +33,7 @@ from .core import ConfigError, SetupError, run_command
 from .files import read_json, write_json
 from .models.lora import ADAPTER_WEIGHTS, check_adapter
 from .models.vlm import GENERATION
-from .models.core import ADAPTER_CONFIG, adapter_base, adapter_config, load_pretrained
+from .models.core import ADAPTER_CONFIG, adapter_base, adapter_config, hub_parts, load_pretrained
 
 # %% ../nbs/17_merge.ipynb #cf35ee6b
 def merge(
@@ -47,7 +47,8 @@ def merge(
     if not adapter_config(folder):
         raise SetupError(f"'{folder}' has no {ADAPTER_CONFIG}, so it is no adapter and there is nothing to merge; "
                          'name best/ or final/ of a run that was trained with r above 0')
-    model = PeftModel.from_pretrained(load_pretrained(AutoModelForImageTextToText, adapter_base(folder)), folder)
+    base = load_pretrained(AutoModelForImageTextToText, adapter_base(folder))
+    model = PeftModel.from_pretrained(base, *hub_parts(folder)[:1], revision=hub_parts(folder)[1])
     check_adapter(model.get_base_model(), folder)
     model.merge_and_unload(safe_merge=True).save_pretrained(tmp)
     _copy_the_rest(Path(folder), tmp)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from .config import TrainingConfig
 from .core import SetupError, WelllogError, first_few
-from .models.core import Recogniser, load_model
+from .models.core import Recogniser, load_model, with_revision
 from .render import Doc, DocTable, Tone, size_text, span_text
 from .run.checkpoint import rng_state, set_rng_state, steps_done
 from .run.checks import CAN_GO_ON, FAILURE, OK, TAKES_A_CHECKPOINT, WARNING, Check, ask, check_device
@@ -142,7 +142,7 @@ _UNTRIED = Check('untried', 'what could not be looked at?', 'without the model: 
 # %% ../nbs/08_preflight.ipynb #1ccd7afe
 def _ask_model(f:Preflight):
     say = partial(Check, 'model', 'is it there, does it load, can it be trained?')
-    if not is_here(f.cfg.model_name):
+    if not is_here(with_revision(f.cfg.model_name, f.cfg.model_revision)):
         f.checks.append(check_estimate(f.cfg, f.machine))
         if f.checks[-1].verdict == FAILURE:
             seen = f'{f.cfg.model_name} is not here, and was not downloaded, since its training would not fit'

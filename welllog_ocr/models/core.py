@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ADAPTER_CONFIG', 'EMBEDDED', 'FAMILIES', 'Prediction', 'Recogniser', 'freeze', 'default_device', 'has_bf16',
-           'autocast', 'to_device', 'release_memory', 'is_out_of_memory', 'first_line', 'no_progress_bars',
-           'load_pretrained', 'model_file', 'adapter_config', 'adapter_base', 'model_type', 'is_onnx', 'family',
-           'load_recogniser', 'load_model']
+           'autocast', 'to_device', 'release_memory', 'is_out_of_memory', 'hub_parts', 'with_revision', 'from_hub',
+           'first_line', 'no_progress_bars', 'load_pretrained', 'model_file', 'pinned', 'adapter_config',
+           'adapter_base', 'model_type', 'is_onnx', 'family', 'load_recogniser', 'load_model']
 
 # %% ../../nbs/models/00_core.ipynb #1c49cd84
 import ctypes, importlib, os
@@ -40,6 +40,7 @@ class Recogniser(nn.Module):
     settings = ''      # fields of a `TrainingConfig` that `from_pretrained` takes
     beside = 1         # parts of a batch that a processor trains at once, in threads; with dropout 1
     saved_as = 'model' # what is saved of it: the `model`, or an `adapter` beside a base that stays as it is
+    origin   = ''      # name and commit, when it was loaded from the hub
 
     def collate(self, samples:list[Sample], cost:int=0)->dict:
         raise NotImplementedError # CPU tensors, padded to `cost`; runs in loader workers
@@ -130,6 +131,25 @@ def is_out_of_memory(
     signs = "can't allocate memory", 'out of memory', 'ALLOC_FAILED'
     return isinstance(e, RuntimeError) and any(sign in str(e) for sign in signs)
 
+# %% ../../nbs/models/00_core.ipynb #fdb38d57
+def hub_parts(
+    name:str, # Folder, hub name, or `owner/name@revision`
+)->tuple[str, str]: # Name and revision; a folder has none, and 'main' is said for it
+    "What is asked of the hub"
+    base, _, revision = str(name).partition('@')
+    on_hub = revision and base.count('/') == 1 and not Path(name).exists()
+    return (base, revision) if on_hub else (str(name), 'main')
+
+def with_revision(name:str, revision:str)->str:
+    "A hub name with the revision of a config, unless it says one itself; any other name stays"
+    on_hub = not Path(name).exists() and name.count('/') == 1 and '://' not in name
+    return f'{name}@{revision}' if on_hub and '@' not in name and revision != 'main' else name
+
+def from_hub(auto, name:str, **options):
+    "`auto.from_pretrained`, for a name that may have a revision"
+    base, revision = hub_parts(name)
+    return auto.from_pretrained(base, revision=revision, trust_remote_code=False, **options)
+
 # %% ../../nbs/models/00_core.ipynb #f12746f7
 def first_line(e:Exception)->str: return next(iter(str(e).splitlines()), '')
 
@@ -146,8 +166,7 @@ def load_pretrained(
 )->nn.Module:
     "A model of transformers. Raises `SetupError` when its weights cannot be loaded, or some are missing"
     no_progress_bars()
-    options |= dict(trust_remote_code=False, use_safetensors=True, output_loading_info=True)
-    try: model, report = auto.from_pretrained(name, **options)
+    try: model, report = from_hub(auto, name, use_safetensors=True, output_loading_info=True, **options)
     except Exception as e: # transformers and the hub raise a dozen kinds
         raise SetupError(f"'{name}': its weights cannot be loaded ({type(e).__name__}: {first_line(e)}); "
                          'take a folder that was saved whole') from e
@@ -159,16 +178,32 @@ def load_pretrained(
 # %% ../../nbs/models/00_core.ipynb #e3afe5a0
 ADAPTER_CONFIG = 'adapter_config.json' # the name that peft gives it
 
+def _not_loaded(name:str, e:Exception)->SetupError:
+    if Path(name).name != name and Path(name).parent.is_dir(): return SetupError(f'{name}: {_no_model(Path(name))}')
+    return SetupError(f"model '{name}' cannot be loaded ({type(e).__name__}: {first_line(e)}); "
+                      f"name a folder, a hub model, or '{EMBEDDED}', which needs neither")
+
 def model_file(
     name:str, # Folder or hub name
     file:str, # Name of the file in there
 )->Path|None: # `None`: no such file
-    "One file of a saved model"
+    "One file of a saved model. Raises `SetupError` when the hub has no such model or revision"
     from transformers.utils import cached_file
     quiet = {f'_raise_exceptions_for_{what}': False for what in ('missing_entries', 'connection_errors', 'gated_repo')}
-    if Path(name).exists(): found = Path(name)/file
-    else: found = cached_file(name, file, **quiet) if name.count('/') == 1 else None
+    base, revision = hub_parts(name)
+    try: found = (Path(name)/file if Path(name).exists() else
+                  base.count('/') == 1 and cached_file(base, file, revision=revision, **quiet))
+    except OSError as e: raise _not_loaded(name, e) from e
     return Path(found) if found and Path(found).is_file() else None
+
+def pinned(
+    name:str,            # As for `load_recogniser`
+    revision:str='main', # Branch, tag or commit, when the name says none
+)->str: # `owner/name@commit` for a model of the hub; any other name stays
+    "A name for these very weights, whatever the main branch becomes"
+    name = with_revision(name, revision)
+    file = None if Path(name).exists() else model_file(name, 'config.json') or model_file(name, ADAPTER_CONFIG)
+    return f'{hub_parts(name)[0]}@{file.parent.name}' if file else name
 
 def adapter_config(
     name:str, # Folder or hub name
@@ -189,11 +224,13 @@ def adapter_base(
     name:str, # Folder or hub name of an adapter
 )->str:
     "The base of an adapter. Raises `SetupError` when it is gone, or an adapter itself"
-    base = adapter_config(name)['base_model_name_or_path']
+    found = adapter_config(name)
+    base = found['base_model_name_or_path']
     if not Path(base).exists() and (Path(base).is_absolute() or base.count('/') != 1):
         raise SetupError(f"'{name}' is an adapter that stands on the model {base}, which is not there; "
                          'put that folder back, '
                          f'or write its new place into {ADAPTER_CONFIG} as base_model_name_or_path')
+    if found.get('revision') and not Path(base).exists(): base = f'{base}@{found["revision"]}'
     if adapter_config(base):
         raise SetupError(f"'{name}' is an adapter on '{base}', which is an adapter itself, "
                          'and one on another cannot be taken apart; '
@@ -218,11 +255,9 @@ def model_type(
     if adapter_config(name) is not None: return model_type(adapter_base(name))
     if Path(name).exists() and ((Path(name)/'run.json').exists() or not (Path(name)/'config.json').is_file()):
         raise SetupError(f'{name}: {_no_model(Path(name))}')
-    try: return AutoConfig.from_pretrained(name, trust_remote_code=False).model_type
+    try: return from_hub(AutoConfig, name).model_type
     except Exception as e: # transformers and the hub raise a dozen kinds; all mean: no config
-        if Path(name).name != name and Path(name).parent.is_dir(): raise SetupError(f'{name}: {_no_model(Path(name))}') from e
-        raise SetupError(f"model '{name}' cannot be loaded ({type(e).__name__}: {first_line(e)}); "
-                         f"name a folder, a hub model, or '{EMBEDDED}', which needs neither") from e
+        raise _not_loaded(name, e) from e
 
 def _no_model(path:Path)->str: # what it is, and what to name
     run = next((p for p in (path, *list(path.parents)[:2]) if (p/'run.json').is_file()), path)
@@ -250,22 +285,26 @@ def family(
     return getattr(importlib.import_module(f'welllog_ocr.models.{chapter}'), cls)
 
 def load_recogniser(
-    name:str=EMBEDDED, # `PP-OCRv6-small`, a folder that `save_pretrained` wrote, or a hub name
+    name:str=EMBEDDED, # `PP-OCRv6-small`, a folder that `save_pretrained` wrote, a hub name, or `owner/name@revision`
     **options,         # Options of the family, see its `from_pretrained`
 )->Recogniser:
     "A recogniser ready to train or to read. Raises `SetupError` as `family` does, or when its files cannot be read"
-    return family(name).from_pretrained(name, **options)
+    name = pinned(str(name))
+    rec  = family(name).from_pretrained(name, **options)
+    rec.origin = name if hub_parts(name)[0] != name else ''
+    return rec
 
 def load_model(
     cfg:TrainingConfig,
 )->Recogniser:
     "The recogniser with which a run starts: seeded, with parts of it frozen. Raises `SetupError` or `ConfigError`"
     seed_all(cfg.seed)
-    cls = family(cfg.model_name)
+    name = pinned(cfg.model_name, cfg.model_revision)
+    cls = family(name)
     if cfg.distill and 'distill' not in cls.settings:
         raise ConfigError(f'distill={cfg.distill:g}: only line recognisers compare outputs with the untouched model, '
                           f'and {cfg.model_name} is none; set l2_sp instead, which holds the weights of any model')
-    rec = load_recogniser(cfg.model_name, **cls.options(cfg))
+    rec = load_recogniser(name, **cls.options(cfg))
     freeze(rec, cfg.freeze)
     if not rec.trainable():
         raise SetupError(f"freeze='{cfg.freeze}' leaves no weight of {cfg.model_name} that training may change; "

@@ -22,7 +22,8 @@ from torch.nn import functional as F
 from ..core import SetupError
 from ..data.sample import Sample
 from ..files import read_json, write_json
-from .core import EMBEDDED, Prediction, Recogniser, first_line, is_onnx, load_pretrained, model_file
+from .core import EMBEDDED, Prediction, Recogniser, first_line, from_hub, is_onnx, load_pretrained
+from .core import model_file
 from .core import no_progress_bars
 from .ngram import CERTAIN, beam_search, count_ngrams, forced_path, ngram_from_json, ngram_json
 from .onnx import packaged_onnx
@@ -367,7 +368,7 @@ def _load(name:str)->tuple[nn.Module, list[str]]: # Model, its characters withou
     "A folder or a hub model. Raises `SetupError` when weights or characters are missing"
     from transformers import AutoImageProcessor, AutoModelForTextRecognition
     model = load_pretrained(AutoModelForTextRecognition, name)
-    try: characters = list(AutoImageProcessor.from_pretrained(name, trust_remote_code=False).character_list)[1:]
+    try: characters = list(from_hub(AutoImageProcessor, name).character_list)[1:]
     except Exception as e:
         raise SetupError(f"'{name}': its image processor cannot be loaded ({type(e).__name__}: {e}); "
                          'save the model with save_pretrained, which writes preprocessor_config.json') from e

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from ..core import ConfigError, SetupError, did_you_mean
-from .core import (ADAPTER_CONFIG, adapter_config, default_device, first_line, load_pretrained,
-                                     model_file)
+from .core import (ADAPTER_CONFIG, adapter_config, default_device, first_line, from_hub, hub_parts,
+                                     load_pretrained, model_file)
 from ..render import Doc, DocTable
 
 # %% ../../nbs/models/05_lora.ipynb #a1f268b5
@@ -120,7 +120,7 @@ def load_4bit(
     from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig
     device = device or default_device()
     check_4bit(device)
-    config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    config = from_hub(AutoConfig, name)
     with torch.device('meta'): check_keep(AutoModelForImageTextToText.from_config(config), keep)
     nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True,
                              bnb_4bit_compute_dtype=torch.bfloat16, llm_int8_skip_modules=list(keep))
@@ -249,7 +249,9 @@ def save_adapter(
     base:str,        # Base of the adapter: folder or hub name
 ):
     "Write the adapter so that plain peft and transformers load it"
-    model.peft_config['default'].base_model_name_or_path = str(Path(base).resolve()) if Path(base).exists() else base
+    config, (name, revision) = model.peft_config['default'], hub_parts(base)
+    config.base_model_name_or_path = str(Path(base).resolve()) if Path(base).exists() else name
+    config.revision = revision if name != base else None # the commit that the adapter fits
     model.save_pretrained(folder)
 
 # %% ../../nbs/models/05_lora.ipynb #e3f2c2af

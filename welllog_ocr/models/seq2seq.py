@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from ..core import ConfigError, SetupError
 from ..data.sample import Sample
 from ..metrics import normalise
-from .core import Prediction, Recogniser, first_line, load_pretrained, no_progress_bars
+from .core import Prediction, Recogniser, first_line, from_hub, load_pretrained, no_progress_bars
 from .decoding import (EVERY, IGNORE, LOOP, answer_limits, each_loss, explained, finished, repetition,
                                          totals)
 from .lora import save_memory
@@ -273,7 +273,7 @@ def _load(name:str)->tuple: # Model and processor
     from transformers import AutoProcessor, VisionEncoderDecoderModel
     # published TrOCR models lack the pooler, which is not used
     model = load_pretrained(VisionEncoderDecoderModel, name, '.pooler.', dtype=torch.float32)
-    try: processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
+    try: processor = from_hub(AutoProcessor, name)
     except Exception as e:
         raise SetupError(f"'{name}': its processor cannot be loaded ({type(e).__name__}: {first_line(e) or '-'}); "
                          'save the model with save_pretrained, '

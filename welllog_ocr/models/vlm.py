@@ -21,7 +21,7 @@ from ..core import ConfigError, DataError, SetupError
 from ..data.sample import Sample
 from ..files import read_json, write_json
 from .architectures import ARCHITECTURES
-from .core import (Prediction, Recogniser, adapter_base, adapter_config, first_line, load_pretrained,
+from .core import (Prediction, Recogniser, adapter_base, adapter_config, first_line, from_hub, load_pretrained,
                                      model_file, model_type, no_progress_bars)
 from .decoding import (IGNORE, LOOP, GenerationWatch, Thinned, answer_limits, each_loss, explained,
                                          finished, totals)
@@ -415,7 +415,7 @@ def save_pretrained(self:ChatRecogniser, folder:Path):
 def _processor(name:str):
     "The processor of a model. Raises `SetupError` when it is missing or takes no images"
     from transformers import AutoProcessor
-    try: proc = AutoProcessor.from_pretrained(name, trust_remote_code=False)
+    try: proc = from_hub(AutoProcessor, name)
     except ImportError as e:
         advice = 'pip install "welllog_ocr[smolvlm]"' if 'num2words' in str(e) else 'install it'
         raise SetupError(f"'{name}': its processor needs a package that is not there ({first_line(e)}); "

@@ -157,7 +157,10 @@ def model_id(
     path = Path(name)
     if name == 'PP-OCRv6-small': return f'{name}@rapidocr-{version("rapidocr")}'
     if path.is_file(): return f'{path.name}@{sha256_file(path)[:12]}'
-    if not path.is_dir(): return name
+    if not path.is_dir():
+        if name.count('/') != 1: return name
+        from welllog_ocr.models.core import pinned # here, not above: torch takes seconds
+        return pinned(name)
     parts = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith('.'))
     return f'{path.resolve().name}@{stable_hash([(p.name, sha256_file(p)) for p in parts])[:12]}'
 

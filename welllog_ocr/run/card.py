@@ -69,7 +69,7 @@ def _facts(r:RunFiles, hardware:str)->list:
     if m.get('data_origin'): data += f', from {_short(m["data_origin"])}'
     versions = ', '.join(f'{k} {v}' for k, v in m.get('versions', {}).items() if v)
     batch = f'{c["per_device_train_batch_size"]} x {c["gradient_accumulation_steps"]}'
-    return [['run', _short(m['run_id'])], ['model', _short(c['model_name'])], ['data', data],
+    return [['run', _short(m['run_id'])], ['model', _short(m.get('model_origin') or c['model_name'])], ['data', data],
             ['left out', _count(len(start.get('skipped', [])), 'sample')],
             ['data fingerprint', _short(m['data_fingerprint'])],
             ['steps', f'{r.last} of {start.get("total_steps", r.last)}; the best is step {r.best}'],
@@ -117,9 +117,10 @@ def model_card(
     "README.md of a saved model"
     r = RunFiles(folder)
     step, base = r.best if name == 'best' else r.last, ' '.join(str(r.config['model_name']).split())
+    origin = r.manifest.get('model_origin') or base
     quoted = base.replace('\\', '\\\\').replace('"', '\\"') # as YAML has it
     parts = [_FRONT.format(quoted), f'# {esc_md(r.config["experiment_name"])}, {name}',
-             f'Reads the headers of scanned well logs. Fine-tuned from {esc_md(base)}; this is step {step}.',
+             f'Reads the headers of scanned well logs. Fine-tuned from {esc_md(origin)}; this is step {step}.',
              r.outcome() if name == 'best' else f'The weights at the last step; `best` holds those of step {r.best}.',
              '## Metrics', r.metrics(step), '## Known failures', confusion_table(r.rows(step)).md,
              '## Loading', _LOADING.format(name), '## Data and licence',

@@ -23,7 +23,7 @@ from ..data.checks import quick
 from ..review.accepted import Accepted
 from ..data.load import locate
 from ..data.sample import skip_report
-from ..models.core import EMBEDDED, Recogniser
+from ..models.core import Recogniser, hub_parts
 from .checkpoint import steps_done
 from .folder import same_run
 from .lock import is_taken
@@ -393,12 +393,14 @@ def check_wandb(
 
 # %% ../../nbs/run/15_checks.ipynb #172d7143
 def is_here(
-    name:str, # Of a model
+    name:str, # Of a model; one of the hub may have a revision, as `owner/name@revision`
 )->bool:
     "Does a model lie on this machine: in a folder, in a package, or downloaded?"
     from huggingface_hub import try_to_load_from_cache
-    if name == EMBEDDED or Path(name).exists() or name.count('/') != 1: return True # only hub names are downloaded
-    return any(isinstance(try_to_load_from_cache(name, file), str) for file in ('config.json', 'adapter_config.json'))
+    base, revision = hub_parts(name)
+    if Path(name).exists() or base.count('/') != 1: return True # only hub names are downloaded
+    files = 'config.json', 'adapter_config.json'
+    return any(isinstance(try_to_load_from_cache(base, file, revision=revision), str) for file in files)
 
 _SMALLER = ('take a smaller max_batch_cost, max_seq_length or per_device_eval_batch_size, gradient_checkpointing=True, '
             'or load_in_4bit=True with an r; or start it on a larger card')

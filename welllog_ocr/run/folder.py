@@ -86,6 +86,7 @@ def check_same(
     cfg:TrainingConfig, # Settings to go on with
     rows:list[dict],    # Rows of `data_rows` now
     fingerprint:str,    # Fingerprint of the data now
+    model:str='',       # Name and commit of a model of the hub now
 )->tuple[dict, list[str]]: # Content of run.json; differences that are allowed
     "May the run go on? Raises `ConfigError` or `DataError` when it would not be the same run"
     manifest, old = read_json(folder/'run.json'), read_json(folder/'config.json')
@@ -98,6 +99,11 @@ def check_same(
         what = data_changes(read_jsonl(folder/'data.jsonl'), rows) or 'this version draws other lines, or fonts differ'
         raise DataError(f'{folder} was started with other data: {what}; restore the data, or give the run on the new '
                         f'data {_ITS_OWN}')
+    was = manifest.get('model_origin') or model # older runs do not say
+    if was != model:
+        raise ConfigError(f'{folder} was started with the model {was}, and now it would be {model or "another"}, so its '
+                          f'metrics would mix two; set model_revision={was.rpartition("@")[2]} to go on, or give the '
+                          f'run on the other model {_ITS_OWN}')
     notes = [f'settings changed: {changes_text(recorded)}'] if recorded else []
     other = {k: (manifest['versions'].get(k), v) for k, v in versions().items() if manifest['versions'].get(k) != v}
     if other: notes.append(f'versions differ, so results may differ in their last bits: {changes_text(other)}')
@@ -113,7 +119,7 @@ def same_run(
     if cfg.resume_from_checkpoint == 'never':
         raise ConfigError(f"{cfg.run_dir} holds a run, and resume_from_checkpoint='never' leaves existing runs alone; "
                           "give this one another experiment_name, or take 'auto' to go on")
-    return check_same(cfg.run_dir, cfg, data_rows(data.train, data.eval), data.fingerprint)
+    return check_same(cfg.run_dir, cfg, data_rows(data.train, data.eval), data.fingerprint, data.model)
 
 # %% ../../nbs/run/05_folder.ipynb #ece4bf98
 def refuse_crash_loop(

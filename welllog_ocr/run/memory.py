@@ -26,7 +26,7 @@ from ..config import TrainingConfig
 from ..core import ConfigError, SetupError
 from ..data.sample import Sample
 from ..files import append_jsonl, read_jsonl
-from ..models.core import FAMILIES, Recogniser, autocast
+from ..models.core import FAMILIES, Recogniser, autocast, from_hub, hub_parts, with_revision
 from ..models.lora import add_lora, check_keep, inside, save_memory
 from .samples import parts
 from .step import EMA, L2SP
@@ -181,9 +181,9 @@ def parts_of(
 )->tuple: # Config, processor, and the type in which the weights are saved
     "What a fake model is made from. Raises `SetupError` when its sizes are unknown"
     from transformers import AutoConfig, AutoProcessor
-    here = dict(trust_remote_code=False, local_files_only=True)
-    try: config, processor = AutoConfig.from_pretrained(name, **here), AutoProcessor.from_pretrained(name, **here)
+    try: config, processor = (from_hub(auto, name, local_files_only=True) for auto in (AutoConfig, AutoProcessor))
     except Exception as e: # transformers and the hub raise a dozen kinds; all mean: not here
+        name = hub_parts(name)[0]
         if name not in SIZES:
             raise SetupError(f"'{name}' is neither a folder nor downloaded ({type(e).__name__}), "
                              'and its sizes are not in the table of the memory chapter, '
@@ -223,7 +223,7 @@ def fake_recogniser(
     "The recogniser of a config, of fake tensors. Raises `SetupError` for unknown sizes, or for a line recogniser"
     import transformers
     from transformers.initialization import no_init_weights
-    config, processor, dtype = parts_of(cfg.model_name)
+    config, processor, dtype = parts_of(with_revision(cfg.model_name, cfg.model_revision))
     chapter, _ = FAMILIES.get(config.model_type, ('', ''))
     if chapter not in ('vlm', 'seq2seq'):
         raise SetupError(f"'{cfg.model_name}' is a '{config.model_type}' model, "

@@ -34,7 +34,8 @@ class RunData:
     skips:list        # `Skip`s
     leaks:list        # Groups that stand in both splits
     origin:str=''     # Folder, or name and commit of a data set of the hub
-    reviewed:str=''   # What reviews changed in it, and what `extra_data` added, in sentences
+    reviewed:str=''   # What reviews changed in it, what `extra_data` added, what the loader decided, in sentences
+    model:str=''      # Name and commit of the model that is trained, when it is of the hub
 
 def _learnable(rec:Recogniser, samples:list)->tuple[list, list]:
     why = [rec.refuses(s) for s in samples]
@@ -153,7 +154,7 @@ def run_data(
     found, reviewed = _splits(cfg)
     if cfg.data_path is None and not cfg.extra_data:
         marks = stable_hash(['synth', cfg.seed, cfg.synth_lines, cfg.crop_share, fingerprint(found.eval)])
-        return RunData([], subset(found.eval, cfg.eval_subset), cfg.synth_lines, marks, [], [])
+        return RunData([], subset(found.eval, cfg.eval_subset), cfg.synth_lines, marks, [], [], model=rec.origin)
     extra, skips1, told = extra_samples(cfg, found.eval if cfg.data_path else ())
     (train, skips2), (extra, skips3), (held, skips4) = (
         _usable(rec, found.train), _usable(rec, extra), of_kind(found.eval, rec.kinds))
@@ -169,7 +170,7 @@ def run_data(
     marks = stable_hash([fingerprint(train), fingerprint(held), n_synth, cfg.crop_share, fonts])
     notes = notes_text([*found.train, *found.eval, *extra])
     reviewed = '; '.join(filter(None, [reviewed, *told, notes]))
-    return RunData(train, held, n_synth, marks, skips, found.leaks, found.origin, reviewed)
+    return RunData(train, held, n_synth, marks, skips, found.leaks, found.origin, reviewed, rec.origin)
 
 # %% ../../nbs/run/02_samples.ipynb #40b0383a
 def language_texts(

@@ -153,7 +153,7 @@ def _begun(cfg, data, named:Path|None):
     start = _forked(load(named)) if named else None
     more = dict(forked_from=source) if named else {}
     manifest = begin(cfg.run_dir, cfg, data_rows(data.train, data.eval), data.fingerprint, data_origin=data.origin,
-                     **more)
+                     model_origin=data.model, **more)
     return manifest['run_id'], start, [f'forked from {source} at step {start.step}'] if named else []
 
 def _forked(s:Snapshot)->Snapshot:
