@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .plan import finish
-from .store import Listed, Store, fetch, open_store, trying
+from .store import Listed, Store, fetch, open_far, open_store
 from ..core import DataError, SetupError
 from ..data.scan import header_bytes, path_of
 
@@ -60,9 +60,7 @@ class Fetched(NamedTuple):
 
 def _header(store:Store, scan:Listed)->bytes|None:
     if scan.size < _LARGE or not scan.place.lower().endswith(('.tif', '.tiff')): return None
-    def read():
-        with store.fs.open_input_file(store.path(scan.place)) as f: return header_bytes(f, scan.place)
-    return trying(store, read)
+    with open_far(store, scan.place) as f: return header_bytes(f, scan.place)
 
 def _fetch(store:Store, scan:Listed, path:Path)->Fetched:
     try:
