@@ -191,6 +191,19 @@ def splits(root, train:list, held:list):
 def test_a_leak_is_a_group_of_both_whatever_the_table_made_of_its_number(tmp_path, ours, theirs, leak):
     assert splits(tmp_path, [dict(group=ours)]*2, [dict(group=theirs)]*2).leaks == leak
 
+def test_a_list_of_wells_keeps_numbers_that_a_table_made_of_them(tmp_path):
+    from welllog_ocr.data.well_table import read_well_table, rows_of_scan
+    from welllog_ocr.read.wells import read_list
+    (tmp_path/'wells.jsonl').write_text('{"api": 42123456780000.0, "well": "MU\u0308LLER 1", "file": "scans\\\\Mu\u0308ller.tif"}')
+    assert read_list(tmp_path/'wells.jsonl').rows[0]['api'] == '42123456780000'
+    table = read_well_table(tmp_path/'wells.jsonl')
+    assert [r.key for r in rows_of_scan(table, tmp_path/'M\u00fcller.tif')] == ['4212345678']
+
+def test_wells_without_a_name_keep_no_lines_apart(tmp_path):
+    from welllog_ocr.run.samples import _apart
+    data = splits(tmp_path, [{}, {}], [dict(scan=7.0)])
+    assert _apart(data.train, data.eval) == [False, True] # the first is the same picture
+
 @pytest.mark.parametrize('raw,text', [('KB 912\n', 'KB 912'), (' KB\u00a0912\t', 'KB 912'), ('KB\u202f912 \r\n', 'KB 912'), ('\ufeffKB 912', 'KB 912'), ('Mu\u0308ller', 'M\u00fcller'), ('14 \u2126m', '14 \u03a9m'), ('3 \u03bcS', '3 \u00b5S'), ('A\u030angstrom \u212b', '\u00c5ngstrom \u00c5')])
 def test_what_cannot_be_seen_in_a_label_is_tidied_and_told_once(tmp_path, raw, text):
     data = splits(tmp_path, [dict(text=raw), {}, {}], [{}])

@@ -93,7 +93,7 @@ from .core import DataError, first_few
 from .files import read_json, writable_dir, write_atomic, write_json, write_jsonl
 from .data.load import load_eval, load_split, locate
 from .data.labels import well_key
-from .data.sample import fingerprint, notes_text, of_kind, skip_report
+from .data.sample import as_name, fingerprint, notes_text, of_kind, skip_report
 from .eval.fields import BY, coverage, fields_report, fields_table, figures, read_cells, record_cells
 from .eval.gate import server_rows
 from .eval.folds import assign_folds, folds_table, gains, measure
@@ -240,7 +240,7 @@ class FoldPlan:
 
     def part(self, k:int)->tuple[list, list]:
         held = [s for s, f in zip(self.samples, self.folds) if f == k]
-        wells = {well_key(name) for s in held for name in (s.group, s.info.get('scan')) if name}
+        wells = {well_key(name) for s in held for name in (s.group, as_name(s.info.get('scan'))) if name}
         also = [s for s in self.also if well_key(s.group) not in wells]
         return [s for s, f in zip(self.samples, self.folds) if f != k] + also, held
 

@@ -143,12 +143,12 @@ _PAIR, _IMAGES = '.gt.txt', tuple('.png .jpg .jpeg .jfif .tif .tiff .webp .bmp .
 
 def _pairs(folder:Path)->list[dict]:
     "Rows of images with their text beside them: a.png (or a.bin.png, a.nrm.png) and a.gt.txt"
-    texts = sorted(p.relative_to(folder).as_posix().removesuffix(_PAIR) for p in folder.rglob('*' + _PAIR))
+    names = [p.relative_to(folder).as_posix() for p in sorted(folder.rglob('*.*')) if not p.name.startswith('.')]
+    texts = [n.removesuffix(_PAIR) for n in names if n.endswith(_PAIR)]
     images = {}
-    for p in sorted(folder.rglob('*')) if texts else ():
-        if p.suffix.lower() not in _IMAGES: continue
-        name = p.relative_to(folder).as_posix()
-        stem = name[:-len(p.suffix)]
+    for name in names if texts else ():
+        stem, _, end = name.rpartition('.')
+        if f'.{end.lower()}' not in _IMAGES: continue
         images[stem] = name
         images.setdefault(re.sub(r'\.(bin|nrm)$', '', stem), name)
     return [dict(file_name=images.get(t, f'{t}.png'), text=_utf8(folder/(t + _PAIR))) for t in texts]
@@ -236,4 +236,5 @@ def find_splits(
         raise DataError(f'{path}: no such folder; data_path names a folder with train/ (and eval/), each with a '
             'metadata.jsonl, or a data set of the hub')
     train, held = _part(path, 'train'), next((p for n in _HELD if (p := _part(path, n))), None)
-    return {k: v for k, v in (('train', train), ('eval', held)) if v} or {'all': (path, None)}
+    inside = path/'data' if (path/'data').is_dir() and not _tables(path) and _tables(path/'data') else path
+    return {k: v for k, v in (('train', train), ('eval', held)) if v} or {'all': (inside, None)}

@@ -29,7 +29,7 @@ def _alike(name:str)->str:
     except UnicodeEncodeError: name = os.fsencode(name).decode('latin-1')
     return unicodedata.normalize('NFC', unicodedata.normalize('NFC', name).casefold()).strip()
 
-@lru_cache(64)
+@lru_cache(1024)
 def _spellings(folder:str, changed:int)->dict: # names by `_alike`, and by that without ending
     found = {}
     for name in os.listdir(folder):
@@ -220,7 +220,7 @@ def load_split(
     rows, root = read_table(folder, tables), folder.resolve()
     def one(n):
         try: return _sample(root, n, rows[n], set_upright, deskew)
-        except DataError as e: return Skip(f'{folder.name}/{_name(rows[n], n)}', str(e), e.what)
+        except DataError as e: return Skip(*map(as_name, (f'{folder.name}/{_name(rows[n], n)}', e)), e.what)
     with ThreadPoolExecutor(os.cpu_count()) as pool: found = list(pool.map(one, range(len(rows))))
     samples, skips = [f for f in found if isinstance(f, Sample)], [f for f in found if isinstance(f, Skip)]
     if not samples: raise DataError(f'{folder}: none of its {len(found)} rows can be used; {skip_report(skips)}')

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ..core import DataError, first_few
 from .formats import table_rows
+from .sample import as_name
 from .labels import complaints
 from ..vocabulary import FIELDS, LABELS, plain_label
 
@@ -75,7 +76,7 @@ def _flat(row:dict, left:Counter):
 def _values(cells, unsure:set, left:Counter)->list[Value]:
     out = []
     for path, name, text in cells:
-        if isinstance(text, float): text = f'{text:.10g}' # 3908.0 stands as 3908 on paper
+        if isinstance(text, float): text = f'{text:.10g}' if text % 1 else as_name(text) # 3908.0 stands as 3908 on paper
         text = ' '.join(str('' if text is None else text).split())
         empty = not any(map(str.isalnum, text))
         why = ('unsure' if path in unsure else 'with a ?' if '?' in text else 'empty' if empty else
@@ -85,12 +86,12 @@ def _values(cells, unsure:set, left:Counter)->list[Value]:
     return out
 
 def _row(row:dict, left:Counter)->WellRow:
-    pick = lambda names: next((str(row[n]) for n in names if row.get(n)), '')
+    pick = lambda names: next((as_name(row[n]) for n in names if row.get(n)), '')
     nested = isinstance(row.get('fields'), dict)
     key = re.sub(r'\D', '', pick(_KEY) or str(row['fields'].get('api', '') if nested else ''))
     unsure = row.get('unsure') if isinstance(row.get('unsure'), list) else []
     values = _values(_nested(row) if nested else _flat(row, left), {str(u) for u in unsure}, left)
-    return WellRow(Path(pick(_FILE)).stem, key[:10] if len(key) >= 10 else '', pick(_OWN), values)
+    return WellRow(Path(pick(_FILE).replace('\\', '/')).stem, key[:10] if len(key) >= 10 else '', pick(_OWN), values)
 
 # %% ../../nbs/data/11_well_table.ipynb #229263e3
 _LAS = re.compile(r'\s*([^.\s#~]+)\s*\.(\S*)\s*(.*)')
@@ -133,6 +134,6 @@ def rows_of_scan(
     scan:Path,       # File of a scan
 )->list[WellRow]:
     "The rows of a scan: those that name it, or else those of its API number"
-    stem, digits = scan.stem.casefold(), re.sub(r'\D', '', scan.stem)
+    stem, digits = Path(as_name(scan.name)).stem.casefold(), re.sub(r'\D', '', scan.stem)
     named = [r for r in table.rows if r.file.casefold() == stem]
     return named or [r for r in table.rows if r.key and r.key in digits]

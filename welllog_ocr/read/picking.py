@@ -17,7 +17,7 @@ from PIL import Image
 from ..core import ConfigError, DataError, SetupError, stable_hash
 from ..data.formats import read_table
 from ..data.load import load_split
-from ..data.sample import Skip, skip_report
+from ..data.sample import Skip, as_name, skip_report
 from ..data.scan import path_of
 from ..files import each_row, sha256_file, writable_dir, write_atomic, write_json, write_jsonl
 from .detect import cut
@@ -77,7 +77,7 @@ def _on_end(box:list)->bool:
 
 @cache
 def _table(folder:Path)->dict: # File name -> group
-    try: return {r.get('file_name'): str(r['group']) for r in read_table(folder) if r.get('group')}
+    try: return {r.get('file_name'): as_name(r['group']) for r in read_table(folder) if r.get('group')}
     except DataError: return {}
 
 _PAGE = ('file', 'page', 'kind', 'region', 'sha256', 'model')

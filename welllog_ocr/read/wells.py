@@ -18,6 +18,7 @@ from rapidfuzz.distance import Levenshtein
 
 from ..core import DataError, first_few
 from ..data.formats import table_rows
+from ..data.sample import as_name
 from ..data.well_table import field_of
 from .values import amount, state as state_named, survey_number, to_value
 from ..vocabulary import FIELDS, STATES, plain_label
@@ -210,7 +211,7 @@ def _joined(parts:list)->str:
     return out
 
 def _text(x)->str:
-    return ' '.join((f'{x:.10g}' if isinstance(x, float) else str(x)).split()) if x is not None and x == x else ''
+    return ' '.join((f'{x:.10g}' if isinstance(x, float) and x == x and x % 1 else as_name(x)).split())
 
 def read_list(
     path:Path, # CSV, JSONL or Parquet

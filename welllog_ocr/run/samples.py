@@ -15,7 +15,7 @@ from ..config import TrainingConfig
 from ..core import ConfigError, DataError, rng_for, stable_hash
 from ..data.labels import well_key
 from ..data.sample import Skip, Splits, fingerprint, has_group, notes_text, of_kind, shuffled_batches
-from ..data.sample import skip_report, subset
+from ..data.sample import as_name, skip_report, subset
 from ..draw.page import SynthCrops, SynthPages, SynthRecords
 from ..models.core import Recogniser
 from ..draw.wear import augment
@@ -92,7 +92,7 @@ def _extra_folder(cfg:TrainingConfig, folder:Path)->tuple[list, list, str]: # Sa
 
 def _apart(samples:list, held:list)->list[bool]:
     "Is each sample of another well and scan, and another picture, than all of `held`?"
-    names  = {well_key(n) for s in held for n in (s.group*has_group(s), s.info.get('scan')) if n}
+    names  = {well_key(n) for s in held for n in (s.group*has_group(s), as_name(s.info.get('scan'))) if n}
     sizes  = {s.size for s in samples} & {s.size for s in held}
     pixels = lambda s: (s.size, s.image.tobytes())
     there  = {pixels(s) for s in held if s.size in sizes}
