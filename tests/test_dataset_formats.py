@@ -191,6 +191,9 @@ def splits(root, train:list, held:list):
 def test_a_leak_is_a_group_of_both_whatever_the_table_made_of_its_number(tmp_path, ours, theirs, leak):
     assert splits(tmp_path, [dict(group=ours)]*2, [dict(group=theirs)]*2).leaks == leak
 
+def test_a_well_that_is_the_id_of_its_row_is_a_group(tmp_path):
+    assert splits(tmp_path, [dict(group='7', id='7'), {}], [dict(group=7, id=7)]).leaks == ['7']
+
 def test_a_list_of_wells_keeps_numbers_that_a_table_made_of_them(tmp_path):
     from welllog_ocr.data.well_table import read_well_table, rows_of_scan
     from welllog_ocr.read.wells import read_list

@@ -191,12 +191,19 @@ def _check_columns(name, rows:list)->list[dict]:
         there = {*columns, *meant.values()}
         if there & {*needs, *(RECORD_COLUMNS if needs == TEXT_COLUMNS else ())}: continue
         near = next((f"rename '{m[0]}' to '{n}'" for n in needs if (m := get_close_matches(n, map(str, columns), 1))),
-                    'add it')
+                    'add it; the first line of a CSV names its columns')
         raise DataError(f"{name}: has no column '{needs[0]}' (or {', '.join(needs[1:])}); "
             f"found {first_few(columns, 12, ', ')}; {near}")
     return rows
 
 # %% ../../nbs/data/03_formats.ipynb #4c149955
+def _above(folder:Path)->list[dict]:
+    "Rows of a metadata table beside the folder, whose names begin with it: train/a.png"
+    tables = [p for p in _tables(folder.parent) if p.stem == 'metadata']
+    rows, start = [r for p in tables[:1] for r in _check_columns(p, table_rows(p))], f'{folder.name}/'
+    of = lambda r: str(r.get('file_name')).removeprefix('./')
+    return [r | dict(file_name=of(r).removeprefix(start)) for r in rows if of(r).startswith(start)]
+
 def read_table(
     folder:Path, # Folder of the images
     tables=None, # Paths of its tables; None: found in the folder, which may also be one that `datasets` saved
@@ -207,7 +214,7 @@ def read_table(
         raise DataError(f'{folder}: no such folder; give one that holds images and a metadata.jsonl')
     saved  = tables is None and (folder/'state.json').is_file()
     tables = [folder] if saved else find_table(folder) if tables is None else tables
-    if not tables and (rows := _pairs(folder)): return rows
+    if not tables and (rows := _pairs(folder) or _above(folder)): return rows
     if not tables:
         raise DataError(f'{folder}: no metadata.jsonl (or .csv, .tsv, .parquet) in it, and no .gt.txt beside an image, '
             'so the images have no text; add a table with file_name and text')

@@ -55,9 +55,9 @@ def _respelled(folder:Path, name:str)->Path:
     advice = f'did you mean {near}?' if near else 'add the image or drop its row'
     raise ImageError(f'{folder/name}: no such file; {advice}')
 
-def _kept(folder:Path)->tuple: # where files of a data folder may lie
-    cache = next((p.parent/'blobs' for p in (folder, *folder.parents) if p.name == 'snapshots'), folder)
-    return folder, cache # of the hub: snapshots/COMMIT/a.png is a link to blobs/HASH
+# %% ../../nbs/data/06_load.ipynb #dfb2bc42
+def _cache(folder:Path)->Path: # snapshots/COMMIT/a.png of the hub is a link to blobs/HASH
+    return next((p.parent/'blobs' for p in (folder, *folder.parents) if p.name == 'snapshots'), folder)
 
 def _inside(folder:Path, name:str)->Path:
     "The file `name` of `folder`, which is resolved. Raises `DataError` when it lies elsewhere"
@@ -67,18 +67,20 @@ def _inside(folder:Path, name:str)->Path:
     try:
         path = folder/name # an absolute name may be one inside
         if os.path.isabs(name): path = Path(os.path.dirname(name)).resolve()/os.path.basename(name)
-        if not Path(os.path.normpath(path)).is_relative_to(folder):
-            near = _listed(folder, _alike(os.path.basename(name)))
-            raise outside(f"; {near[0]} of that folder is called so" if near else '')
+        named = lambda: Path(os.path.normpath(path)).is_relative_to(folder)
         try: real = path.resolve(strict=True) # strict: behind a loop of links the rest of the way stays unchecked
         except (FileNotFoundError, NotADirectoryError):
-            path = _respelled(folder, os.path.relpath(path, folder))
-            real = path.resolve(strict=True)
+            if named(): path = _respelled(folder, os.path.relpath(path, folder))
+            real = path.resolve(strict=named())
+        if real.is_relative_to(folder): return path
+        near = [] if named() else _listed(folder, _alike(os.path.basename(name)))
     except (OSError, ValueError, RuntimeError) as e: # loops of links, zero bytes
         raise DataError(f'{name!r:.80} is no name of a file ({e})') from None
-    if not any(map(real.is_relative_to, _kept(folder))): raise outside(f', as it is a link to {real}')
-    return path
+    if not named(): raise outside(f'; {near[0]} of that folder is called so' if near else '')
+    if real.is_relative_to(_cache(folder)): return path
+    raise outside(f', as it is a link to {real}')
 
+# %% ../../nbs/data/06_load.ipynb #6836e2ac
 def _from_base64(text)->bytes:
     if not isinstance(text, str): raise DataError(f'image_base64 is of type {type(text).__name__}; it should be text')
     if text.startswith('data:'): text = text.partition(',')[2]
@@ -181,7 +183,8 @@ def _sample(folder:Path, n:int, row:dict, turn:bool|None, deskew:bool)->Sample:
     if labels['kind'] == 'record': parse_record(text)
     data = source if isinstance(source, bytes) else read_bytes(source)
     tidied = not _has_record(row) and text not in map(row.get, TEXT_COLUMNS)
-    notes = ('shape',)*(not labels['kind']) + ('tidied',)*tidied
+    given = labels['group'] == labels['id'] and bool(as_name(row.get('group')))
+    notes = ('shape',)*(not labels['kind']) + ('tidied',)*tidied + ('group',)*given
     try: img, rows, pose = _posed(data, place, labels, text, turn)
     except ImageError as e:
         raise ImageError(str(e).replace('the image:', f'{row.get("file_name") or "the image"}:', 1)) from None

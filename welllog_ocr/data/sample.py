@@ -29,7 +29,8 @@ class Sample:
     kind:str  = 'line' # What is read: `line`, `block`, `page`, or `record` of a page
     style:str = ''     # Style of writing: `printed`, `typed`, `handwritten`; empty: not given
     info:dict = field(default_factory=dict, compare=False) # Every other column of the table
-    notes:tuple = field(default=(), compare=False) # What the loader decided: `shape` (its kind) or `tidied` (its text)
+    # What the loader saw to: `shape` (it says the kind), `tidied` (the text), `group` (the table's own, though it is the id)
+    notes:tuple = field(default=(), compare=False)
 
     @property
     def image(self)->Image.Image: return self.load()
@@ -139,7 +140,7 @@ def has_group(
     s:Sample, # As the loader gives it: with its id where the table names no group
 )->bool:
     "Does the table say from which well or scan a sample is?"
-    return s.group not in ('', s.id)
+    return s.group not in ('', s.id) or 'group' in s.notes
 
 def leaks(
     train:list, # `Sample`s to train on

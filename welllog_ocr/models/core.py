@@ -205,6 +205,7 @@ def pinned(
     file = None if Path(name).exists() else model_file(name, 'config.json') or model_file(name, ADAPTER_CONFIG)
     return f'{hub_parts(name)[0]}@{file.parent.name}' if file else name
 
+# %% ../../nbs/models/00_core.ipynb #ae4ff183
 def adapter_config(
     name:str, # Folder or hub name
 )->dict|None: # Content of adapter_config.json; `None`: a whole model
