@@ -45,7 +45,7 @@ class Reader:
 def page_of(*texts, file='a.png'):
     pictures = [picture(t) for t in texts]
     quads = [np.float32([(0, 60*n), (p.shape[1], 60*n), (p.shape[1], 60*n + 48), (0, 60*n + 48)]) for n, p in enumerate(pictures)]
-    return Page(file, 0, dict(kind='page'), quads, pictures, list(range(len(texts))), Image.new('L', (999, 999), 255))
+    return Page(file, 0, dict(kind='page'), quads, pictures, [(n, 0) for n in range(len(texts))], Image.new('L', (999, 999), 255))
 
 def texts_of(found): return [l.verdict.text for l in found.lines if not l.verdict.why]
 

@@ -166,6 +166,46 @@ def test_linked_folders_and_odd_endings(place, tmp_path):
     assert places == ['scan', 'scan.doc', 'scan.jfif', 'scan.tif_', 'z/c.png', 'far/a.png', 'far/deep/b.tif']
     assert no == {'.gif': 1, '.txt': 2, 'no ending': 1}
 
+def test_a_page_without_text_has_a_row(place, tmp_path, capsys):
+    scans = tmp_path/'scans'
+    scans.mkdir()
+    Image.new('L', (400, 300), 255).save(scans/'blank.png'), (scans/'notes.txt').write_text('well')
+    for rows in ('line', 'scan', 'run'):
+        blank, = run(place, [scans], tmp_path/'r.csv', rows=rows)
+        row, = csv.DictReader((tmp_path/'r.csv').open(newline='', encoding='utf-8-sig'))
+        assert row['file'] == str(scans/'blank.png') and not any(row.get(k) for k in ('text', 'confidence', 'error', 'company'))
+    assert blank['lines'] == [] and blank['confidence'] is None
+    told = capsys.readouterr().out
+    assert f'on 1 no text was found: {scans/"blank.png"}' in told and '1 other file, no PNG, JPEG, TIFF, WebP or PDF: 1 .txt' in told
+    main(_arguments([str(scans/'blank.png'), '--model', str(place/'model')]))
+    assert '(0 lines)' in capsys.readouterr().out
+
+def test_a_scan_replaced_and_named_otherwise_has_one_row(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'scans').mkdir()
+    Image.open(place/'sheet.png').convert('L').crop((0, 0, 400, 200)).save('scans/a.png')
+    names = 'scans', 'scans/a.png', tmp_path/'scans', '.', tmp_path/'scans'/'a.png', './scans/../scans'
+    first = [run(place, [n], tmp_path.parent/f'{tmp_path.name}.jsonl') for n in names]
+    assert {len(rows) for rows in first} == {1}
+    for n in names[-2:]:
+        Image.new('L', (400, 200 + len(str(n))), 255).save('scans/a.png')
+        row, = run(place, [n], tmp_path.parent/f'{tmp_path.name}.jsonl')
+        assert row['sha256'] != first[0][0]['sha256'] and row['lines'] == []
+
+@pytest.mark.parametrize('n, size', [(400, None), (170, 300)])
+def test_a_very_long_line_is_read_in_parts(n, size, tmp_path):
+    from PIL import ImageDraw, ImageFont
+    text = ('REMARKS: TOOL STUCK AT 8450 FT, PULLED FREE WITH 4000 LBS. MUD CUT BY GAS AT 7712. '*9)[:n].strip()
+    font = ImageFont.load_default(34)
+    line = Image.new('L', (round(font.getlength(text)) + 20, 46), 255)
+    ImageDraw.Draw(line).text((10, 2), text, fill=0, font=font)
+    ImageDraw.Draw(line).line((0, 44, line.width, 44), fill=0) # underlined
+    img = line if size is None else Image.new('L', (line.width + 80, size), 255)
+    for y in () if size is None else (40, 140): img.paste(line, (40, y))
+    img.save(tmp_path/'wide.png')
+    row, = predict(open_reader('PP-OCRv6-small'), [tmp_path/'wide.png'])
+    assert row['text'].split('\n') == [text]*(1 if size is None else 2)
+
 class Pages(Recogniser):
     "Reads whole pages, and says how large they were"
     kinds = ('page',)

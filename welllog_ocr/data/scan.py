@@ -50,7 +50,8 @@ def path_of(
     "The file that has this name; one that is there as it is written comes first"
     path = Path(name)
     if '\\x' not in str(name) or path.exists(): return path
-    return Path(os.fsdecode(re.sub(rb'\\x([89a-f][0-9a-f])', lambda m: bytes.fromhex(m[1].decode()), os.fsencode(name))))
+    byte = lambda m: bytes.fromhex(m[1].decode())
+    return Path(os.fsdecode(re.sub(rb'\\x([89a-f][0-9a-f])', byte, os.fsencode(name))))
 
 # %% ../../nbs/data/01_scan.ipynb #bc87787d
 _CLASSES = dict(PNG=PngImageFile, JPEG=JpegImageFile, TIFF=TiffImageFile, WEBP=WebPImageFile)
@@ -142,7 +143,8 @@ class _Directory(NamedTuple):
 
 _INTEGERS = {1: 'B', 3: 'H', 4: 'I', 16: 'Q'} # types of TIFF values that are integers
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 16: 8} # bytes of each type
-_KEPT  = 256, 258, 259, 262, 266, 277, 282, 283, 284, 292, 293, 296, 317, 320, 338, 339, 347, 529, 530, 532 # about pixels
+# those about pixels, and all that are read
+_KEPT  = 256, 258, 259, 262, 266, 277, 282, 283, 284, 292, 293, 296, 317, 320, 338, 339, 347, 529, 530, 532
 _READ  = {*_KEPT, 254, 255, 257, 273, 274, 278, 279}
 
 def _directories(f):

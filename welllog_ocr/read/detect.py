@@ -125,6 +125,22 @@ def with_second_look(
         if beside < .2*_area(b.quad) and not same and not lines: out = others + [b]
     return out
 
+# %% ../../nbs/read/00_detect.ipynb #0772c230
+def _side_by_side(left:list, right:list, low:float)->list[TextBox]:
+    "Boxes of two pieces of a wide picture; a line that both show, from column `low` on, is one"
+    out, new = list(left), []
+    for b in right:
+        (x0, y0), (x1, y1) = b.quad.min(0), b.quad.max(0)
+        def same(o):
+            (u0, v0), (u1, v1) = o.quad.min(0), o.quad.max(0)
+            return u1 > max(x0, low) and u0 < x1 and min(y1, v1) - max(y0, v0) > .5*min(y1 - y0, v1 - v0)
+        parts = [o for o in out if same(o)]
+        out = [o for o in out if not any(o is p for p in parts)]
+        corners = np.concatenate([o.quad for o in (b, *parts)])
+        quad = _in_order(cv2.boxPoints(cv2.minAreaRect(corners))) if parts else b.quad
+        new.append(TextBox(quad, max(o.score for o in (b, *parts))))
+    return out + new
+
 # %% ../../nbs/read/00_detect.ipynb #c9e96638
 _PIECE, _OVERLAP = 1.6, .2 # height of a piece and what two of them share, in widths of the picture
 # share of letters from which on one look is enough; of the second, in pixels as the network sees it
@@ -154,7 +170,9 @@ class Detector:
             part  = grey[:, a:b] if lying else grey[a:b]
             shift = np.float32((a, 0) if lying else (0, a))
             boxes = text_boxes(text_map(self.session, np.ascontiguousarray(part), self.long), part.shape[::-1])
-            found += [TextBox(s.quad + shift, s.score) for s in boxes if low <= s.centre[not lying] + a < high]
+            boxes = [TextBox(s.quad + shift, s.score) for s in boxes]
+            if lying: found = _side_by_side(found, boxes, a)
+            else: found += [s for s in boxes if low <= s.centre[1] < high]
         return found
 
     def __call__(

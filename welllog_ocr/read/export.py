@@ -7,7 +7,7 @@ __all__ = ['ROWS', 'TABLES', 'WRITERS', 'record_values', 'to_las', 'write_as', '
            'open_results']
 
 # %% ../../nbs/read/12_export.ipynb #28ecc7fd
-import csv, io, json, re
+import csv, io, json, os, re
 from collections import Counter
 from contextlib import contextmanager
 from importlib import import_module
@@ -112,7 +112,7 @@ _LINE = dict(file=str, page=int, sha256=str, model=str, kind=str, row=int, text=
 def _lines(rows):
     def cells(row):
         label = {i: name for name, v in record_values(row) for i in v.get('lines', ())}
-        if 'error' in row: yield row
+        if not row.get('lines'): yield row | dict(text=None) # blank, or not read
         for i, l in enumerate(row.get('lines', ())):
             xs, ys = zip(*l['box']) if l.get('box') else ((), ())
             ends = dict(x0=min(xs), y0=min(ys), x1=max(xs), y1=max(ys)) if xs else {}
@@ -372,7 +372,7 @@ class Done:
     )->bool: return any(hash((name, page, c)) in self.seen for name in names for c in contents)
 
 # %% ../../nbs/read/12_export.ipynb #e5d99e2b
-def _page(row:dict)->int: return hash((row['file'], row['page']))
+def _page(row:dict)->int: return hash((os.path.abspath(row['file']), row['page']))
 
 def _keep(path:Path, lines, use=lambda row: row):
     lines = {*lines}

@@ -6,7 +6,7 @@
 __all__ = ['ENDINGS', 'Scan', 'scan_files', 'Page', 'line_pictures', 'prepare_page', 'first_reading', 'to_row', 'overlay']
 
 # %% ../../nbs/read/13_page.ipynb #5c1ebe7f
-import os
+import math, os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..core import DataError
-from ..data.orient import Pose, find_header, find_pose, set_pose, to_scan
+from ..data.orient import Pose, find_header, find_pose, ink_of, set_pose, to_scan
 from ..data.sample import kind_of
 from ..data.scan import FORMATS, format_of, name_of, read_image, read_region, scan_info
 from .backends import Read
@@ -86,19 +86,39 @@ class Page:
     facts:dict             # kind, size, region, turns, skew; place, sha256 and stamp of its file, where they are known
     quads:list             # Corners of each line, as the picture lies; empty: it is read as a whole
     pictures:list          # What is read, as arrays
-    owner:list             # Which line each picture is of
+    owner:list             # (line, way up) that each picture is of; the parts of a long line follow each other
     img:Image.Image        # The page, the right way up
 
+# %% ../../nbs/read/13_page.ipynb #868bc16d
+_LONG, _PART = 40, 30 # widths in heights: a longer line is cut into parts of about this one
+
+def _gap(ink:np.ndarray, low:int, high:int)->int:
+    "Middle of the widest gap between two columns"
+    edges = np.flatnonzero(np.diff(np.r_[0, ink[low:high] == ink[low:high].min(), 0]))
+    k = int(np.argmax(edges[1::2] - edges[::2]))
+    return low + int(edges[2*k] + edges[2*k + 1])//2
+
+def _parts(img:np.ndarray)->list:
+    "A long line in parts that end between words; what is ruled does not count"
+    h, w = img.shape[:2]
+    if w <= _LONG*h: return [img]
+    marks = ink_of(img if img.ndim == 2 else cv2.cvtColor(img, cv2.COLOR_RGB2GRAY))
+    ink, n = marks[marks.mean(1) < .5].sum(0), math.ceil(w/(_PART*h))
+    ends = [_gap(ink, x - 5*h, x + 5*h) for x in (round(k*w/n) for k in range(1, n))]
+    return [img[:, a:b] for a, b in zip([0, *ends], [*ends, w])]
+
 def line_pictures(grey:np.ndarray, boxes:list)->tuple[list, list]:
-    "The pictures of all lines, and which line each is of"
+    "The pictures of all lines, and the line and way up that each is of"
     pictures, owner = [], []
     for n, s in enumerate(boxes):
         img = cut(grey, s.quad)
         on_end = img.shape[0] > 1.5*img.shape[1]
-        pictures += [np.rot90(img, k) for k in (1, 3)] if on_end else [img]
-        owner += [n]*(1 + on_end)
+        for way in (1, 3) if on_end else (0,):
+            parts = _parts(np.rot90(img, way))
+            pictures += parts; owner += [(n, way)]*len(parts)
     return pictures, owner
 
+# %% ../../nbs/read/13_page.ipynb #805be9d3
 def _region(path:Path, page:int, kind:str)->tuple[Image.Image, dict]:
     "The picture that is read, the right way up, and where on the scan it is"
     size = scan_info(path, page).size
@@ -114,7 +134,6 @@ def _region(path:Path, page:int, kind:str)->tuple[Image.Image, dict]:
     facts = dict(kind=kind, size=list(size), region=[top, top + height], turns=pose.turns, skew=pose.skew)
     return set_pose(img, pose), facts
 
-# %% ../../nbs/read/13_page.ipynb #805be9d3
 def prepare_page(
     path:Path,             # A scan
     page:int=0,            # Page of a TIFF or PDF, from 0
@@ -129,7 +148,8 @@ def prepare_page(
         return Page(name_of(path), page, facts, [s.quad for s in boxes], *line_pictures(grey, boxes), img)
     w, h = img.size
     quads = [np.float32([(0, 0), (w, 0), (w, h), (0, h)])] if facts['kind'] == 'line' else []
-    return Page(name_of(path), page, facts, quads, [np.asarray(img)], [0], img)
+    pictures = _parts(np.asarray(img)) if quads else [np.asarray(img)]
+    return Page(name_of(path), page, facts, quads, pictures, [(0, 0)]*len(pictures), img)
 
 # %% ../../nbs/read/13_page.ipynb #a3b091fe
 def _stored(corners:np.ndarray, facts:dict, size:tuple)->list:
@@ -137,10 +157,14 @@ def _stored(corners:np.ndarray, facts:dict, size:tuple)->list:
     return [[round(a), round(b)] for a, b in to_scan(corners, facts['turns'], size, facts['region'][0]).tolist()]
 
 def _best(page:Page, preds:list)->list[Read]:
-    "The more confident reading of each line"
-    out = {}
-    for n, p in zip(page.owner, preds):
-        if n not in out or p.confidence > out[n].confidence: out[n] = p
+    "The more confident reading of each line, its parts joined"
+    found, out = {}, {}
+    for key, p in zip(page.owner, preds): found.setdefault(key, []).append(p)
+    for (n, _), parts in found.items():
+        sure = math.prod(p.confidence for p in parts)
+        text = parts[0].text if len(parts) == 1 else ' '.join(t for p in parts if (t := p.text.strip()))
+        note = next((p.note for p in parts if p.note), '')
+        if n not in out or sure > out[n].confidence: out[n] = Read(text, sure, note)
     return [out[n] for n in range(len(out))]
 
 def first_reading(
@@ -157,8 +181,9 @@ def _noted(read:Read)->dict: return dict(flags=[read.note]) if read.note else {}
 
 def _whole_text(read:Read)->dict:
     "The row of a page that was read as a whole"
-    sure  = round(read.confidence, 4)
-    lines = [dict(text=t, confidence=sure, row=n, box=[]) | _noted(read) for n, t in enumerate(read.text.split('\n'))]
+    texts = read.text.split('\n') if read.text.strip() or read.note else []
+    sure  = round(read.confidence, 4) if texts else None
+    lines = [dict(text=t, confidence=sure, row=n, box=[]) | _noted(read) for n, t in enumerate(texts)]
     return dict(text=read.text, confidence=sure, lines=lines, record=no_record(), unread=0)
 
 # %% ../../nbs/read/13_page.ipynb #e0d820c8
@@ -178,7 +203,7 @@ def to_row(
     lines = [dict(text=best[i].text, confidence=round(best[i].confidence, 4), row=r, box=stored(q), at=q.tolist())
              | _noted(best[i]) for r, i, q in order]
     text  = '\n'.join(' '.join(l['text'] for l in lines if l['row'] == r) for r in range(len(rows)))
-    sure  = round(float(np.mean([l['confidence'] for l in lines])), 4) if lines else 1.
+    sure  = round(float(np.mean([l['confidence'] for l in lines])), 4) if lines else None
     places = {i: n for n, (_, i, _) in enumerate(order)}
     back  = found and cv2.invertAffineTransform(found.sheet.turn)
     place = lambda q: stored(cv2.transform(q[None], back)[0])

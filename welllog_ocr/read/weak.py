@@ -262,7 +262,7 @@ class Aligned(NamedTuple):
 
 def _read_page(reader, page:Page)->list[tuple]: # (picture, log probabilities, `Read`) of each line: the better way up
     found, best = dict(reader.each_log_probs(page.pictures)), {}
-    for k, n in enumerate(page.owner):
+    for k, (n, _) in enumerate(page.owner): # of a long line, one part
         read = best_path(found[k], reader.characters)
         if n not in best or read.confidence > best[n][2].confidence: best[n] = page.pictures[k], found[k], read
     return [(np.ascontiguousarray(img if img.ndim == 2 else img[..., 0]), *more) for img, *more in best.values()]
