@@ -256,10 +256,11 @@ def predict(
     done:Done=Done(),  # Pages to leave out
     overlays:Path|None=None, # Folder for pictures to check with; `None`: no pictures
     ground=GROUND,     # As in `page_reader`
+    others=None,       # `Counter` that gets the endings of the files that are no scans
 ): # Yields one row a page
     "Read scans, in order. Raises `DataError` without scans, `ConfigError` when the model does not read this kind"
     read = page_reader(rec, kind, workers, bf16, ground)
-    for row, page in read(scan_files(scans, overlays or ''), done):
+    for row, page in read(scan_files(scans, overlays or '', others), done):
         if overlays and page: _save_overlay(Path(overlays), row, page)
         yield _row(row)
 
@@ -268,7 +269,8 @@ def _name(row:dict)->str: return visible(row['file'] + (f', page {row["page"] + 
 
 def _show(row:dict):
     if 'error' in row: return
-    print(f'{_name(row)} ({len(row["lines"])} lines, mean confidence {row["confidence"]:.2f})',
+    sure = f', mean confidence {row["confidence"]:.2f}' if row['lines'] else ''
+    print(f'{_name(row)} ({len(row["lines"])} lines{sure})',
           *(f'  {visible(t)}' for t in row['text'].split('\n')), '', sep='\n', flush=True)
 
 def _count(scans, without, total:list): # in a thread: the first page need not wait for the list of a large archive
@@ -305,12 +307,12 @@ _LEVELS = .5, .8, .95 # confidences; it is said how many values are below each
 
 def _tally(rows)->dict:
     "What is said of rows at the end"
-    n = dict(pages=0, lines=0, blank=0, none=0, broken=0, values=0, below=Counter(), bad=[], doubt=[])
+    n = dict(pages=0, lines=0, blank=[], none=0, broken=0, values=0, below=Counter(), bad=[], doubt=[])
     for row in rows:
         if 'error' in row:
             n['bad'].append(Skip(row['file'], row['error'].removeprefix(f'{row["file"]}: ')))
             continue
-        n['pages'] += 1; n['lines'] += len(row['lines']); n['blank'] += not row['lines']
+        n['pages'] += 1; n['lines'] += len(row['lines']); n['blank'] += [] if row['lines'] else [_name(row)]
         n['none'] += 'record_error' in row
         n['broken'] += sum('flags' in l for l in row['lines'])
         sure = [v['confidence'] for _, v in record_values(row) if v.get('confidence') is not None]
@@ -326,17 +328,19 @@ def _some(n:int, what:str)->str: return f'{n:,} {what}' + 's'*(n != 1)
 def _worst(low:int, sure:float, name:str, n:int)->str:
     return f'{name} ({-low} of {n} values below 0.8)' if low else f'{name} (confidence {sure:.2f})'
 
-def _report(n:dict, before:int)->str:
+def _report(n:dict, before:int, others:Counter=Counter())->str:
     "What was read, and what is worth a look, in plain words"
     parts = [f'{_some(n["pages"], "page")}, {_some(n["lines"], "line")}']
     if before: parts.append(f'{before:,} of the pages in an earlier run')
-    if n['blank']: parts.append(f'on {n["blank"]} no text was found')
+    if n['blank']: parts.append(f'on {len(n["blank"])} no text was found: {first_few(n["blank"], 3, sep=", ")}')
     if n['broken']: parts.append(f'{_some(n["broken"], "answer")} repeated themselves or were cut off, confidence 0')
     if n['none']: parts.append(f'on {n["none"]} what the model wrote is no record')
     out = ['; '.join(parts)]
     below = ', '.join(f'{n["below"][x]:,} {"" if k else "with a confidence "}below {x}' for k, x in enumerate(_LEVELS))
     if n['values']: out.append(f'{_some(n["values"], "value")}: {below}')
     if n['doubt']: out.append('look first at: ' + '; '.join(_worst(*d) for d in n['doubt']))
+    if others: out.append(f'{_some(others.total(), "other file")}, no PNG, JPEG, TIFF, WebP or PDF: '
+                          + first_few([f'{k} {visible(end)}' for end, k in others.most_common()], sep=', '))
     return '\n'.join(out + ([skip_report(n['bad'])] if n['bad'] else []))
 
 # %% ../nbs/14_predict.ipynb #740b9f2e
@@ -359,7 +363,8 @@ def _model(args):
 
 def _read_all(args, target:Path|None, own:str):
     rec, same = _model(args), _same(args, own)
-    find = partial(predict, rec, args.scans, args.kind, args.workers, overlays=args.overlay, ground=args.ground)
+    find = partial(predict, rec, args.scans, args.kind, args.workers, overlays=args.overlay, ground=args.ground,
+                   others=(others := Counter()))
     run  = lambda done=Done(): _follow(find(done=done), args, done)
     def shown(row): _show(row); return row
     if target is None: before, n = (), _tally(map(shown, run()))
@@ -373,7 +378,7 @@ def _read_all(args, target:Path|None, own:str):
                 raise
         n = _tally(row for _, row in each_row(target)) # those of an earlier run too
         if Path(args.output) != target: write_as(target, args.output, args.rows)
-    print(_report(n, len(before)), file=sys.stderr if target is None else sys.stdout)
+    print(_report(n, len(before), others), file=sys.stderr if target is None else sys.stdout)
     if target: print('written: ' + ', '.join(dict.fromkeys([visible(args.output), visible(str(target))])))
     if n['bad'] and not n['pages']: raise DataError(f'none of the {len(n["bad"])} scans could be read')
 
