@@ -81,10 +81,12 @@ def _trust(rows:dict)->str:
     "The intervals in words"
     (first, *_), (last, after), cer = rows, list(rows.items())[-1], METRICS['cer']
     wells, found = len({well_of(r) for r in after}), intervals(rows)
-    few = 'well is' if wells == 1 else 'wells are'
-    if not found: return f'{wells} {few} too few for an interval: even if all agreed, it could be chance.'
+    named = any(r.get('group') not in (None, '', r['id']) for r in after)
+    what  = ('well' if named else 'line') + 's'*(wells != 1)
+    if not found: return f'{wells} {what} {"is" if wells == 1 else "are"} too few for an interval: even if all agreed, it could be chance.'
     each = ', '.join(f'{n} {cer.text(low)} to {cer.text(high)}' for n, (low, high) in found.items())
-    text = f'95 % intervals over {wells} wells{", which are few" if wells < 20 else ""}: CER {each}'
+    alone = '' if named else ' (no row names its well: they may be too narrow)'
+    text = f'95 % intervals over {wells} {what}{", which are few" if wells < 20 else ""}{alone}: CER {each}'
     if len(rows) == 1: return text + '.'
     d = difference(rows[first], after)
     return f'{text}; {last} against {first} {d.text("cer")}: {VERDICTS[d.verdict]}.'
