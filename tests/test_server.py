@@ -171,8 +171,8 @@ def served(tmp_path_factory):
     from transformers.cli.serve import Serve
     folder, lines = tmp_path_factory.mktemp('served'), list(SynthLines(2, seed=1))
     rec = tiny_chat(width=64, min_pixels=2048, max_pixels=8192, instruction='Read.', max_new_tokens=40)
-    opt, batch = torch.optim.AdamW(rec.trainable().values(), lr=3e-3), rec.collate(lines)
-    for _ in range(60):
+    opt, batch = torch.optim.AdamW(rec.trainable().values(), lr=5e-3), rec.collate(lines)
+    for _ in range(40):
         sums, counts = rec.losses(batch)
         (sums.sum()/counts.sum()).backward(); opt.step(); opt.zero_grad()
     rec.save_pretrained(folder)
@@ -189,3 +189,44 @@ def test_transformers_serve_reads_as_the_folder_does(served, capsys):
     assert [r.text if not r.note else '' for r in reader.answers(lines + others)] == [p.text if p.confidence else '' for p in own]
     assert [r.text for r in reader.answers(lines)] == [s.text for s in lines] and not reader.scored
     assert 'tokens there' not in capsys.readouterr().err # the same pixels and the same template
+
+def command(*args):
+    from welllog_ocr.predict import _arguments, main
+    main(_arguments([str(a) for a in args]))
+
+def test_a_whole_run_names_the_weights_and_not_the_host(fake, tmp_path, capsys):
+    server = fake(lambda b: (200, chat('KB 912', usage=dict(prompt_tokens=9 + 20*has_picture(b)))))
+    out = tmp_path/'o.jsonl'
+    for _ in range(2): command(*scans(tmp_path/'s') if not out.exists() else [tmp_path/'s'], '--model', server.url + '#wells', '--output', out) # the second goes on
+    said, rows = capsys.readouterr(), [json.loads(l) for l in out.read_text().splitlines()]
+    assert [r['text'] for r in rows] == ['KB 912']*3 and {r['model'] for r in rows} == {model_id(server.url)} and 'nothing was checked' in said.err
+    assert str(server.http.server_port) not in out.read_text()
+
+def lines_folder(folder, lines, times=6):
+    (folder/'eval').mkdir(parents=True)
+    rows = []
+    for k, line in enumerate(lines*times):
+        line.image.save(folder/'eval'/f'{k}.png')
+        rows.append(json.dumps(dict(file_name=f'{k}.png', text=line.text, group=f'w{k}')))
+    (folder/'eval'/'metadata.jsonl').write_text('\n'.join(rows))
+    return folder
+
+def test_a_server_that_reads_worse_than_its_folder_is_refused(fake, served, tmp_path, capsys):
+    name, folder, lines, _ = served
+    data = lines_folder(tmp_path/'d', lines)
+    check_server(open_reader(name), data)
+    assert '0 worse and 0 better' in capsys.readouterr().err
+    with pytest.raises(SetupError, match='12 worse and 0 better.*no good copy'):
+        command(*scans(tmp_path/'s'), '--model', fake(lambda b: (200, chat('KB'))).url, '--serves', folder, '--gate_data', data, '--output', tmp_path/'o.jsonl')
+    assert not (tmp_path/'o.jsonl').exists() # nothing is read
+    rows = server_rows(quick(fake(lambda b: (200, chat('')) if is_trial(b) else (400, {'error': 'too small'}))), lines)
+    assert [r['cer'] for r in rows] == [1, 1] and 'too small' in rows[0]['unread']
+
+def test_what_is_for_servers_is_refused_without_one(tmp_path):
+    with pytest.raises(ConfigError, match='for a model on a server'): command(*scans(tmp_path/'s'), '--model', 'PP-OCRv6-small', '--serves', 'best')
+
+def test_evaluate_takes_a_server(served, tmp_path, capsys):
+    from welllog_ocr.evaluate import _arguments, main
+    name, folder, lines, _ = served
+    main(_arguments(['--model', name, '--data', str(lines_folder(tmp_path/'d', lines)), '--output', str(tmp_path/'e'), '--by', 'kind']))
+    assert [json.loads(l)['cer'] for l in (tmp_path/'e'/'eval.jsonl').read_text().splitlines()] == [0]*12
