@@ -77,7 +77,7 @@ def _with_readings(rows:list, reader)->list[Row]:
             if r.picture and r.sample.kind == 'line' and '\n' not in r.sample.text]
     for part in (todo[k:k + _PART] for k in range(0, len(todo), _PART)):
         read = reader([np.asarray(rows[i].sample.load().convert('L')) for i in part])
-        for i, r in zip(part, read): rows[i] = rows[i]._replace(read=r)
+        for i, r in zip(part, read): rows[i] = rows[i]._replace(read=None if r.error else r)
     return rows
 
 # %% ../../nbs/data/10_checks.ipynb #e3ef000f

@@ -187,7 +187,6 @@ def sized(
 
 # %% ../../nbs/models/13_server.ipynb #5e7e1016
 UNKNOWN = .5 # confidence of an answer without probabilities
-_LOOP = 4    # characters for each token of repetition that is allowed
 
 class Read(NamedTuple):
     "What stands in a picture"
@@ -217,7 +216,7 @@ def _probability(choice:dict)->float|None:
 def to_answer(
     found:dict,  # Response to a chat completion
     lead:str='', # What stands before every answer
-    most:int=480, # Characters of repetition that are allowed
+    most:int=120, # Characters of repetition that are allowed
 )->Read:
     "The text that a server has written, and what it is worth"
     try:
@@ -227,7 +226,7 @@ def to_answer(
         text, loops = unlooped(text.encode(errors='replace').decode().removeprefix(lead), most)
     except (LookupError, TypeError, AttributeError):
         return Read(error=f'the answer of the server holds no text ({_said(found, b"")})')
-    note = 'repeats' if loops else '' if choice.get('finish_reason') in ('stop', None) else 'cut_off'
+    note = 'repeats' if loops else '' if choice.get('finish_reason') in ('stop', 'eos_token', None) else 'cut_off'
     return Read(text, 0. if note else UNKNOWN if sure is None else sure, note)
 
 # %% ../../nbs/models/13_server.ipynb #5e7e1019
@@ -248,9 +247,11 @@ class ServerReader:
         name:str, # As `address` takes it
         **how,    # See `Client`
     ):
+        from welllog_ocr.models.decoding import LOOP
         from welllog_ocr.models.vlm import INSTRUCTIONS, ChatRecogniser
         at = address(name)
         self.rec  = ChatRecogniser.without_weights(at.folder) if at.folder else None
+        self.lead, self.loop = (self.rec.lead, self.rec.generation.loop) if self.rec else ('', LOOP)
         self.asks, self.at, self.client, self.told = INSTRUCTIONS, at, Client(at, **how), False
         self.client.run(self._try_out())
 
@@ -319,7 +320,7 @@ async def _answer(self:ServerReader, sample)->Read:
             await _models(self.client) # raises when nobody is there
             return Read(error=f'the server gives no answer, however often it is asked ({e})')
     self._check_size(sample, found)
-    return to_answer(found, *((self.rec.lead, _LOOP*self.rec.generation.loop) if self.rec else ()))
+    return to_answer(found, self.lead, self.loop*(1 if sample.kind == 'line' else 2)) # characters for tokens: strict
 
 def _prompt_tokens(found:dict)->int: # 0: it does not say
     usage = found.get('usage')

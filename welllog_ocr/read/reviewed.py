@@ -140,7 +140,9 @@ class BoxReader:
     def __call__(self, img:Image.Image)->str:
         "Raises `SetupError` when the model cannot be loaded"
         if not self.reader: self.reader = open_reader(self.model or self._named())
-        return self.reader([np.asarray(img)], 'line')[0].text.strip()
+        read, = self.reader([np.asarray(img)], 'line')
+        if read.error: raise SetupError(read.error)
+        return read.text.strip()
 
     def _named(self)->str: # a run in the folder whose weights are those that the results name
         n = next((n for n, p in enumerate(self.results.pages) if not p.error), 0)
