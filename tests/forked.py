@@ -10,7 +10,7 @@ from runs import import_ahead
 torch.set_num_threads(1) # a thread pool does not outlive a fork
 import_ahead()
 
-def _become(module, args, cwd, env, out, err):
+def _become(module, args, cwd, env, out, err, first):
     "What `python -m module` does, with its exit status"
     status = 1
     try:
@@ -18,6 +18,7 @@ def _become(module, args, cwd, env, out, err):
         sys.stdout, sys.stderr = (open(fd, 'w', encoding='utf-8', closefd=False) for fd in (1, 2))
         os.chdir(cwd), os.environ.update(env), sys.modules.pop(module, None)
         sys.argv = [module, *args]
+        first()
         runpy.run_module(module, run_name='__main__', alter_sys=True)
         status = 0
     except SystemExit as e: status = e.code or 0
@@ -26,11 +27,11 @@ def _become(module, args, cwd, env, out, err):
         sys.stdout.flush(), sys.stderr.flush()
         os._exit(status)
 
-def run(module, *args, cwd=ROOT, env={}):
+def run(module, *args, cwd=ROOT, env={}, first=lambda: None):
     "As `subprocess.run` gives it: returncode, stdout, stderr"
     with tempfile.TemporaryFile('w+', encoding='utf-8') as out, tempfile.TemporaryFile('w+', encoding='utf-8') as err:
         pid = os.fork()
-        if pid == 0: _become(module, list(map(str, args)), cwd, env, out, err)
+        if pid == 0: _become(module, list(map(str, args)), cwd, env, out, err, first)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         out.seek(0), err.seek(0)
         return SimpleNamespace(returncode=status, stdout=out.read(), stderr=err.read())

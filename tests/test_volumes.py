@@ -1,17 +1,20 @@
 """Volumes, homes and terminals that cannot do what others can, and paths that are something else than was asked for."""
-import errno, io, os, subprocess, sys
+import errno, io, os, shutil, subprocess, sys, time
 from dataclasses import fields
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import forked
 from conftest import ROOT
+from PIL import Image
 
-from welllog_ocr import core
+from welllog_ocr import core, files
 from welllog_ocr.config import TrainingConfig, config_from_args
 from welllog_ocr.core import ConfigError, SetupError, at_home, disk_errors, is_command, run_command
 from welllog_ocr.files import append_jsonl, fsync, read_jsonl, write_atomic
 from welllog_ocr.models.core import model_type
 from welllog_ocr.run.checkpoint import named_checkpoint
+from welllog_ocr.run.checks import OK, WARNING, check_output
 from welllog_ocr.run.trackers import wandb_mode
 
 def refuse(number):
@@ -129,3 +132,72 @@ def test_resume_from_a_checkpoint(run):
 def test_a_model_that_is_something_else(run, name, says):
     with pytest.raises(SetupError, match=says) as e: model_type(str(run/name))
     assert str(run/'best') in str(e.value).replace('x/../x', 'x') or name == '..' and 'best' in str(e.value)
+
+# ---- locks on a volume that has none, and on a system without `fcntl`
+
+TAKE = '''
+import errno, sys, time
+import welllog_ocr.files as files
+class none: # a volume whose locks fail
+    LOCK_SH = LOCK_EX = LOCK_NB = 0
+    def flock(*_): raise OSError(int(sys.argv[2]), 'no locks')
+files.fcntl = none if int(sys.argv[2]) else None
+try:
+    with files.locked(sys.argv[1], lambda who: ValueError(f'taken by {who.get("name")}'), remove=True) as lock:
+        lock.note(name='a')
+        print('in', flush=True)
+        sys.stdin.read()
+except ValueError as e: print(e, flush=True)
+'''
+
+@pytest.mark.parametrize('number', [0, errno.ENOLCK, errno.EAGAIN])
+def test_a_lock_without_locks(tmp_path, monkeypatch, number):
+    "One holder at a time; it ends with its process, also when that is killed, and for the one who waits"
+    start = lambda: subprocess.Popen([sys.executable, '-W', 'ignore', '-c', TAKE, str(tmp_path/'lock'), str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    monkeypatch.setattr(files, 'fcntl', SimpleNamespace(flock=refuse(number), LOCK_SH=0, LOCK_EX=0, LOCK_NB=0) if number else None)
+    first = start()
+    assert first.stdout.readline() == 'in\n' and files.is_locked(tmp_path/'lock')
+    with pytest.raises(SetupError, match='by a'):
+        with files.locked(tmp_path/'lock', lambda who: SetupError(f'taken by {who["name"]}')): pass
+    first.kill(), first.communicate()
+    assert not files.is_locked(tmp_path/'lock')
+    with files.locked(tmp_path/'lock', lambda who: SetupError('taken')): assert files.is_locked(tmp_path/'lock')
+    with files.locked(tmp_path/'lock', remove=True): pass # as one who waits
+    assert [p.name for p in tmp_path.iterdir()] == ([] if number else ['lock.held']) # of `filelock`, which keeps it where it can lock it
+
+def test_a_holder_that_is_silent_is_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, 'fcntl', SimpleNamespace(flock=refuse(errno.ENOLCK), LOCK_SH=0, LOCK_EX=0, LOCK_NB=0))
+    mark = tmp_path/'lock.held' # of another machine
+    for age, held in ((files.SILENT/2, True), (2*files.SILENT, False)):
+        (tmp_path/'lock').touch(), mark.write_text('4711\nanother-pod\n'), os.utime(mark, (time.time() - age,)*2)
+        assert files.is_locked(tmp_path/'lock') == held
+
+def test_preflight_says_what_the_volume_lacks(tmp_path, monkeypatch):
+    cfg = TrainingConfig(output_dir=tmp_path/'runs')
+    assert check_output(cfg, [1])[0].verdict == OK
+    monkeypatch.setattr(files, 'fcntl', SimpleNamespace(flock=refuse(errno.ENOLCK), LOCK_SH=0, LOCK_EX=0, LOCK_NB=0))
+    for name in ('chmod', 'fsync'): monkeypatch.setattr(os, name, refuse(errno.EINVAL))
+    found = check_output(cfg, [1])[0]
+    assert found.verdict == WARNING and 'lacks locks and rights of files and forcing a file to disk and forcing a name to disk' in found.seen
+    assert 'no two trainings' in found.advice and found.advice.count('power cut') == 1 and not (tmp_path/'runs').exists()
+
+# ---- a system that has less than Linux
+
+LESS = dict(os='fork O_NOFOLLOW pread pwrite statvfs sched_getaffinity set_blocking killpg setsid ST_RDONLY', signal='SIGKILL SIGCHLD SIGUSR1 SIGCONT SIGHUP')
+
+def test_a_system_with_less(home, tmp_path, place):
+    "Train and predict without what Windows does not have"
+    def less():
+        for module in ('fcntl', 'resource', 'pwd', 'grp', 'termios'): sys.modules[module] = None
+        for name in [m for m in sys.modules if m.startswith('welllog_ocr')]: del sys.modules[name] # imported again, without them
+        shutil.disk_usage = lambda path: SimpleNamespace(free=10**9)
+        for module, names in LESS.items():
+            for name in names.split(): delattr(sys.modules[module], name)
+    train = ['welllog_ocr.train', '--model_name', place/'model', '--output_dir', tmp_path/'runs', '--extra_characters=', '--synth_lines', 8, '--synth_eval_lines', 2, '--language_texts', 20, '--max_steps', 4, '--eval_steps', 2, '--save_steps', 2, '--per_device_train_batch_size', 4]
+    for more in ([], ['--max_steps', 6]):
+        got = forked.run(*train, *more, first=less)
+        assert got.returncode == 0, got.stderr[-2000:]
+    assert 'supervisor is written for Linux' in forked.run('welllog_ocr.supervisor', *train[1:], first=less).stderr
+    Image.new('L', (300, 40), 255).save(tmp_path/'a.png')
+    got = forked.run('welllog_ocr.predict', tmp_path/'a.png', '--model', tmp_path/'runs'/'default'/'final', '--output', tmp_path/'found.csv', first=less)
+    assert got.returncode == 0 and (tmp_path/'found.csv').exists(), got.stderr[-2000:]

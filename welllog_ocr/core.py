@@ -41,7 +41,7 @@ class SetupError(WelllogError):
 
 # %% ../nbs/00_core.ipynb #5d1c0a32
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOTCONN,
-         errno.ESTALE}
+         errno.ESTALE, errno.ENOLCK, errno.EOPNOTSUPP}
 
 def disk_refusal(
     e:Exception, # Of Python, safetensors or SQLite

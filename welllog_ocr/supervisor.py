@@ -182,7 +182,7 @@ def _growth(run:Path)->list:
     "Sizes and times of what the run writes, without the lock: its heartbeat goes on also in a training that hangs"
     found = []
     for p in run.rglob('*'):
-        if p.name == 'lock' or 'supervisor' in p.parts[len(run.parts):]: continue
+        if p.name in ('lock', 'lock.held') or 'supervisor' in p.parts[len(run.parts):]: continue
         try: found.append((str(p), p.stat().st_size, p.stat().st_mtime_ns))
         except OSError: pass # was a temporary file
     return sorted(found)
@@ -318,6 +318,9 @@ def main(
     detach:bool=False, # In the background?
 ):
     "Supervise, and exit with the status of the training"
+    if not hasattr(os, 'fork'):
+        raise SetupError('the supervisor is written for Linux and macOS, and this system has no fork; start the training '
+                         'itself (python -m welllog_ocr.train): the same command goes on after a crash')
     with _own_folder(cfg):
         home, s = supervisor_dir(cfg.run_dir), Supervisor(cfg, rules)
         write_atomic(home/'config.json', config_json(cfg))

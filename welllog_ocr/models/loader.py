@@ -44,11 +44,12 @@ class _Asked:
     def __getitem__(self, key): return self.samples[key[0]], key[1]
 
 def _loader(rec, samples, todo, workers, silence):
-    handler = signal.getsignal(signal.SIGCHLD)
+    ours = hasattr(signal, 'SIGCHLD') and threading.current_thread() is threading.main_thread() # Windows has none
+    handler = ours and signal.getsignal(signal.SIGCHLD)
     plan = [[(i, cost) for i in where] for where, cost in todo]
     loader = iter(DataLoader(_Asked(samples), batch_sampler=plan, collate_fn=partial(gather, rec), num_workers=workers,
                              timeout=min(5, silence) if workers else 0, generator=torch.Generator()))
-    if workers and threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGCHLD, handler)
+    if workers and ours: signal.signal(signal.SIGCHLD, handler)
     return loader
 
 def _next(loader, silence):

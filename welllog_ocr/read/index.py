@@ -246,8 +246,8 @@ def _told(path):
         if 'disk is full' in str(e): raise SetupError(f'{path}: the disk is full, so it was left as it was before; '
                                                       'make room, and start again') from None
         if 'locked' not in str(e): raise
-        raise ConfigError(f'{path}: is open elsewhere and locked there ({e}), so that program would read or write '
-                          'something half; close it there, or name another output') from None
+        raise ConfigError(f'{path}: is open elsewhere, or on a volume that knows no locks ({e}), so another program '
+                          'could read or write something half; close it there, or name an output on another volume') from None
 
 def open_catalog(
     path:Path,        # Of `build_catalog`

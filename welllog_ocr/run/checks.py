@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ..config import TrainingConfig
 from ..core import SetupError, WelllogError, first_few
-from ..files import force
+from ..files import force, lacking_in
 from ..data.checks import quick
 from ..review.accepted import Accepted
 from ..data.load import locate
@@ -167,12 +167,22 @@ def check_output(
     there = [p for p in (cfg.run_dir/cfg.checkpoint_dir, cfg.run_dir) if p.is_dir()]
     for p in there:
         if os.access(p, os.W_OK): continue
-        raise write_error(p, OSError(errno.EROFS if os.statvfs(p).f_flag & os.ST_RDONLY else errno.EACCES, ''))
+        flags = os.statvfs(p).f_flag if hasattr(os, 'statvfs') else 0
+        raise write_error(p, OSError(errno.EROFS if flags & getattr(os, 'ST_RDONLY', 1) else errno.EACCES, ''))
     with present(Path(cfg.output_dir)) as folder:
         if there and there[0].stat().st_dev != folder.stat().st_dev: folder = there[0] # mounted inside the run folder
         speed = write_probe(folder, sizes)
+        lacking = lacking_in(folder)
     seen = f'{size_text(sum(sizes))} were written to {folder} and removed again, at {size_text(speed)} a second'
-    return Check('output', TAKES_A_CHECKPOINT, seen), speed
+    if not lacking: return Check('output', TAKES_A_CHECKPOINT, seen), speed
+    then = '; '.join(dict.fromkeys(_WITHOUT[what] for what in lacking))
+    return Check('output', TAKES_A_CHECKPOINT, f'{seen}; this volume lacks {" and ".join(lacking)}', WARNING,
+                 f'the run does without: {then}'), speed
+
+_POWER = 'after a power cut the last save may be missing, and the one before it counts'
+_WITHOUT = {'locks': 'a file lock.held stands in for the lock, so start no two trainings in a run folder at the same moment',
+            'rights of files': 'what is written has the rights that the volume gives',
+            'forcing a file to disk': _POWER, 'forcing a name to disk': _POWER}
 
 # %% ../../nbs/run/15_checks.ipynb #7521cfa6
 def moment_bytes(

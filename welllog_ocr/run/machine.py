@@ -6,7 +6,7 @@
 __all__ = ['Machine', 'this_machine', 'free_bytes', 'load_now', 'lacking', 'model_text']
 
 # %% ../../nbs/run/13_machine.ipynb #b9acb026
-import math, os, re, time
+import math, os, re, shutil, time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,7 @@ def free_bytes(
     path, # Folder or file
 )->float:
     "Free bytes of the file system, as the system claims"
+    if not hasattr(os, 'statvfs'): return shutil.disk_usage(path).free # Windows
     found = os.statvfs(path)
     return found.f_bavail*found.f_frsize
 

@@ -6,7 +6,7 @@
 __all__ = ['SignalWatch']
 
 # %% ../../nbs/run/00_signals.ipynb #13ab8b32
-import os, signal, threading
+import signal, socket, threading
 
 # %% ../../nbs/run/00_signals.ipynb #ddb0c249
 class SignalWatch:
@@ -21,16 +21,16 @@ class SignalWatch:
     def __enter__(self):
         # only the main thread may; elsewhere signals stay as they are
         if threading.current_thread() is not threading.main_thread(): return self
-        self.read, self.write = os.pipe()
-        os.set_blocking(self.write, False)
-        self.old_fd = signal.set_wakeup_fd(self.write, warn_on_full_buffer=False)
+        self.read, self.write = socket.socketpair()
+        self.write.setblocking(False)
+        self.old_fd = signal.set_wakeup_fd(self.write.fileno(), warn_on_full_buffer=False)
         self.old = {s: signal.signal(s, lambda number, frame: None) for s in self.signals}
         self.thread = threading.Thread(target=self._watch, name='signals', daemon=True)
         self.thread.start()
         return self
 
     def _watch(self):
-        while number := os.read(self.read, 1)[0]: # 0: the end of the context
+        while number := self.read.recv(1)[0]: # 0: the end of the context
             if number in self.signals:
                 self.act(number)
                 return
@@ -39,7 +39,7 @@ class SignalWatch:
         if self.old is None: return
         signal.set_wakeup_fd(self.old_fd)
         for s, handler in self.old.items(): signal.signal(s, handler)
-        os.write(self.write, b'\0')
+        self.write.send(b'\0')
         self.thread.join()
-        for fd in (self.read, self.write): os.close(fd)
+        for end in (self.read, self.write): end.close()
         self.old = None
