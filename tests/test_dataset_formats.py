@@ -191,6 +191,10 @@ def splits(root, train:list, held:list):
 def test_a_leak_is_a_group_of_both_whatever_the_table_made_of_its_number(tmp_path, ours, theirs, leak):
     assert splits(tmp_path, [dict(group=ours)]*2, [dict(group=theirs)]*2).leaks == leak
 
+def test_a_kind_in_capitals_is_that_kind(tmp_path):
+    data = splits(tmp_path, [dict(kind='Line', style=' TYPED')], [dict(kind='PAGE')])
+    assert [(s.kind, s.style) for s in data.train + data.eval] == [('line', 'typed'), ('page', '')]
+
 def test_a_well_that_is_the_id_of_its_row_is_a_group(tmp_path):
     assert splits(tmp_path, [dict(group='7', id='7'), {}], [dict(group=7, id=7)]).leaks == ['7']
 

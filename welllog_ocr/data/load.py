@@ -156,9 +156,9 @@ _OWN = (*IMAGE_COLUMNS, 'id', 'text', 'group', 'kind', 'style', 'made') # column
 def _labels(n:int, row:dict, column:str, place:dict)->dict:
     "id, group, kind and style, as text; kind '': its shape says it. A column `made` is the older name of style"
     labels = {k: as_name(row.get(k)) for k in ('id', 'group', 'kind', 'style')}
-    labels['style'] = labels['style'] or as_name(row.get('made'))
+    labels['style'] = (labels['style'] or as_name(row.get('made'))).strip().lower()
     labels['id']    = labels['id'] or as_name(_name(row, n)) + ''.join(f'#{k}={v}' for k, v in place.items())
-    labels['kind']  = labels['kind'] or ('record' if _has_record(row) else 'line' if column == 'file_name' else '')
+    labels['kind']  = labels['kind'].strip().lower() or ('record' if _has_record(row) else 'line' if column == 'file_name' else '')
     labels['group'] = labels['group'] or labels['id'] # without a group every sample is its own
     return labels
 

@@ -22,9 +22,9 @@ from torch.nn import functional as F
 from ..core import SetupError
 from ..data.sample import Sample
 from ..files import read_json, write_json
+from ..metrics import normalise
 from .core import EMBEDDED, Prediction, Recogniser, first_line, from_hub, is_onnx, load_pretrained
-from .core import model_file
-from .core import no_progress_bars
+from .core import model_file, no_progress_bars
 from .ngram import CERTAIN, beam_search, count_ngrams, forced_path, ngram_from_json, ngram_json
 from .onnx import packaged_onnx
 from .preprocess import HEIGHT, MAX_WIDTH, filled, scaled_width, to_pixels
@@ -389,7 +389,7 @@ def from_pretrained(
     "A recogniser ready to train or to read. A model with thousands of characters is cut to those of headers"
     onnx = Path(name) if is_onnx(name) else None
     model, characters = embedded_model(onnx) if onnx or name == EMBEDDED else _load(name)
-    many = len(characters) > 1000
+    many, extra_characters = len(characters) > 1000, normalise(extra_characters, 'strict') # as in labels
     wanted = [c for c in characters if c in HEADER_CHARACTERS] if many else list(characters)
     wanted += [c for c in dict.fromkeys(HEADER_CHARACTERS*many + extra_characters) if c not in wanted]
     rec = cls(model if wanted == characters else cut_head(model, characters, wanted), wanted, distill)
