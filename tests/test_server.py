@@ -133,6 +133,12 @@ def test_a_page_that_gets_no_answer_is_an_error_and_the_run_goes_on(fake, tmp_pa
     assert [r.get('text') for r in rows] == ['KB 912', None, 'KB 912'] and 'out of memory' in rows[1]['error'] and 'lines' not in rows[1]
     assert [r['lines'][0].get('flags') for r in rows[::2]] == [None, ['repeats']] and rows[2]['confidence'] == 0
 
+@pytest.mark.parametrize('owner', [[(0, 0), (0, 0)], [(0, 1), (0, 3)], [(0, 3), (0, 1)]])
+def test_no_part_and_no_way_up_of_a_line_hides_an_error(owner): # parts of a long line; a line on its end, read both ways
+    from welllog_ocr.read.page import Page, first_reading
+    page = Page('a.png', 0, dict(kind='line'), [np.zeros((4, 2))], PICTURES[:2], owner, None)
+    for reads in ([Read('KB', .9), Read(error='busy')], [Read(error='busy'), Read('KB', .9)]): assert first_reading(page, reads)[0][0].error == 'busy'
+
 def test_a_server_that_is_gone_ends_the_run(fake):
     server = fake(lambda b: (200, chat('KB')))
     reader = quick(server, tries=2)

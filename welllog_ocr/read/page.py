@@ -163,8 +163,9 @@ def _best(page:Page, preds:list)->list[Read]:
     for (n, _), parts in found.items():
         sure = math.prod(p.confidence for p in parts)
         text = parts[0].text if len(parts) == 1 else ' '.join(t for p in parts if (t := p.text.strip()))
-        note = next((p.note for p in parts if p.note), '')
-        if n not in out or sure > out[n].confidence: out[n] = Read(text, sure, note)
+        note, error = (next(filter(None, why), '') for why in zip(*(p[2:] for p in parts)))
+        if n in out and not error and (out[n].error or sure <= out[n].confidence): continue
+        out[n] = Read(text, sure, note, error)
     return [out[n] for n in range(len(out))]
 
 def first_reading(
