@@ -159,7 +159,7 @@ def test_the_same_rows_in_every_format_are_the_same_samples(tmp_path):
 
 # --- kinds, groups and labels
 
-@pytest.mark.parametrize('form', ['parquet', 'picture', 'saved', 'base64', 'path'])
+@pytest.mark.parametrize('form', ['parquet', 'picture', 'saved', 'base64', 'path', 'file'])
 def test_the_shape_says_what_a_row_is_when_no_column_does(tmp_path, form):
     import pyarrow as pa, pyarrow.parquet as pq
     from datasets import Dataset
@@ -169,13 +169,16 @@ def test_the_shape_says_what_a_row_is_when_no_column_does(tmp_path, form):
     if form == 'picture': pq.write_table(pa.Table.from_pylist([dict(page_picture=r['image']['bytes'], Words=r['text']) for r in inside]), tmp_path/'train.parquet')
     if form == 'saved': Dataset.from_list(inside).save_to_disk(str(tmp_path/'train'))
     if form == 'base64': write_jsonl(tmp_path/'train.jsonl', [dict(image_base64=base64.b64encode(b).decode(), answer=t) for b, t in zip(images, texts)])
-    if form == 'path':
+    if form in ('path', 'file'):
         for i, b in enumerate(images): (tmp_path/f'{i}.png').write_bytes(b)
-        write_jsonl(tmp_path/'train.jsonl', [dict(image=f'{i}.png', text=t) for i, t in enumerate(texts)])
+        write_jsonl(tmp_path/'train.jsonl', [{'image' if form == 'path' else 'file_name': f'{i}.png'} | dict(text=t) for i, t in enumerate(texts)])
     where, tables = locate(tmp_path)[0]['train']
     samples, skips = load_split(where, tables=tables)
-    assert ([s.kind for s in samples], skips) == (['line', 'line', 'page', 'page'], [])
     assert [s.image.size for s in samples] == [s.size for s in samples]
+    if form == 'file': 
+        assert [s.kind for s in samples] == ['line', 'line', 'line', 'page'] # a file is a line, as ever, unless its text has several
+        return
+    assert ([s.kind for s in samples], skips) == (['line', 'line', 'page', 'page'], [])
     assert notes_text(samples) == '4 rows name no kind, so the shape of their picture says it: 2 line, 2 page; a column `kind` settles it'
     assert 'by its shape, and the model reads line; a column kind' in of_kind(samples, ('line',))[1][0].why
 
@@ -233,7 +236,7 @@ def test_pairs_of_image_and_text_are_a_data_set(tmp_path, names):
 # --- names
 
 @pytest.mark.parametrize('name,found', [('M\u00fchle 1.png', 'Mu\u0308hle 1.png'), ('more\\2.PNG', 'more/2.png'), ('.\\More\\2.png', 'more/2.png'), (' 0.png', '0.png'), ('HERE/0.png', '0.png'), ('HERE/more/2.png', 'more/2.png'), ('m\u00fcller.png', b'M\xfcller.png'),
-    ('twin.png', "did you mean Twin.PNG or TWIN.png"), ('0.jpg', 'did you mean 0.png'), ('train/0.png', 'did you mean 0.png'), ('C:\\data\\0.png', 'did you mean 0.png'), ('/home/me/0.png', 'points outside the data folder; 0.png of that folder'), ('9.png', 'add the image')])
+    ('twin.png', "did you mean Twin.PNG or TWIN.png"), ('0.jpg', 'did you mean 0.png'), ('train/0.png', 'did you mean 0.png'), ('C:\\data\\0.png', 'did you mean 0.png?'), ('/home/me/0.png', 'points outside the data folder; did you mean 0.png, which is inside?'), ('9.png', 'add the image')])
 def test_a_name_that_can_mean_one_file_is_found(tmp_path, name, found):
     (tmp_path/'more').mkdir()
     for n in ('Mu\u0308hle 1.png', 'more/2.png', '0.png', 'Twin.PNG', 'TWIN.png'): (tmp_path/n).write_bytes(png())

@@ -50,8 +50,8 @@ def _respelled(folder:Path, name:str)->Path:
     else:
         if here != folder: return here
     key  = _alike(parts[-1] if parts else '')
-    near = first_few(found if len(found) > 1 else
-                     [*_listed(folder, key), *_listed(folder, key.rpartition('.')[0])], 3, ' or ')
+    near = found if len(found) > 1 else _listed(folder, key) or _listed(folder, key.rpartition('.')[0])
+    near = first_few(near, 3, ' or ')
     advice = f'did you mean {near}?' if near else 'add the image or drop its row'
     raise ImageError(f'{folder/name}: no such file; {advice}')
 
@@ -76,7 +76,7 @@ def _inside(folder:Path, name:str)->Path:
         near = [] if named() else _listed(folder, _alike(os.path.basename(name)))
     except (OSError, ValueError, RuntimeError) as e: # loops of links, zero bytes
         raise DataError(f'{name!r:.80} is no name of a file ({e})') from None
-    if not named(): raise outside(f'; {near[0]} of that folder is called so' if near else '')
+    if not named(): raise outside(f'; did you mean {near[0]}, which is inside?' if near else '')
     if real.is_relative_to(_cache(folder)): return path
     raise outside(f', as it is a link to {real}')
 
@@ -158,7 +158,9 @@ def _labels(n:int, row:dict, column:str, place:dict)->dict:
     labels = {k: as_name(row.get(k)) for k in ('id', 'group', 'kind', 'style')}
     labels['style'] = (labels['style'] or as_name(row.get('made'))).strip().lower()
     labels['id']    = labels['id'] or as_name(_name(row, n)) + ''.join(f'#{k}={v}' for k, v in place.items())
-    labels['kind']  = labels['kind'].strip().lower() or ('record' if _has_record(row) else 'line' if column == 'file_name' else '')
+    several = any('\n' in str(row.get(c) or '').strip() for c in TEXT_COLUMNS)
+    labels['kind']  = labels['kind'].strip().lower() or (
+        'record' if _has_record(row) else 'line' if column == 'file_name' and not several else '')
     labels['group'] = labels['group'] or labels['id'] # without a group every sample is its own
     return labels
 

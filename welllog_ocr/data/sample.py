@@ -29,7 +29,7 @@ class Sample:
     kind:str  = 'line' # What is read: `line`, `block`, `page`, or `record` of a page
     style:str = ''     # Style of writing: `printed`, `typed`, `handwritten`; empty: not given
     info:dict = field(default_factory=dict, compare=False) # Every other column of the table
-    # What the loader saw to: `shape` (it says the kind), `tidied` (the text), `group` (the table's own, though it is the id)
+    # What the loader saw to: `shape` (it says the kind), `tidied` (the text), `group` (the id is a well that is named)
     notes:tuple = field(default=(), compare=False)
 
     @property

@@ -76,7 +76,7 @@ def _flat(row:dict, left:Counter):
 def _values(cells, unsure:set, left:Counter)->list[Value]:
     out = []
     for path, name, text in cells:
-        if isinstance(text, float): text = f'{text:.10g}' if text % 1 else as_name(text) # 3908.0 stands as 3908 on paper
+        if isinstance(text, float): text = f'{text:.10g}' if text % 1 else as_name(text) # 3908.0 is 3908 on paper
         text = ' '.join(str('' if text is None else text).split())
         empty = not any(map(str.isalnum, text))
         why = ('unsure' if path in unsure else 'with a ?' if '?' in text else 'empty' if empty else

@@ -82,8 +82,8 @@ def _trust(rows:dict)->str:
     (first, *_), (last, after), cer = rows, list(rows.items())[-1], METRICS['cer']
     wells, found = len({well_of(r) for r in after}), intervals(rows)
     named = any(r.get('group') not in (None, '', r['id']) for r in after)
-    what  = ('well' if named else 'line') + 's'*(wells != 1)
-    if not found: return f'{wells} {what} {"is" if wells == 1 else "are"} too few for an interval: even if all agreed, it could be chance.'
+    what, be = ('well' if named else 'line') + 's'*(wells != 1), 'is' if wells == 1 else 'are'
+    if not found: return f'{wells} {what} {be} too few for an interval: even if all agreed, it could be chance.'
     each = ', '.join(f'{n} {cer.text(low)} to {cer.text(high)}' for n, (low, high) in found.items())
     alone = '' if named else ' (no row names its well: they may be too narrow)'
     text = f'95 % intervals over {wells} {what}{", which are few" if wells < 20 else ""}{alone}: CER {each}'
