@@ -17,7 +17,7 @@ from typing import NamedTuple
 from .plan import finish
 from .store import Listed, Store, fetch, open_far, open_store
 from ..core import DataError, SetupError
-from ..data.scan import header_bytes, path_of
+from ..data.scan import header_bytes, name_of, path_of
 
 # %% ../../nbs/archive/02_reader.ipynb #58131417
 class Look(NamedTuple):
@@ -124,7 +124,8 @@ class PartReader:
 
     def _whole(self, row:dict, found:Fetched)->dict:
         "The row, of the scan where it lies"
-        row = row | dict(file=self._file(found.place))
+        row = row | dict(file=(file := self._file(found.place)))
+        if 'error' in row: row['error'] = row['error'].replace(name_of(found.path), file) # not where it was fetched to
         return {k: v for k, v in row.items() if k != 'sha256'} | dict(header_only=True) if found.header_only else row
 
     def read(
