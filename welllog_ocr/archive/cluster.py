@@ -6,7 +6,7 @@
 __all__ = ['cluster', 'Actors']
 
 # %% ../../nbs/archive/04_cluster.ipynb #f6ed8382
-import os
+import os, socket
 from contextlib import contextmanager, suppress
 
 from fastcore.basics import patch
@@ -20,16 +20,26 @@ from ..core import SetupError, WelllogError, redact
 _STARTS = 3 # tries to start Ray on this machine
 _WHERE = 'start one with ray start --head, name its address, or leave --address out to use this machine'
 
+def _silent(address:str)->str: # why nothing answers, asked at once: Ray itself asks for minutes
+    host, _, port = address.rpartition('://')[2].rpartition(':')
+    if not port.isdigit(): return '' # such as auto
+    try: socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as e: return str(e)
+    return ''
+
+def _refused(address:str, why)->SetupError:
+    return SetupError(f'{redact(address) or "this machine"}: no cluster answers ({redact(str(why)).strip():.200}); '
+                      f'{_WHERE}')
+
 def _init(ray, address:str, cores:int):
+    if why := _silent(address): raise _refused(address, why)
     more = dict(address=address) if address else dict(address='local', num_cpus=cores, include_dashboard=False,
                                                       object_store_memory=100 << 20)
     for n in range(1, _STARTS + 1):
         try: return ray.init(log_to_driver=False, logging_level='ERROR', **more)
         except Exception as e: # some of Ray's own have no other class
             ray.shutdown()
-            if address or n == _STARTS:
-                raise SetupError(f'{redact(address) or "this machine"}: no cluster answers '
-                                 f'({redact(str(e)).strip():.200}); {_WHERE}') from None
+            if address or n == _STARTS: raise _refused(address, e) from None
 
 def _quiet(data, ignore_prefix=None): pass # Ray prints each death of a process at length, and there is no switch
 
