@@ -6,7 +6,7 @@ from conftest import ROOT
 from lab import ARGS, CHROMIUM, SLOW, needs_browser, start_lab
 
 TUTORIALS = sorted((ROOT/'nbs'/'tutorials').glob('*.ipynb'))
-QUICK = '11_add_a_model' # the one that runs with every change
+QUICK = '12_add_a_model' # the one that runs with every change
 pytestmark = needs_browser
 
 def emptied(path, folder):
