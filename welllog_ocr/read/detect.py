@@ -175,13 +175,19 @@ class Detector:
             else: found += [s for s in boxes if low <= s.centre[1] < high]
         return found
 
+    def _look_close(self, grey:np.ndarray)->list[TextBox]: # in bands as high as the network sees without reducing
+        bands = _pieces(len(grey), int(self.long/_PIECE))
+        return [TextBox(s.quad + np.float32((0, a)), s.score) for a, b, low, high in bands
+                for s in self._look(grey[a:b]) if low <= s.centre[1] + a < high]
+
     def __call__(
         self,
         grey:np.ndarray, # (height, width), 0 to 255, the right way up
     )->list[TextBox]:
         "Where lines are, in any order"
         if max(grey.shape)/min(grey.shape) > 40 and min(grey.shape) < 8: return [] # no letter fits
-        found = self._look(grey)
-        if not found or share_in_boxes(grey, found) > _ENOUGH: return found
+        found, large = self._look(grey), min(grey.shape) > 2*self.long
+        if not (found or large) or found and share_in_boxes(grey, found) > _ENOUGH: return found
+        if large: return self._look_close(grey) or found
         blur = _BLUR*min(max(grey.shape), _PIECE*min(grey.shape))/self.long
         return with_second_look(found, self._look(cv2.GaussianBlur(grey, (0, 0), blur)))
