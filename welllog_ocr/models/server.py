@@ -110,27 +110,30 @@ class Client:
         try: return future.result()
         except BaseException: future.cancel(); raise
 
-    async def once(self, path:str, body:dict|None=None, timeout=0.)->dict:
-        "What the server answers. Raises `_Again`, `_Refused`, and `SetupError` for a refused key"
-        data, how = bytearray(), 'POST' if body else 'GET'
-        try:
-            async with asyncio.timeout(timeout or self.timeout):
-                async with self.http.stream(how, f'{self.at.url}/{path}', json=body) as r:
-                    async for part in r.aiter_bytes():
-                        data += part
-                        if len(data) > _LONGEST: raise _Refused(f'its answer is longer than {_LONGEST >> 20} MB')
-        except TimeoutError: raise _Again(f'no answer within {timeout or self.timeout:g} s', tries=2) from None
-        except self.lost as e: raise _Again(f'{type(e).__name__}: {redact(str(e))}', gone=True) from None
-        return _understood(r, bytes(data))
+# %% ../../nbs/models/13_server.ipynb #5e7e1026
+@patch
+async def once(self:Client, path:str, body:dict|None=None, timeout=0.)->dict:
+    "What the server answers. Raises `_Again`, `_Refused`, and `SetupError` for a refused key"
+    data, how = bytearray(), 'POST' if body else 'GET'
+    try:
+        async with asyncio.timeout(timeout or self.timeout):
+            async with self.http.stream(how, f'{self.at.url}/{path}', json=body) as r:
+                async for part in r.aiter_bytes():
+                    data += part
+                    if len(data) > _LONGEST: raise _Refused(f'its answer is longer than {_LONGEST >> 20} MB')
+    except TimeoutError: raise _Again(f'no answer within {timeout or self.timeout:g} s', tries=2) from None
+    except self.lost as e: raise _Again(f'{type(e).__name__}: {redact(str(e))}', gone=True) from None
+    return _understood(r, bytes(data))
 
-    async def patiently(self, path:str, body:dict|None=None, tries:int=0)->dict:
-        "The same, with several tries"
-        tries = tries or self.tries
-        for n in range(tries):
-            try: return await self.once(path, body)
-            except _Again as e:
-                if n + 1 >= min(tries, e.tries): raise
-                await asyncio.sleep(max(min(e.wait, 300), min(self.pause*2**n, _PAUSE)*random.uniform(.75, 1.25)))
+@patch
+async def patiently(self:Client, path:str, body:dict|None=None, tries:int=0)->dict:
+    "The same, with several tries"
+    tries = tries or self.tries
+    for n in range(tries):
+        try: return await self.once(path, body)
+        except _Again as e:
+            if n + 1 >= min(tries, e.tries): raise
+            await asyncio.sleep(max(min(e.wait, 300), min(self.pause*2**n, _PAUSE)*random.uniform(.75, 1.25)))
 
 # %% ../../nbs/models/13_server.ipynb #5e7e100f
 def _lost(at:Address, why)->SetupError:
@@ -237,6 +240,7 @@ def _limits(rec)->dict: # As vLLM takes them
     if set(size) != {'shortest_edge', 'longest_edge'}: return dict(size=size)
     return dict(min_pixels=size['shortest_edge'], max_pixels=size['longest_edge'])
 
+# %% ../../nbs/models/13_server.ipynb #5e7e1027
 class ServerReader:
     "Reads pictures with a model on a server. Raises `SetupError` or `ConfigError` when that cannot work"
     kinds = ('line', 'block', 'page', 'record')
