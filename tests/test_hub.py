@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw
 
 from conftest import ROOT
 from welllog_ocr.core import DataError
+from welllog_ocr.files import write_json
 from welllog_ocr.data.load import _inside, file_of, load_split
 
 NAME = 'acme/headers'
@@ -221,7 +222,7 @@ def test_the_commit_of_a_model_is_kept_and_another_is_no_resume(hub, reader, tmp
     from huggingface_hub import constants
     from welllog_ocr.config import TrainingConfig
     from welllog_ocr.core import ConfigError, SetupError
-    from welllog_ocr.models.core import load_model, load_recogniser
+    from welllog_ocr.models.core import adapter_base, load_model, load_recogniser
     from welllog_ocr.run.folder import same_run
     from welllog_ocr.run.state import find_checkpoint
     from welllog_ocr.run.samples import run_data
@@ -243,5 +244,8 @@ def test_the_commit_of_a_model_is_kept_and_another_is_no_resume(hub, reader, tmp
     assert weights(again) == weights(first) == weights(load_recogniser(f'{NAME}@{a}'))
     assert same_run(held, run_data(held, again))[0]['model_origin'] == f'{NAME}@{a}'
     with pytest.raises(SetupError, match=f'{NAME}@v9'): load_model(cfg.replace(model_revision='v9'))
+    (tmp_path/'adapter').mkdir()
+    write_json(tmp_path/'adapter/adapter_config.json', dict(peft_type='LORA', base_model_name_or_path=NAME, revision=a))
+    assert adapter_base(str(tmp_path/'adapter')) == f'{NAME}@{a}'
     monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
     assert load_model(cfg).origin == f'{NAME}@{b}'
