@@ -15,7 +15,6 @@ from itertools import islice
 from pathlib import Path
 
 from ..core import ConfigError, DataError, SetupError, stable_hash
-from ..data.scan import path_of
 from ..files import append_jsonl, each_row, is_url, locked, writable_dir, write_atomic, write_jsonl
 from ..render import Raw, esc, esc_md, html_block, html_table, md_table, visible
 from ..vocabulary import FIELDS, HeaderField
@@ -70,7 +69,9 @@ def _fields_of(rows)->tuple[list, list, int]: # Fields of the title block, field
     listed = lambda names, part: [_field(n, part) for n in sorted(names, key=lambda n: (order.get(n, len(order)), n))]
     return listed(title, 'title'), listed(run, 'run'), most
 
-def _link(file:str)->str: return file if is_url(file) else path_of(file).absolute().as_uri()
+def _link(file:str)->str:
+    from welllog_ocr.data.scan import path_of # here, not above: the help of a command needs no numpy
+    return file if is_url(file) else path_of(file).absolute().as_uri()
 
 def _first(row:dict)->dict:
     record, (_, runs) = row.get('record') or {}, _parts(row)
