@@ -367,18 +367,20 @@ def _read_all(args, target:Path|None, own:str):
                    others=(others := Counter()))
     run  = lambda done=Done(): _follow(find(done=done), args, done)
     def shown(row): _show(row); return row
-    if target is None: before, n = (), _tally(map(shown, run()))
+    if target is None: old, n = 0, _tally(map(shown, run()))
     else:
         with open_results(target, same) as (before, add):
             try:
-                for row in run(before): add(row | same)
+                new = sum('error' not in row for row in run(before) if not add(row | same))
             except KeyboardInterrupt:
                 print(f'{visible(str(target))} keeps the pages that are read; the same command goes on with the others',
                       file=sys.stderr)
                 raise
-        n = _tally(row for _, row in each_row(target)) # those of an earlier run too
-        if Path(args.output) != target: write_as(target, args.output, args.rows)
-    print(_report(n, len(before), others), file=sys.stderr if target is None else sys.stdout)
+        n = _tally(row for _, row in each_row(target) if before.was_asked(row)) # those of an earlier run too
+        if Path(args.output) != target: write_as(target, args.output, args.rows, before.was_asked)
+        old = n['pages'] - new
+        if rest := len(before) - old: print(f'{visible(str(target))} keeps {_some(rest, "page")} of other scans too')
+    print(_report(n, old, others), file=sys.stderr if target is None else sys.stdout)
     if target: print('written: ' + ', '.join(dict.fromkeys([visible(args.output), visible(str(target))])))
     if n['bad'] and not n['pages']: raise DataError(f'none of the {len(n["bad"])} scans could be read')
 

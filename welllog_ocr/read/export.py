@@ -289,16 +289,17 @@ def _ending(output:Path, rows:str)->str:
     return end
 
 class _Rows: # of a file, as often as they are asked for
-    def __init__(self, path): self.path = path
-    def __iter__(self): return (row for _, row in each_row(self.path))
+    def __init__(self, path, use): self.path, self.use = path, use
+    def __iter__(self): return (row for _, row in each_row(self.path) if self.use(row))
 
 def write_as(
     rows_path:Path,   # JSONL file of rows
     output:Path,      # Replaced; its ending is one of `WRITERS`
     rows:str='scan',  # Of `ROWS`: what a row of a table stands for
+    use=lambda row: True, # Which rows
 ):
     "Make a file of another format from the rows. Raises `ConfigError` as `rows_file` does"
-    output, found = Path(output), _Rows(rows_path)
+    output, found = Path(output), _Rows(rows_path, use)
     write = WRITERS[end := _ending(output, rows)]
     if write is _write_las: return write(found, output)
     write_atomic(output, write(*ROWS[rows](found)) if end in TABLES else write(found))
@@ -352,25 +353,38 @@ def _checked_rows(path:Path, same:dict):
 # %% ../../nbs/read/12_export.ipynb #7d1fae02
 class Done:
     "Pages that were read, known by what was in the file and where it lay"
-    def __init__(self): self.seen, self.files, self.n = set(), set(), 0
+    def __init__(self): self.seen, self.asked, self.files, self.n = set(), set(), set(), 0
     def __len__(self): return self.n
 
     def add(
         self,
         row:dict, # Of a page
     )->dict: # The same row
-        self.n, name = self.n + 1, row.get('place') or row['file']
-        self.files.add(hash(name)) # 8 bytes in place of 200
-        for content in [row[k] for k in ('sha256', 'stamp') if k in row] or ['']:
-            self.seen.add(hash((name, row['page'], content)))
+        self.n += 1
+        self.files.add(hash(row.get('place') or row['file'])) # 8 bytes in place of 200
+        self.seen |= self._keys(row)
         return row
+
+    def _keys(self, row:dict)->set:
+        name, contents = row.get('place') or row['file'], [row[k] for k in ('sha256', 'stamp') if k in row] or ['']
+        return {hash((name, row['page'], content)) for content in contents}
 
     def has(
         self,
         names:tuple,    # Place of a file, and its path
         page:int,
         *contents:str,  # Its SHA-256, its stamp; '' is what a row says that knows neither
-    )->bool: return any(hash((name, page, c)) in self.seen for name in names for c in contents)
+    )->bool:
+        found = {hash((name, page, c)) for name in names for c in contents} & self.seen
+        self.asked |= found
+        return bool(found)
+
+    def ask(self, row:dict): self.asked |= self._keys(row) # of a page that was read now
+    def was_asked(
+        self,
+        row:dict, # Of a page
+    )->bool: # Is it of a scan of this run, be it read now or before?
+        return not self.asked.isdisjoint(self._keys(row))
 
 # %% ../../nbs/read/12_export.ipynb #e5d99e2b
 def _page(row:dict)->int: return hash((os.path.abspath(row['file']), row['page']))
@@ -403,5 +417,6 @@ def open_results(
         def add(row):
             if _page(row) in pages: again.append(row['file']) # another scan has its name now
             append_jsonl(path, row)
+            done.ask(row)
         yield done, add
         if again: _keep(path, {_page(row): n for n, row in each_row(path)}.values())

@@ -14,7 +14,6 @@ from ..files import full_name, writable_dir, write_atomic, write_jsonl
 from .export import record_values
 from .index import REVIEW, TITLE, each_found, found_files
 from .wells import Listed, Matcher, agreement, well_facts, group_wells
-from ..render import safe_cell
 
 # %% ../../nbs/read/20_joins.ipynb #c1321db3
 def put_list(
@@ -111,9 +110,9 @@ def write_review(
     folder, n = writable_dir(Path(folder)), Counter()
     def counted(name, rows):
         for row in rows: n[name] += 1; yield row
-    csv.writer(out := io.StringIO(), lineterminator='\r\n').writerow(_COLUMNS)
+    (write := csv.writer(out := io.StringIO(), quoting=csv.QUOTE_NONNUMERIC, lineterminator='\r\n')).writerow(_COLUMNS)
     rows = db.execute(f'SELECT {", ".join(_COLUMNS)} FROM look_list ORDER BY path, name')
-    csv.writer(out, lineterminator='\r\n').writerows(map(safe_cell, r) for r in counted('disagreements.csv', rows))
+    write.writerows(counted('disagreements.csv', rows))
     write_atomic(folder/'disagreements.csv', '\ufeff' + out.getvalue())
     write_jsonl(folder/REVIEW, counted(REVIEW, _contradicted(db, each)))
     write_jsonl(folder/'confirmed.jsonl', counted('confirmed.jsonl', _confirmed(db)))

@@ -18,7 +18,6 @@ from fastcore.basics import patch
 from ..core import DataError, SetupError, did_you_mean, first_few, stable_hash
 from ..data.sample import tidy
 from ..files import Tail, append_jsonl, fsync, locked, write_atomic, write_json
-from ..render import safe_cell
 
 # %% ../../nbs/review/00_log.ipynb #de67407a
 STATES = ('todo', 'ok', 'fixed', 'dropped', 'unsure')
@@ -435,11 +434,10 @@ def undo_all(self:ReviewSession)->list[int]: # The rows; -1 for a sample that is
 def to_csv(self:ReviewSession, path:Path):
     "Every row with its marks, as a table for a spreadsheet"
     names = dict.fromkeys(['state', 'id', 'before', 'text', 'prediction', 'note', 'who', 'when', *self.columns])
-    cell = lambda v: safe_cell(v) if isinstance(v, str) else v
-    out = csv.writer(file := io.StringIO(newline=''))
-    out.writerow(map(cell, names))
+    out = csv.writer(file := io.StringIO(newline=''), quoting=csv.QUOTE_NONNUMERIC)
+    out.writerow(names)
     for i in range(len(self)):
-        out.writerow([cell(self.before(i) if n == 'before' else self.value(i, n)) for n in names])
+        out.writerow([self.before(i) if n == 'before' else self.value(i, n) for n in names])
     write_atomic(Path(path), '\ufeff' + file.getvalue()) # the byte order mark says to spreadsheets that it is UTF-8
 
 # %% ../../nbs/review/00_log.ipynb #1e50dd56
