@@ -201,3 +201,21 @@ def test_a_system_with_less(home, tmp_path, place):
     Image.new('L', (300, 40), 255).save(tmp_path/'a.png')
     got = forked.run('welllog_ocr.predict', tmp_path/'a.png', '--model', tmp_path/'runs'/'default'/'final', '--output', tmp_path/'found.csv', first=less)
     assert got.returncode == 0 and (tmp_path/'found.csv').exists(), got.stderr[-2000:]
+
+# ---- rows of other scans
+
+def test_only_the_scans_that_were_asked_for(place, tmp_path, monkeypatch, capsys):
+    from welllog_ocr.predict import _arguments, main
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'c').mkdir(), (tmp_path/'d.png').touch() # which is no picture
+    for i, name in enumerate(('a.png', 'b.png', 'c/a.png')): Image.effect_noise((300, 40), 20 + i).save(name)
+    def read(output, *scans):
+        main(_arguments([*scans, '--model', str(place/'model'), '--output', output, '--kind', 'line']))
+        return capsys.readouterr().out
+    def shown(): return [l[3:] for l in (tmp_path/'found.md').read_text().split('\n') if l.startswith('## ')]
+    assert '3 pages' in read('found.csv', 'a.png', 'b.png', 'c/a.png')
+    said = read('found.md', 'b.png', 'd.png')
+    assert shown() == ['b.png', 'd.png'] and '1 page, ' in said and '1 of the pages in an earlier run' in said and 'keeps 2 pages of other scans' in said
+    read('found.md', 'c/a.png')
+    assert shown() == ['c/a.png'] # not the other a.png
+    assert 'other scans' not in read('found.md', 'a.png', 'b.png', 'c/a.png') and len(shown()) == 3
