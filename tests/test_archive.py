@@ -12,7 +12,6 @@ from welllog_ocr.archive.work import Processes, read_parts
 from welllog_ocr.core import ConfigError, SetupError
 
 SAME = dict(model='odd@1', how='page')
-ODD = {7: 'kill', 8: 'kill', 33: 'hang', 51: 'huge', 60: 'cut'}
 
 @pytest.fixture(autouse=True)
 def workers_find_the_tests(monkeypatch):
@@ -36,20 +35,30 @@ def check(plan, n, odd=()):
     assert all(rows[f'{i:05}.tif']['text'] == f'page {i}' for i in range(n) if i not in odd)
     return rows
 
-@pytest.mark.parametrize('engine', ('processes', 'ray'))
-def test_files_that_kill_hang_swell_or_are_cut_off_cost_only_themselves(tmp_path, engine):
-    odd  = ODD if engine == 'processes' else {7: 'kill', 21: 'huge', 30: 'cut'} # Ray takes seconds to start a reader
-    spec = archive(tmp_path, 80 if engine == 'processes' else 40, odd, memory=4 << 30)
+def pile(tmp_path, engine, n, odd):
+    "Read an archive with files that harm who reads them"
+    spec = archive(tmp_path, n, odd, memory=4 << 30)
     plan, said = planned(spec), []
     if engine == 'processes': read_parts(plan, Processes(spec, 2), timeout=2, say=said.append)
     else:
         pytest.importorskip('ray', reason='needs ray (pip install "welllog_ocr[cluster]")')
         from welllog_ocr.archive.cluster import Actors, cluster
         with cluster() as ray: read_parts(plan, Actors(ray, spec), timeout=2, say=said.append)
-    rows = check(plan, len(list((tmp_path/'in').iterdir())), odd)
+    rows = check(plan, n, odd)
     words = dict(kill='ended twice' if engine == 'processes' else 'killed twice', hang='longer than 2 s, twice', huge='MemoryError', cut='cut off')
     assert all(words[what] in rows[f'{i:05}.tif']['error'] for i, what in odd.items())
-    assert said[-1].startswith(f'{len(rows)} of {len(rows)} scans')
+    assert said[-1].startswith(f'{n} of {n} scans')
+
+@pytest.mark.parametrize('engine, n, odd', [('processes', 80, {7: 'kill', 8: 'kill', 33: 'hang', 51: 'huge', 60: 'cut'}),
+                                            ('ray', 40, {7: 'kill', 21: 'huge', 30: 'cut'})]) # Ray takes seconds to start a reader
+def test_files_that_kill_hang_swell_or_are_cut_off_cost_only_themselves(tmp_path, engine, n, odd): pile(tmp_path, engine, n, odd)
+
+@pytest.mark.soak
+@pytest.mark.parametrize('engine', ('processes', 'ray'))
+def test_a_pile_with_twenty_poisonous_files(tmp_path, engine, reliability):
+    rng = random.Random(2)
+    pile(tmp_path, engine, 1000, {i: what for what in ('kill', 'hang', 'huge', 'cut') for i in rng.sample(range(1000), 5)})
+    reliability(f'an archive with 20 files that kill their reader, hang, want 30 GB or are cut off, by {engine}', 20, 20, 'all others read, the 20 listed')
 
 DRIVER = '''import sys, json
 from test_archive import planned
@@ -98,7 +107,9 @@ def test_killed_readers_and_drivers_lose_and_double_nothing(tmp_path): killed_of
 
 @pytest.mark.soak
 @pytest.mark.parametrize('engine', ('processes', 'ray'))
-def test_thirty_kills_in_five_thousand_pages(tmp_path, engine): killed_often(tmp_path, engine, 5000, 30, .03)
+def test_thirty_kills_in_five_thousand_pages(tmp_path, engine, reliability):
+    killed_often(tmp_path, engine, 5000, 30, .03)
+    reliability(f'SIGKILL of readers and commands at random times, an archive of 5,000 pages, by {engine}', 30, 30, 'every page once')
 
 @pytest.fixture(scope='module')
 def bucket():

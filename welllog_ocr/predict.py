@@ -436,7 +436,7 @@ def read_archive(
     new, again, shard = plan.update(found, args.shard[1] if args.shard else 1), args.retry and plan.retry(), args.shard
     print(f'{_some(len(found), "scan")}, {new:,} of them new' + (f'; {again:,} are tried again' if again else ''))
     spec = dict(scans=args.scans[0], output=args.output, module='welllog_ocr.predict', version=version('welllog_ocr'),
-                same=same, **{k: getattr(args, k) for k in 'model kind ground float32 vocabulary'.split()})
+                same=same, cwd=os.getcwd(), **{k: getattr(args, k) for k in 'model kind ground float32 vocabulary'.split()})
     try:
         with _readers(args, spec) as readers:
             read_parts(plan, readers, shard or (1, 1), args.timeout, args.hourly_rate, say)
@@ -451,7 +451,10 @@ def read_archive(
 def main(args):
     "Read scans with a saved model"
     if args.workers < 0: raise ConfigError(f'workers={args.workers}: must be 0 or more')
-    if args.engine or args.shard or is_url(args.output or '') or any(map(is_url, args.scans)):
+    archive = args.engine or args.shard or is_url(args.output or '') or any(map(is_url, args.scans))
+    if not archive and (lone := [n for n in ('address', 'gpus', 'hourly_rate', 'retry') if getattr(args, n)]):
+        raise ConfigError(f'--{lone[0]} is for an archive that is read in parts; add --engine ray, or --shard 1/1')
+    if archive:
         with use_vocabulary(args.vocabulary) as own: return read_archive(args, own)
     folder = args.output
     if args.pick is not None: args.output = str(task_rows(folder, args.pick))

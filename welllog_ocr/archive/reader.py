@@ -96,7 +96,7 @@ class PartReader:
     "Reads parts, in a process of its own"
     def __init__(
         self,
-        spec:dict, # `scans`, `output`, `module`, `memory`, `version`, and what the `scan_reader` of the module takes
+        spec:dict, # `scans`, `output`, `module`, `memory`, `version`, `cwd`, and what the `scan_reader` of `module` takes
         begin,     # Function (place), called before a file is begun; returns when that is known
         end,       # Function (places still in work, pages read, errors)
     ):
@@ -104,6 +104,7 @@ class PartReader:
             raise SetupError(f'a worker has welllog_ocr {own} and the command {spec["version"]}, so their rows could '
                              'differ; install the same version on all machines')
         if spec.get('memory'): _limit_memory(spec['memory'])
+        with suppress(OSError): os.chdir(spec.get('cwd') or '.') # paths are meant from where the command was given
         self.begin, self.end = begin, end
         self.scans, self.out = open_store(spec['scans']), open_store(spec['output'])
         self.reader = importlib.import_module(spec['module']).scan_reader(spec)
