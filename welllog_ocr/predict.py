@@ -44,8 +44,7 @@ def _arguments(argv=None):
                    'what it serves first; a server that reads worse is refused')
     p.add_argument('--kind', default='auto', choices=('auto', 'line', 'page', 'record'), help='line: each picture is '
                    'one line; page: a sheet, or a log with its header on top; auto: by its shape; record: a page, of '
-                   'which '
-                   'the model writes the record [auto]')
+                   'which the model writes the record [auto]')
     p.add_argument('--ground', default=GROUND, metavar='MODEL', help='with --kind record: the model of lines that the '
                    f'record is held against [{GROUND}]')
     p.add_argument('--output', metavar='FILE', help=f'its ending names the format: {", ".join(WRITERS)}; the rows also '
@@ -199,7 +198,8 @@ def _read_some(reader, some:list, writer=None)->list[tuple]: # (row, `Page` or `
     firsts = [first_reading(page, [next(preds) for _ in page.pictures]) for page in pages]
     rows   = iter(_written_rows(writer, pages, firsts) if writer else _rows(reader, pages, firsts))
     return [(row := next(rows), page if 'lines' in row else None) if isinstance(page, Page) else
-            (dict(file=name_of(job.path), page=job.page, place=job.facts['place'], error=page), None) for job, page in some]
+            (dict(file=name_of(job.path), page=job.page, place=job.facts['place'], error=page), None)
+            for job, page in some]
 
 def _check_kind(kinds:tuple, kind:str):
     "Raises `ConfigError` when a model does not read what it is asked to"
@@ -436,7 +436,8 @@ def read_archive(
     new, again, shard = plan.update(found, args.shard[1] if args.shard else 1), args.retry and plan.retry(), args.shard
     print(f'{_some(len(found), "scan")}, {new:,} of them new' + (f'; {again:,} are tried again' if again else ''))
     spec = dict(scans=args.scans[0], output=args.output, module='welllog_ocr.predict', version=version('welllog_ocr'),
-                same=same, cwd=os.getcwd(), **{k: getattr(args, k) for k in 'model kind ground float32 vocabulary'.split()})
+                same=same, cwd=os.getcwd(),
+                **{k: getattr(args, k) for k in 'model kind ground float32 vocabulary'.split()})
     try:
         with _readers(args, spec) as readers:
             read_parts(plan, readers, shard or (1, 1), args.timeout, args.hourly_rate, say)
@@ -464,7 +465,8 @@ def main(args):
     with use_vocabulary(args.vocabulary) as own:
         target = rows_file(args.output, args.rows) if args.output else None
         for folder in [f for f in (target and target.parent, args.overlay) if f]: writable_dir(folder)
-        with disk_errors(target or args.overlay or 'the output', 'what is read cannot be kept', 'the same command goes on'):
+        where = target or args.overlay or 'the output'
+        with disk_errors(where, 'what is read cannot be kept', 'the same command goes on'):
             _read_all(args, target, own)
     if args.pick is not None: print(pick_task(target, args.pick, folder))
 

@@ -96,7 +96,7 @@ class PartReader:
     "Reads parts, in a process of its own"
     def __init__(
         self,
-        spec:dict, # `scans`, `output`, `module`, `memory`, `version`, `cwd`, and what the `scan_reader` of `module` takes
+        spec:dict, # `scans`, `output`, `module`, `memory`, `version`, `cwd`, and what its `scan_reader` takes
         begin,     # Function (place), called before a file is begun; returns when that is known
         end,       # Function (places still in work, pages read, errors)
     ):
