@@ -47,7 +47,7 @@ def pile(tmp_path, engine, n, odd):
     rows = check(plan, n, odd)
     words = dict(kill='ended twice' if engine == 'processes' else 'killed twice', hang='longer than 2 s, twice', huge='MemoryError', cut='cut off')
     assert all(words[what] in rows[f'{i:05}.tif']['error'] for i, what in odd.items())
-    assert said[-1].startswith(f'{n} of {n} scans')
+    assert said[-1].startswith(f'{n:,} of {n:,} scans') and f'{len(odd)} errors' in said[-1]
 
 @pytest.mark.parametrize('engine, n, odd', [('processes', 80, {7: 'kill', 8: 'kill', 33: 'hang', 51: 'huge', 60: 'cut'}),
                                             ('ray', 40, {7: 'kill', 21: 'huge', 30: 'cut'})]) # Ray takes seconds to start a reader

@@ -17,7 +17,7 @@ from .work import NODE
 from ..core import SetupError, WelllogError, redact
 
 # %% ../../nbs/archive/04_cluster.ipynb #45b3db15
-_STARTS = 3 # tries to start Ray on this machine
+_STARTS = 5 # tries to start Ray on this machine, which it gives 30 s each
 _WHERE = 'start one with ray start --head, name its address, or leave --address out to use this machine'
 
 def _silent(address:str)->str: # why nothing answers, asked at once: Ray itself asks for minutes
@@ -51,7 +51,6 @@ def cluster(
     "Ray, connected. Raises `SetupError` when it is not installed, or nothing answers at the address"
     os.environ.setdefault('RAY_AUTH_MODE', 'disabled') # of a cluster that asks for a token, the user sets it
     os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
-    os.environ.setdefault('RAY_raylet_start_wait_time_s', '120')
     try: import ray
     except ModuleNotFoundError:
         raise SetupError('the package ray is not installed, and it hands out the work; '

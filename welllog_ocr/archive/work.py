@@ -24,7 +24,7 @@ _HOPELESS = 12 # deaths of readers without a page read
 class Schedule:
     "The parts that are still to be read, and what is known of those that killed their readers"
     def __init__(self, plan:Plan, shard:tuple=(1, 1)): # shard: as in `Plan.parts`
-        self.plan, self.deaths, self.all, done = plan, Counter(), 0, plan.done()
+        self.plan, self.deaths, self.all, self.lost, done = plan, Counter(), 0, 0, plan.done()
         self.todo = deque(p for p in plan.parts(shard) if p.name not in done)
 
     def died(
@@ -42,7 +42,9 @@ class Schedule:
                              'file that is at fault; try predict with one of the scans, and see what it says')
         if self.deaths[part.name] < _DEATHS: self.todo.appendleft(part)
         elif len(part) > 1: self.todo.extendleft(self.plan.split(part, suspects))
-        else: finish(self.plan.store, part.name, [_lost(part.scans[0].place, why)])
+        else:
+            finish(self.plan.store, part.name, [_lost(part.scans[0].place, why)])
+            self.lost += 1
 
 def _lost(place:str, why:str)->tuple:
     return place, dict(file=place, page=0, place=place,
@@ -176,6 +178,7 @@ def read_parts(
                     late[reader.number] = f'reading it took longer than {timeout:g} s, twice'
                     readers.kill(reader)
             left = sum(map(len, [*schedule.todo, *(part for _, part in working)]))
+            look = look._replace(errors=look.errors + schedule.lost)
             say(_how_far(look, (time.monotonic() - start)/3600, left, scans, hourly_rate))
     finally:
         for reader in idle: readers.kill(reader)
