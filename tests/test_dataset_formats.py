@@ -1,5 +1,6 @@
 """Tables of every format and of no format: samples, skips with a reason, or one clear error; and no path leads out of the folder."""
 import base64, csv, io, json, os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -313,3 +314,14 @@ def test_real_lines_keep_their_fingerprints(real_lines):
         for s in load_split(real_lines/split)[0]:
             row = dict(id=s.id, group=s.group, kind=s.kind, made=s.style) # `style` was called `made` in 0.1.0
             assert s.digest == stable_hash([sha256_file(real_lines/split/s.id), s.text, row])
+
+def test_pairs_in_linked_folders_and_names_that_are_not_utf8(tmp_path):
+    "A linked folder inside the data is read, one that leads out is told, a loop ends"
+    data = tmp_path/'data'
+    for folder in (data/'box', tmp_path/'far'): folder.mkdir(parents=True)
+    for n, stem in enumerate((data/'box'/os.fsdecode(b'M\xfchle'), tmp_path/'far'/'b')):
+        Image.new('L', (300, 40), 200).save(f'{stem}.png')
+        Path(f'{stem}.gt.txt').write_text(f'KB {n}\n')
+    (data/'box'/'loop').symlink_to(data), (data/'out').symlink_to(tmp_path/'far'), (data/'same').symlink_to(data/'box')
+    samples, skips = load_split(data)
+    assert [s.text for s in samples] == ['KB 0'] and len(skips) == 1 and 'link' in skips[0].why

@@ -39,7 +39,7 @@ import cv2
 from .core import ConfigError, DataError, first_few, run_command, stable_hash
 from .data.sample import Skip, skip_report
 from .data.well_table import WellTable, read_well_table, rows_of_scan
-from .files import each_row, sha256_file, writable_dir, write_atomic, write_jsonl
+from .files import each_row, files_below, sha256_file, writable_dir, write_atomic, write_jsonl
 from .predict import try_page, work_ahead
 from .read.backends import model_id, open_reader
 from .read.detect import Detector
@@ -125,7 +125,7 @@ _TABLES = '.jsonl', '.csv', '.parquet'
 
 def _is_table(name:str)->bool:
     path = Path(name)
-    return path.suffix.lower() in _TABLES or path.is_dir() and any(p.suffix.lower() == '.las' for p in path.rglob('*'))
+    return path.suffix.lower() in _TABLES or path.is_dir() and any(p.suffix.lower() == '.las' for p in files_below(path))
 
 def _split_names(names:list, confident)->tuple[list, str|None]: # Scans, table
     scans, tables = ([n for n in names if _is_table(n) == want] for want in (False, True))
@@ -139,7 +139,7 @@ def _split_names(names:list, confident)->tuple[list, str|None]: # Scans, table
     return scans, tables[0] if tables else None
 
 def _table_id(path:str)->str:
-    files = sorted(p for p in Path(path).rglob('*') if p.is_file()) if Path(path).is_dir() else [Path(path)]
+    files = sorted(filter(Path.is_file, files_below(path))) if Path(path).is_dir() else [Path(path)]
     return stable_hash([sha256_file(p) for p in files])[:12]
 
 def _open(name:str):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SILENT', 'force', 'fsync', 'write_atomic', 'write_json', 'read_json', 'append_jsonl', 'write_jsonl', 'each_row',
            'read_jsonl', 'Tail', 'keep_rows', 'Lock', 'lock_owner', 'locked', 'is_locked', 'lacking_in', 'writable_dir',
-           'sha256_file', 'is_url', 'full_name']
+           'sha256_file', 'files_below', 'is_url', 'full_name']
 
 # %% ../nbs/01_files.ipynb #2d2bad4d
 import errno, hashlib, json, os, secrets, tempfile, threading, time
@@ -362,6 +362,26 @@ def sha256_file(
 )->str:
     "SHA-256 of a file, in hex"
     with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
+
+# %% ../nbs/01_files.ipynb #b5483bce
+def files_below(
+    folder:Path,
+    without:str='', # Real path of a folder to leave out
+): # Yields paths; those of a folder that cannot be listed: its own
+    """The files in a folder and in those below, in the order of their names, each folder once. What links lead to comes
+    last, so that a file has its own place where it has one. Hidden ones are left out"""
+    seen, left = set(), [Path(folder)]
+    def walk(folder):
+        try: entries, stat = sorted(os.scandir(folder), key=lambda e: e.name), os.stat(folder)
+        except OSError: yield folder; return
+        if (key := (stat.st_dev, stat.st_ino)) in seen: return # a loop of links
+        seen.add(key)
+        for entry in entries:
+            if entry.name.startswith('.') or without and os.path.realpath(entry.path) == without: continue
+            if not entry.is_dir(): yield Path(entry.path)
+            elif entry.is_symlink(): left.append(Path(entry.path))
+            else: yield from walk(Path(entry.path))
+    while left: yield from walk(left.pop(0))
 
 # %% ../nbs/01_files.ipynb #c1a90b11
 def is_url(text)->bool: return '://' in str(text)

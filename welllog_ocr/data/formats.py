@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ..core import DataError, first_few
+from ..files import files_below
 
 # %% ../../nbs/data/03_formats.ipynb #c8885e48
 def _utf8(path:Path)->str:
@@ -143,7 +144,7 @@ _PAIR, _IMAGES = '.gt.txt', tuple('.png .jpg .jpeg .jfif .tif .tiff .webp .bmp .
 
 def _pairs(folder:Path)->list[dict]:
     "Rows of images with their text beside them: a.png (or a.bin.png, a.nrm.png) and a.gt.txt"
-    names = [p.relative_to(folder).as_posix() for p in sorted(folder.rglob('*.*')) if not p.name.startswith('.')]
+    names = [p.relative_to(folder).as_posix() for p in sorted(files_below(folder))]
     texts = [n.removesuffix(_PAIR) for n in names if n.endswith(_PAIR)]
     images = {}
     for name in names if texts else ():

@@ -15,6 +15,7 @@ from ..core import DataError, first_few
 from .formats import table_rows
 from .sample import as_name
 from .labels import complaints
+from ..files import files_below
 from ..vocabulary import FIELDS, LABELS, plain_label
 
 # %% ../../nbs/data/11_well_table.ipynb #500402eb
@@ -120,7 +121,7 @@ def read_well_table(
     "What a table says of its scans. Raises `DataError` when nothing in it names a scan"
     path, left = Path(path), Counter()
     if not path.exists(): raise DataError(f'{path}: no such file or folder; name the table of what stands on the scans')
-    las = sorted(p for p in path.rglob('*') if p.suffix.lower() == '.las') if path.is_dir() else []
+    las = sorted(p for p in files_below(path) if p.suffix.lower() == '.las') if path.is_dir() else []
     found = [dict(file=p.name, fields=f) for p in las if (f := read_las(p))] if las else table_rows(path)
     rows = [_row(r, left) for r in found if isinstance(r, dict)]
     if not any(r.file or r.key for r in rows):

@@ -17,7 +17,7 @@ from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
 from ..core import ConfigError, DataError, SetupError
-from ..files import each_row, fsync, full_name, locked
+from ..files import each_row, files_below, fsync, full_name, locked
 from ..vocabulary import FIELDS
 
 # %% ../../nbs/read/18_index.ipynb #1575a522
@@ -84,8 +84,7 @@ def found_files(
         if not path.exists(): raise DataError(f'{path}: no such file or folder; name what predict wrote')
         if path.is_file() and path.suffix.lower() not in _KINDS:
             raise DataError(f'{path}: is no {" or ".join(_KINDS)} file, so it holds no rows of predict; name one')
-        inside = sorted(p for p in path.rglob('*') if p.suffix.lower() in _KINDS and not p.name.startswith('.')
-                        and p.name != REVIEW)
+        inside = sorted(p for p in files_below(path) if p.suffix.lower() in _KINDS and p.name != REVIEW)
         found = [path] if path.is_file() else [p for p in inside if _is_found(p) and not
                                                (p.suffix.lower() == '.parquet' and p.with_suffix('.jsonl') in inside)]
         if not found: raise DataError(f'{path}: holds no rows of predict ({" or ".join(_KINDS)}); name another folder')

@@ -20,6 +20,7 @@ from ..core import DataError
 from ..data.orient import Pose, find_header, find_pose, ink_of, set_pose, to_scan
 from ..data.sample import kind_of
 from ..data.scan import FORMATS, format_of, name_of, read_image, read_region, scan_info
+from ..files import files_below
 from .backends import Read
 from .detect import Detector, cut
 from .layout import rows_of_boxes
@@ -38,21 +39,9 @@ def _is_scan(path:str)->bool:
     except OSError: return False
 
 def _below(folder:Path, without:str, others:Counter):
-    "Scans of a folder; what lies behind links comes last, so that each has its own place where it has one"
-    seen, left = set(), [folder]
-    def walk(folder):
-        try: entries, stat = sorted(os.scandir(folder), key=lambda e: e.name), os.stat(folder)
-        except OSError: yield folder; return # it is listed with the files that cannot be read
-        if (key := (stat.st_dev, stat.st_ino)) in seen: return # a loop of links
-        seen.add(key)
-        for entry in entries:
-            if entry.name.startswith('.') or os.path.realpath(entry.path) == without: continue
-            if not entry.is_dir():
-                if _is_scan(entry.path): yield Path(entry.path)
-                else: others[name_of(Path(entry.name).suffix.lower()) or 'no ending'] += 1
-            elif entry.is_symlink(): left.append(Path(entry.path))
-            else: yield from walk(Path(entry.path))
-    while left: yield from walk(left.pop(0))
+    for p in files_below(folder, without):
+        if _is_scan(str(p)) or p.is_dir(): yield p # a folder that cannot be listed is told with what cannot be read
+        else: others[name_of(p.suffix.lower()) or 'no ending'] += 1
 
 class Scan(NamedTuple):
     "A file to read"

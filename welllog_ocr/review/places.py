@@ -6,7 +6,7 @@
 __all__ = ['STRIP', 'Scans', 'page_image', 'box_on_page', 'box_on_scan', 'bounds', 'small_page', 'strip_of', 'around_value']
 
 # %% ../../nbs/review/03_places.ipynb #a41eaa07
-import io, os
+import io
 from collections import defaultdict
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from PIL import Image
 from ..core import DataError
 from ..data.orient import Pose, set_pose, to_page, to_scan
 from ..data.scan import name_of, path_of, read_image, read_region
-from ..files import sha256_file
+from ..files import files_below, sha256_file
 
 # %% ../../nbs/review/03_places.ipynb #a99cab39
 @lru_cache(256)
@@ -36,8 +36,7 @@ class Scans:
     def _named(self, name:str)->list:
         if self.names is None:
             self.names = defaultdict(list)
-            for folder, _, files in os.walk(self.moved):
-                for f in files: self.names[name_of(f)].append(Path(folder)/f)
+            for p in files_below(self.moved): self.names[name_of(p.name)].append(p)
         return self.names[name]
 
     def _candidates(self, file:str):
