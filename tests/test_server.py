@@ -98,6 +98,7 @@ def test_kinds_have_their_own_questions_and_lengths(fake):
     (lambda b: (404, b'<html>'), dict(listing=(404, b'<html></html>')), '', 'mostly ends with /v1'),
     (lambda b: (404, {'error': 'no such model'}) if b['model'] != 'wells' else (200, chat('')), {}, '#well', r"no model 'well'.*lists wells"),
     (lambda b: (200, chat('')), {}, '#well', 'answers to any name'),
+    (lambda b: (422, {'detail': 'unexpected fields'}) if 'repetition_penalty' in b else (400, {'detail': 'pinned to a'}), dict(models=()), '#b', "no model 'b' .400: pinned to a"),
     (lambda b: (200, chat('')), dict(models=({'id': 'a'}, {'id': 'b'})), '', 'which model.*a, b'),
     (lambda b: (400, {'error': 'not a multimodal model'}) if has_picture(b) else (200, chat('')), {}, '', 'takes no pictures.*not a multimodal'),
     (lambda b: (500, {'error': 'image input is not supported'}) if has_picture(b) else (200, chat('')), {}, '', 'takes no pictures'),
@@ -236,3 +237,12 @@ def test_evaluate_takes_a_server(served, tmp_path, capsys):
     name, folder, lines, _ = served
     main(_arguments(['--model', name, '--data', str(lines_folder(tmp_path/'d', lines)), '--output', str(tmp_path/'e'), '--by', 'kind']))
     assert [json.loads(l)['cer'] for l in (tmp_path/'e'/'eval.jsonl').read_text().splitlines()] == [0]*12
+
+@pytest.mark.parametrize('text,end,found', [('{"fields":{"company":"ACME OIL"},"runs":[]}', 'stop', 'ACME OIL'), ('{"fields":{"company":"ACME', 'length', 'cut_off'), (None, 500, 'busy')])
+def test_records_are_written_by_a_server(fake, tmp_path, text, end, found):
+    server = fake(lambda b: (200, chat('')) if is_trial(b) else (end, {'error': 'busy'}) if text is None else (200, chat(text, end)))
+    (tmp_path/'s').mkdir(); Image.new('L', (300, 300), 255).save(tmp_path/'s'/'a.png')
+    reader = quick(server, tries=2)
+    row, = predict(reader, [tmp_path/'s'], 'record', ground=reader)
+    said = row.get('error') or row.get('record_error') or row['record']['fields']['company']['text']
+    assert found in said and server.bodies[-1]['messages'][0]['content'][1]['text'].startswith('Write the record')

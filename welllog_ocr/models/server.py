@@ -378,7 +378,7 @@ async def _try_out(self:ServerReader):
     extra = dict(repetition_penalty=1., **(dict(mm_processor_kwargs=_limits(self.rec)) if self.rec else {}))
     for self.extra in (dict(logprobs=True, **extra), dict(logprobs=True), {}):
         try: found = await self._trial()
-        except (_Refused, _Again) as e: why = why or e
+        except (_Refused, _Again) as e: why = e # of the plainest request, in the end
         else: break
     else: raise await self._reason(why, listed)
     if self.at.model not in listed and await self._takes(model=f'{self.at.model}-is-not-there'):
