@@ -6,6 +6,7 @@ source scripts/env.sh
 ensure_env dev || exit 1
 export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TQDM_DISABLE=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false PYTHONDONTWRITEBYTECODE=1
 passed=0 failed=0
+python -m compileall -q welllog_ocr tests # read by every process that is started; without it each would compile them
 count() { if [ "$1" -eq 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: $2"; fi; }
 
 echo "== exports and README"
@@ -29,18 +30,7 @@ logs=$(mktemp -d)
 # the longest first, so that the two end together
 first="test_training_faults test_browser test_scenes test_wandb test_supervisor test_runpod test_predict test_lora test_evaluate test_commands test_memory test_processes test_planted test_doctor test_seq2seq test_headers test_preflight"
 files=$(for f in $first; do echo "tests/$f.py"; done; for f in tests/test_*.py; do case " $first " in *" $(basename "$f" .py) "*) ;; *) echo "$f";; esac; done)
-export logs
-one() { # FILE [OPTION ...]
-    local log status
-    log="$logs/$(basename "$1" .py).log"
-    python -m pytest -q -p no:cacheprovider "$@" >"$log" 2>&1; status=$?
-    [ "$status" -eq 5 ] && status=0 # every test of it is left out by a mark
-    echo "$status" > "${log%.log}.status"
-    echo "$1: $(tail -n 1 "$log")"
-}
-export -f one
-# shellcheck disable=SC2016 # $0 and $@ are those of the inner shell
-echo "$files" | xargs -P 2 -I FILE bash -c 'one "$0" "$@"' FILE "$@"
+echo "$files" | python tests/two_at_a_time.py "$logs" "$@"
 for log in "$logs"/*.log; do
     p=$(grep -oE '[0-9]+ passed' "$log" | tail -1 | cut -d' ' -f1) f=$(tail -n 1 "$log" | grep -oE '[0-9]+ (failed|errors?)' | cut -d' ' -f1 | paste -sd+ | sed 's/^$/0/')
     f=$((${f:-0}))
