@@ -177,8 +177,8 @@ def served(tmp_path_factory):
     pytest.importorskip('fastapi'), pytest.importorskip('openai')
     from transformers.cli.serve import Serve
     folder, lines = tmp_path_factory.mktemp('served'), list(SynthLines(2, seed=1))
-    rec = tiny_chat(width=64, min_pixels=2048, max_pixels=8192, instruction='Read.', max_new_tokens=40)
-    opt, batch = torch.optim.AdamW(rec.trainable().values(), lr=3e-3), rec.collate(lines)
+    rec = tiny_chat(width=64, min_pixels=1024, max_pixels=4096, instruction='Read.', max_new_tokens=40)
+    opt, batch = torch.optim.AdamW(rec.trainable().values(), lr=4e-3), rec.collate(lines)
     for _ in range(60):
         sums, counts = rec.losses(batch)
         (sums.sum()/counts.sum()).backward(); opt.step(); opt.zero_grad()
