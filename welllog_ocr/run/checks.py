@@ -225,7 +225,7 @@ def mounted(
     table:Path=Path('/proc/self/mountinfo'),
 )->dict: # mount point -> kind of file system
     "What is mounted where; empty where the system does not say"
-    rows = [line.split() for line in table.read_text().splitlines()] if table.exists() else []
+    rows = [line.split() for line in table.read_text(errors='surrogateescape').splitlines()] if table.exists() else []
     return {re.sub(r'\\(\d{3})', lambda m: chr(int(m[1], 8)), r[4]): r[r.index('-') + 1] for r in rows}
 
 _MOUNT = 'attach the volume (at RunPod: when the pod is created), or name the right mount point'

@@ -26,7 +26,7 @@ from ..config import TrainingConfig
 from ..core import ConfigError, SetupError
 from ..data.sample import Sample
 from ..files import append_jsonl, read_jsonl
-from ..models.core import FAMILIES, Recogniser, autocast, from_hub, hub_parts, with_revision
+from ..models.core import FAMILIES, Recogniser, autocast, from_hub, hub_parts, model_type, with_revision
 from ..models.lora import add_lora, check_keep, inside, save_memory
 from .samples import parts
 from .step import EMA, L2SP
@@ -181,6 +181,7 @@ def parts_of(
 )->tuple: # Config, processor, and the type in which the weights are saved
     "What a fake model is made from. Raises `SetupError` when its sizes are unknown"
     from transformers import AutoConfig, AutoProcessor
+    if Path(name).exists(): model_type(name) # says what else it is
     try: config, processor = (from_hub(auto, name, local_files_only=True) for auto in (AutoConfig, AutoProcessor))
     except Exception as e: # transformers and the hub raise a dozen kinds; all mean: not here
         name = hub_parts(name)[0]
