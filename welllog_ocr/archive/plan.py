@@ -23,7 +23,7 @@ from ..data.sample import Skip, skip_report
 
 # %% ../../nbs/archive/01_plan.ipynb #53c5716c
 PART = 500 # scans of a part, at most about: a quarter of an hour's work for one core
-_FEWEST, _PARTS = 8, 64 # scans of a part, and parts of an archive that is small: so many readers have something to do
+_FEWEST, _PARTS = 2, 64 # scans of a part, and parts of an archive that is small: so many readers have something to do
 
 def _share(place:str, n:int)->int:
     return int.from_bytes(sha256(place.encode('utf-8', 'surrogateescape')).digest()[:8]) % n
