@@ -18,7 +18,7 @@ ALL = ''.join(map(chr, range(32, 127)))
 
 def tiny(folder, **changes):
     "Config of a training on drawn lines that takes a second"
-    return TrainingConfig(**{**dict(model_name=str(folder/'model'), output_dir=str(folder/'runs'), experiment_name='x', extra_characters='°½¼¾⅛⅜⅝⅞⅓⅔', synth_lines=32, synth_eval_lines=3, language_texts=20, max_steps=16, preflight=False,
+    return TrainingConfig(**{**dict(model_name=str(folder/'model'), output_dir=str(folder/'runs'), experiment_name='x', extra_characters='°½¼¾⅛⅜⅝⅞⅓⅔', synth_lines=32, crop_share=.1, synth_eval_lines=3, language_texts=20, max_steps=16, preflight=False,
                                     per_device_train_batch_size=4, per_device_eval_batch_size=4, warmup_steps=2, learning_rate=1e-3, logging_steps=3, eval_steps=8, save_steps=2, bf16=False), **changes})
 
 def make_model(folder):

@@ -153,6 +153,14 @@ def tmpfs(at, size):
     at.mkdir(exist_ok=True)
     subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', at], check=True)
 
+def own_mounts():
+    "From now on this process mounts for itself alone, as `unshare -m` has it; who is not root becomes root of a space of users of its own"
+    uid, gid, libc = os.geteuid(), os.getegid(), ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(0x20000 | (0x10000000 if uid else 0)): raise OSError(ctypes.get_errno(), 'unshare')
+    if uid:
+        for file, text in (('uid_map', f'0 {uid} 1'), ('setgroups', 'deny'), ('gid_map', f'0 {gid} 1')): Path('/proc/self', file).write_text(text)
+    subprocess.run(['mount', '--make-rprivate', '/'], check=True)
+
 def umount(at): subprocess.run(['umount', '-l', at], check=True)
 
 def free(at):
@@ -228,4 +236,5 @@ def bad_disks_at_the_start(n):
 if __name__ == '__main__':
     torch.set_num_threads(1)
     import_ahead()
+    if 'disk' in sys.argv[1]: own_mounts()
     print(json.dumps(globals()[sys.argv[1]](int(sys.argv[2]))))

@@ -1,11 +1,12 @@
 """LoRA and QLoRA: killed and resumed, swapped and spoilt, saved and loaded by others. CI runs a share; `pytest -m soak` the full figures."""
-import dataclasses, json, re, shutil, subprocess, sys
+import dataclasses, json, re, shutil, sys
 
+import forked
 import pytest
 import torch
 from conftest import ROOT
 from runs import KINDS, adapted, make_vlm, quantised
-from test_training_faults import ENV, At, Order
+from test_training_faults import At, Order
 
 import welllog_ocr.models.vlm as chat
 from welllog_ocr.run.checkpoint import CheckpointError, load, save, state_digest
@@ -31,7 +32,7 @@ def start(folder, kind, **changes):
 
 @pytest.mark.parametrize('kind, n', [('qlora', 2), pytest.param('qlora', 20, marks=pytest.mark.soak), pytest.param('lora', 20, marks=pytest.mark.soak)])
 def test_random_kills(kind, n, reliability):
-    got = subprocess.run([sys.executable, str(ROOT/'tests'/'runs.py'), str(n), kind], capture_output=True, text=True, env=ENV)
+    got = forked.run('runs', n, kind)
     assert got.returncode == 0, got.stderr[-3000:]
     found = json.loads(got.stdout.splitlines()[-1])
     assert found['kills'] >= n and found['bit_equal'] == found['runs']
@@ -191,7 +192,7 @@ def test_the_command_of_the_recipe(place, tmp_path):
     recipe, small = ROOT/'configs'/'experiments'/'qwen3_qlora_r16.py', dict(synth_kind='line', synth_lines=8, synth_eval_lines=2, max_steps=2, eval_steps=2, save_steps=2, warmup_steps=1, min_pixels=1024, max_pixels=16384,
                                                                             max_new_tokens=4, gradient_accumulation_steps=2, output_dir=tmp_path/'runs', experiment_name='q')
     if not recipe.exists(): write_json(recipe := tmp_path/'recipe.json', dataclasses.asdict(quantised(place, preflight=True)))
-    got = subprocess.run([sys.executable, '-m', 'welllog_ocr.train', '--config', recipe, '--model_name', place/'model', *(str(w) for k, v in small.items() for w in (f'--{k}', v))], capture_output=True, text=True, env=ENV)
+    got = forked.run('welllog_ocr.train', '--config', recipe, '--model_name', place/'model', *(w for k, v in small.items() for w in (f'--{k}', v)))
     assert got.returncode == 0, got.stderr[-3000:]
     run = tmp_path/'runs'/'q'
     assert sorted(p.name for p in (run/'checkpoints'/'step-00000002').iterdir()) == ['adapter.safetensors', 'manifest.json', 'optimizer.safetensors', 'state.json']

@@ -1,21 +1,15 @@
 """Trainings that are killed while they resume, told to leave with a large state, or put on disks that are full. CI runs a share; `pytest -m soak` the full figures."""
-import json, os, shutil, subprocess, sys
+import json, os, shutil, subprocess
 from functools import cache
 
+import forked
 import pytest
-from conftest import ROOT
 
-ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'HF_HUB_OFFLINE': '1', 'PYTHONPATH': str(ROOT), 'PYTHONDONTWRITEBYTECODE': '1'}
 MOUNTS = ['unshare', '-m' if os.geteuid() == 0 else '-rm'] # a view of the disks of its own, in which anyone may mount
 
 @cache
 def can_mount()->bool:
     return shutil.which('unshare') is not None and subprocess.run([*MOUNTS, 'mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', '/mnt'], capture_output=True).returncode == 0
-
-def scene(name, n, prefix=()):
-    got = subprocess.run([*prefix, sys.executable, str(ROOT/'tests'/'scenes.py'), name, str(n)], capture_output=True, text=True, env=ENV)
-    assert got.returncode == 0, got.stderr[-3000:]
-    return json.loads(got.stdout.splitlines()[-1])
 
 SCENES = [ # what, in the table; scene; share in CI; full figure; needs a disk of its own; what came of it
     ('SIGKILL while loading, while resuming and right after, ten in a row between two saves', 'kills_while_resuming', 10, 100, False, lambda f: 'yes'),
@@ -27,7 +21,9 @@ SCENES = [ # what, in the table; scene; share in CI; full figure; needs a disk o
 
 def play(name, n, disk):
     if disk and not can_mount(): pytest.skip('needs to mount a small disk for itself: unshare of util-linux, and user namespaces')
-    return scene(name, n, MOUNTS if disk else ())
+    got = forked.run('scenes', name, n)
+    assert got.returncode == 0, got.stderr[-3000:]
+    return json.loads(got.stdout.splitlines()[-1])
 
 @pytest.mark.parametrize('what, name, n, full, disk, came', SCENES, ids=[s[1] for s in SCENES])
 def test_share(what, name, n, full, disk, came): play(name, n, disk)

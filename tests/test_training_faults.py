@@ -1,26 +1,24 @@
 """Trainings under fire: killed, stopped, short of memory, with numbers that are none, with workers that die. CI runs a share; `pytest -m soak` the full figures."""
-import json, math, os, random, shutil, signal, subprocess, sys, time
+import ctypes, json, math, multiprocessing, os, random, shutil, signal, time
 from dataclasses import replace
 
 import numpy as np
 import forked
 import pytest
 import torch
-from conftest import ROOT, share
+from conftest import share
 from runs import ALL, events, outcome, tiny
 
 import welllog_ocr.train as training
 from welllog_ocr.run.checkpoint import CheckpointError, checkpoints, load, rng_state, set_rng_state, state_digest
-from welllog_ocr.core import DataError, SetupError
+from welllog_ocr.core import DataError, SetupError, run_command
 from welllog_ocr.files import read_jsonl, write_jsonl
 from welllog_ocr.run.samples import run_data
-from welllog_ocr.run.callbacks import Callback, Spikes, _is_model
+from welllog_ocr.run.callbacks import Callback, Save, Spikes, _is_model
 from welllog_ocr.models.ctc import HEADER_CHARACTERS, tiny_ctc
 from welllog_ocr.run.state import capture, restore
 from welllog_ocr.run.step import Run
 from welllog_ocr.train import Diverged, fit, train
-
-ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'HF_HUB_OFFLINE': '1', 'PYTHONPATH': str(ROOT)}
 
 class At(Callback):
     "Does something after one step"
@@ -48,42 +46,38 @@ def cut(begun, place, tmp_path):
 
 # --- death of the process
 
-@share(12, 200)
+@share(4, 200)
 def test_random_kills(n, reliability):
-    got = subprocess.run([sys.executable, str(ROOT/'tests'/'runs.py'), str(n)], capture_output=True, text=True, env=ENV)
+    got = forked.run('runs', n)
     assert got.returncode == 0, got.stderr[-3000:]
     found = json.loads(got.stdout.splitlines()[-1])
     assert found['kills'] >= n and found['bit_equal'] == found['runs']
     reliability('SIGKILL at a random time of a training, resumed until done', found['kills'], found['kills'], f'{found["bit_equal"]} of {found["runs"]} runs')
 
-def fork_script(home, name, body):
-    "A training in a process of its own, with `body` before it"
-    path = home/f'{name}.py'
-    path.write_text(f'import sys; sys.path.insert(0, {str(ROOT/"tests")!r})\nfrom pathlib import Path\nfrom runs import *\nimport ctypes, time\nfrom welllog_ocr.core import run_command\nfrom welllog_ocr.run.callbacks import Callback, Save\n'
-                    f'home = Path({str(home)!r})\n{body}')
-    return subprocess.Popen([sys.executable, path], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-BLOCKED = '''
-class Blocked(Callback): # a step that no signal handler of Python can interrupt
+class Blocked(Callback):
+    "A step that no signal handler of Python can interrupt"
+    def __init__(self, flag): self.flag = flag
     def after_step(self, run):
         next(g for g in run.callbacks if isinstance(g, Save)).cost = 0. # copy the state at each step, also on a machine that is busy
         if run.step == 3:
-            (home/'blocked').touch()
+            self.flag.touch()
             while True: ctypes.CDLL(None).sleep(60) # a signal cuts one sleep short, and a real step goes on
-run_command(lambda: train(tiny(home, save_steps=100), [Blocked()]))
-'''
+
+def blocked(home): run_command(lambda: train(tiny(home, save_steps=100), [Blocked(home/'blocked')]))
 
 @share(1, 5) # more of it, and bursts, in test_scenes.py
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_signals_while_a_step_blocks(home, n, number, reliability):
     for i in range(n):
         shutil.rmtree(home/'runs', ignore_errors=True), (home/'blocked').unlink(missing_ok=True)
-        p = fork_script(home, 'blocked', BLOCKED)
+        p = multiprocessing.get_context('fork').Process(target=blocked, args=[home])
+        p.start()
         while not (home/'blocked').exists():
-            assert p.poll() is None, p.stderr.read()
+            assert p.is_alive(), p.exitcode
             time.sleep(.01)
-        for _ in range(1 + i % 3): p.send_signal(number) # once or in a burst
-        assert p.wait(timeout=30) == 128 + number
+        for _ in range(1 + i % 3): os.kill(p.pid, number) # once or in a burst
+        p.join(30)
+        assert p.exitcode == 128 + number
         assert list(checkpoints(home/'runs'/'x'/'checkpoints')) == [2] # the last boundary before the step that blocks
         assert load(home/'runs'/'x'/'checkpoints'/'step-00000002').step == 2
     reliability(f'{number.name} while a step blocks: exit {128 + number} with a whole checkpoint', n, n, 'the last boundary')
