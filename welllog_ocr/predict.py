@@ -32,6 +32,7 @@ def _archive_arguments(p):
                    'long, over a page, is killed [900]')
     p.add_argument('--retry', choices=('errors',), help='errors: read again what could not be read')
 
+# %% ../nbs/14_predict.ipynb #63a2410e
 def _arguments(argv=None):
     p = argparse.ArgumentParser(prog='python -m welllog_ocr.predict', description='Read scans with a model: what '
                                 'stands on them, where, and with which confidence.')
@@ -422,6 +423,7 @@ def _readers(args, spec:dict):
         n = args.workers or (max(1, int(1/args.gpus)) if args.gpus else cores)
         yield Processes(spec | dict(threads=max(1, cores//n)), n)
 
+# %% ../nbs/14_predict.ipynb #9b320542
 def read_archive(
     args,    # Of the command
     own:str, # Of `use_vocabulary`

@@ -143,6 +143,7 @@ def train(
         raise
     finally: note.wait()
 
+# %% ../nbs/09_train.ipynb #5f3b06c2
 def _train(cfg:TrainingConfig, callbacks, pg:ProcessGroup, note:Notifier)->Path:
     ledger, took_over = open_ledger(cfg.run_dir, cfg.gpu_hourly_rate, cfg.budget_cap), []
     with _no_room(cfg.run_dir), main_process_first(pg):

@@ -156,6 +156,7 @@ def _leaves(self:Plan, part:Part, splits:dict):
         table = part.table.filter(pc.is_in(part.table['place'], pa.array(places, pa.string())))
         yield from self._leaves(_part(part.name.rpartition('-')[0], table), splits)
 
+# %% ../../nbs/archive/01_plan.ipynb #b028abb4
 @patch
 def planned_parts(self:Plan):
     "Yields every `Part`, as it was planned"
@@ -248,6 +249,7 @@ def gather(
         missing += left[best]
     return Gathered(plans, there, missing)
 
+# %% ../../nbs/archive/01_plan.ipynb #a508ca73
 def open_gathered(
     names, # Folders and addresses with parts of one archive
 )->Gathered:

@@ -92,6 +92,7 @@ def _limit_memory(n:int): # Bytes that this process may hold for itself
         import resource
         resource.setrlimit(resource.RLIMIT_DATA, (n, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
+# %% ../../nbs/archive/02_reader.ipynb #c5edfa79
 class PartReader:
     "Reads parts, in a process of its own"
     def __init__(

@@ -144,6 +144,7 @@ def open_far(
     "A file, to read parts of. Raises `FileNotFoundError` when it is not there, `SetupError` as `trying` does"
     return io.BufferedReader(_Far(store, place), 1 << 17)
 
+# %% ../../nbs/archive/00_store.ipynb #c0fc6277
 def is_there(
     store:Store,
     place:str, # Path below the address

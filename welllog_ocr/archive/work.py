@@ -156,6 +156,7 @@ def _after(schedule:Schedule, readers, idle:list, late:dict):
         elif reader.parts < _RENEW: idle.append(reader)
         else: readers.kill(reader)
 
+# %% ../../nbs/archive/03_work.ipynb #d177dbab
 def read_parts(
     plan:Plan,
     readers,             # `Processes`, or what does the same elsewhere

@@ -165,6 +165,7 @@ def _directories(f):
             at = unpack(word, after)
     except struct.error: return
 
+# %% ../../nbs/data/01_scan.ipynb #87220ac5
 def _in_strips(d:_Directory, rows:int=64)->_Directory:
     "A scan that lies in the file as one uncompressed strip, as if it were stored in strips of so many rows"
     (h, w), at, sizes, bits = (d.one(t, 0) for t in (257, 256)), d.numbers(273), d.numbers(279), d.numbers(258, (1,))

@@ -155,6 +155,7 @@ def _pieces(length:int, across:int)->list[tuple]: # (first, last, from, to): wha
     edges = [-math.inf, *((b + a + size)/2 for a, b in zip(starts, starts[1:])), math.inf]
     return [(a, a + size, low, high) for a, low, high in zip(starts, edges, edges[1:])]
 
+# %% ../../nbs/read/00_detect.ipynb #b3976b70
 class Detector:
     "Finds the lines of text on a page"
     def __init__(

@@ -156,6 +156,7 @@ def refuse_links(
             raise SetupError(f'{p} is a link, so the run would write somewhere else; name the folder itself in '
                              'output_dir, and take the link away')
 
+# %% ../../nbs/run/15_checks.ipynb #fcc561e1
 TAKES_A_CHECKPOINT = 'does the output folder take a checkpoint and a fifth more?'
 
 def check_output(

@@ -136,6 +136,7 @@ def find_checkpoint(
                                                                manifest), notes + [f'a newer checkpoint was bad: {b}'
                                                                                    for b in bad]
 
+# %% ../../nbs/run/07_state.ipynb #a5fd31be
 def _before_the_first_save(cfg, manifest:dict)->Snapshot|None:
     """Where a run without checkpoints begins. Raises `CheckpointError` when it had some: a run never starts again
     from zero on its own"""
