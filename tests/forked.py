@@ -10,16 +10,14 @@ from runs import import_ahead
 torch.set_num_threads(1) # a thread pool does not outlive a fork
 import_ahead()
 
-def _become(module, args, cwd, env, out, err, first):
-    "What `python -m module` does, with its exit status"
+def _become(work, cwd, env, out, err):
+    "Do `work` and end, with the exit status that a process of python has"
     status = 1
     try:
         for file, fd in ((out, 1), (err, 2)): os.dup2(file.fileno(), fd)
         sys.stdout, sys.stderr = (open(fd, 'w', encoding='utf-8', closefd=False) for fd in (1, 2))
-        os.chdir(cwd), os.environ.update(env), sys.modules.pop(module, None)
-        sys.argv = [module, *args]
-        first()
-        runpy.run_module(module, run_name='__main__', alter_sys=True)
+        os.chdir(cwd), os.environ.update(env)
+        work()
         status = 0
     except SystemExit as e: status = e.code or 0
     except BaseException: traceback.print_exc()
@@ -27,11 +25,19 @@ def _become(module, args, cwd, env, out, err, first):
         sys.stdout.flush(), sys.stderr.flush()
         os._exit(status)
 
-def run(module, *args, cwd=ROOT, env={}, first=lambda: None):
-    "As `subprocess.run` gives it: returncode, stdout, stderr"
+def call(work, cwd=ROOT, env={}):
+    "What `work` writes and how it ends, as `subprocess.run` gives it: returncode, stdout, stderr"
     with tempfile.TemporaryFile('w+', encoding='utf-8') as out, tempfile.TemporaryFile('w+', encoding='utf-8') as err:
         pid = os.fork()
-        if pid == 0: _become(module, list(map(str, args)), cwd, env, out, err, first)
+        if pid == 0: _become(work, cwd, env, out, err)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         out.seek(0), err.seek(0)
         return SimpleNamespace(returncode=status, stdout=out.read(), stderr=err.read())
+
+def run(module, *args, cwd=ROOT, env={}):
+    "What `python -m module` does"
+    def command():
+        sys.modules.pop(module, None)
+        sys.argv = [module, *map(str, args)]
+        runpy.run_module(module, run_name='__main__', alter_sys=True)
+    return call(command, cwd, env)

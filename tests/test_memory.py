@@ -1,6 +1,8 @@
 """Estimated against measured memory, and preflight before a download"""
-import json, subprocess, sys
+import json, sys
+from pathlib import Path
 
+import forked
 import pytest
 import torch
 from conftest import ROOT
@@ -18,16 +20,13 @@ CI = ('Donut, whole, bfloat16, two parts', 'Qwen3-VL, QLoRA, 8-bit Adam, recompu
 @pytest.mark.parametrize('name', [n if n in CI else pytest.param(n, marks=pytest.mark.soak) for n in bench.RUNS])
 def test_an_estimate_is_what_is_measured(name, tmp_path):
     "In a process of its own, where no tensor of another test comes or goes while it is measured"
-    code = f'''import json, sys
-sys.path[:0] = [{str(ROOT/"bench")!r}, {str(ROOT)!r}]
-import memory_estimate as bench
-from pathlib import Path
-kind, settings = bench.RUNS[{name!r}]
-bench.make(kind, Path('model'))
-cfg = bench.TrainingConfig(model_name='model', **settings)
-m = bench.estimate(cfg, card=False)
-print('RESULT', json.dumps([m.training, m.fixed + m.reading, *bench.measured(cfg)]))'''
-    done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True)
+    def work():
+        kind, settings = bench.RUNS[name]
+        bench.make(kind, Path('model'))
+        cfg = TrainingConfig(model_name='model', **settings)
+        m = bench.estimate(cfg, card=False)
+        print('RESULT', json.dumps([m.training, m.fixed + m.reading, *bench.measured(cfg)]))
+    done = forked.call(work, tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     training, reading, trains, reads = json.loads(next(l for l in done.stdout.splitlines() if l.startswith('RESULT'))[7:])
     assert .95 < training/trains < 1.15
