@@ -141,7 +141,8 @@ def _how_far(look:Look, hours:float, left:int, scans:int, rate:float)->str:
     parts = [f'{scans - left:,} of {scans:,} scans', f'{look.pages:,} pages', f'{look.errors:,} errors']
     if rate: parts.append(f'${hours*rate:.2f} so far')
     if look.pages:
-        parts.append(f'{look.pages/(3600*hours):.1f} pages a second')
+        speed = look.pages/(3600*hours)
+        parts.append(f'{speed:.1f} pages a second' if speed >= 1 else f'{1/speed:.1f} s a page')
         if left < scans: parts.append(f'about {span_text(left*3600*hours/(scans - left))} left')
     return ', '.join(parts)
 

@@ -7,7 +7,7 @@ __all__ = ['FORMATS', 'MAX_PIXELS', 'format_of', 'name_of', 'path_of', 'read_byt
            'read_region', 'header_bytes']
 
 # %% ../../nbs/data/01_scan.ipynb #f1fef67f
-import importlib.util, io, math, os, re, stat, struct, subprocess, sys, threading
+import importlib.util, io, math, os, re, stat, struct, subprocess, sys, threading, warnings
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -24,6 +24,7 @@ from ..core import ImageError, SetupError
 from .sample import TALL, kind_of
 
 # %% ../../nbs/data/01_scan.ipynb #54d4afbf
+warnings.filterwarnings('ignore', module='PIL.TiffImagePlugin') # what is wrong with a file is said here, with its name
 FORMATS    = ('PNG', 'JPEG', 'TIFF', 'WEBP', 'PDF')
 MAX_PIXELS = 60_000_000 # largest picture: more than any header needs, and small enough to decode in memory
 
@@ -69,6 +70,8 @@ def _decoding(source):
         if not e.errno: raise _bad(source, f'cannot be decoded ({e}); {lost}') from None
         why = f'cannot be read from the disk ({e.strerror}); check the volume, the rights and the name'
         raise _bad(source, why) from None
+    except SyntaxError as e: # of a TIFF whose directory, which may stand at its end, is not there
+        raise _bad(source, f'cannot be decoded ({e}), as if it were cut off; copy it again, or {lost}') from None
     except Exception as e: # decoders raise whatever a broken file leads them to
         raise _bad(source, f'cannot be decoded ({type(e).__name__}: {e}); {lost}') from None
 
