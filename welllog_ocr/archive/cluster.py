@@ -87,6 +87,9 @@ class Actors:
     ):
         self.ray, self.cpus, self.gpus, self.number, self.working = ray, cpus, gpus, 0, {}
         has = ray.cluster_resources()
+        if cpus > has.get('CPU', 0):
+            raise SetupError(f'a reader is to have {cpus:g} processors, and all machines together have '
+                             f'{has.get("CPU", 0):g}; name fewer --workers, or add machines')
         memory = 0 if gpus else max(_LEAST, int(has.get('memory', 0)*cpus/has.get('CPU', 1)))
         self.spec = dict(spec, memory=memory)
         self.journal = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Journal).remote()
@@ -94,7 +97,7 @@ class Actors:
 
     def room(self)->int:
         has = self.ray.cluster_resources()
-        return int(min([has.get('CPU', 0)/self.cpus] + ([has.get('GPU', 0)/self.gpus] if self.gpus else [])))
+        return max(1, int(min([has.get('CPU', 0)/self.cpus] + ([has.get('GPU', 0)/self.gpus] if self.gpus else []))))
 
     def start(self):
         self.number += 1

@@ -6,7 +6,7 @@
 __all__ = ['NODE', 'Schedule', 'serve', 'Processes', 'read_parts']
 
 # %% ../../nbs/archive/03_work.ipynb #192fd48e
-import json, os, subprocess, sys, time
+import json, os, signal, subprocess, sys, time
 from collections import Counter, deque
 from contextlib import suppress
 from queue import Empty, Queue
@@ -55,6 +55,7 @@ def serve(): # in a process of its own
     "Read the parts that are named on standard input, and say on standard output how far it is"
     out = os.fdopen(os.dup(1), 'w', encoding='utf-8')
     os.dup2(2, 1) # what libraries print goes elsewhere
+    signal.signal(signal.SIGINT, signal.SIG_IGN) # Ctrl-C is for the command, which ends this process
     def say(**what): print(json.dumps(what), file=out, flush=True)
     end = lambda before, pages, errors: say(end=before, pages=int(pages), errors=int(errors))
     try:
@@ -104,6 +105,7 @@ class Processes:
         if child.parts: self.journal.end(child.number, ()) # it was silent, as it had nothing to do
         child.parts += 1
         self.working[child.number] = child, part
+        if (status := child.process.poll()) is not None: self.said.put((child, dict(gone=status))) # while it was idle
         child.tell.put([part.name, part.scans])
 
     def finished(self, seconds:float=.5):
