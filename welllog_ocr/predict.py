@@ -97,6 +97,7 @@ from .read.grounding import written_record
 from .read.picking import pick_task, task_rows
 from .read.page import Page, Scan, first_reading, overlay, prepare_page, scan_files, to_row
 from .render import span_text, visible
+from .run.cgroup import group_limits
 from .vocabulary import use_vocabulary
 
 # %% ../nbs/14_predict.ipynb #1cc1629f
@@ -412,6 +413,14 @@ def _check_archive(args):
     if args.overlay or args.pick is not None:
         raise ConfigError('--overlay and --pick are for the scans of one machine; leave them out')
 
+_LEAST = 3 << 30 # bytes that each process may have in any case
+
+def _memory_each(n:int)->int: # 0: no limit
+    "Bytes that each of `n` processes of this machine may have"
+    try: total = os.sysconf('SC_PAGE_SIZE')*os.sysconf('SC_PHYS_PAGES')
+    except (AttributeError, ValueError, OSError): return 0
+    return max(_LEAST, int(min(.9*total, group_limits()[0])/n))
+
 @contextmanager
 def _readers(args, spec:dict):
     "Who reads the parts"
@@ -421,7 +430,7 @@ def _readers(args, spec:dict):
         with cluster(args.address) as ray: yield Actors(ray, spec | dict(threads=threads), threads, args.gpus)
     else:
         n = args.workers or (max(1, int(1/args.gpus)) if args.gpus else cores)
-        yield Processes(spec | dict(threads=max(1, cores//n)), n)
+        yield Processes(spec | dict(threads=max(1, cores//n), memory=0 if args.gpus else _memory_each(n)), n)
 
 # %% ../nbs/14_predict.ipynb #9b320542
 def read_archive(
