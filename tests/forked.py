@@ -34,10 +34,11 @@ def call(work, cwd=ROOT, env={}):
         out.seek(0), err.seek(0)
         return SimpleNamespace(returncode=status, stdout=out.read(), stderr=err.read())
 
-def run(module, *args, cwd=ROOT, env={}):
-    "What `python -m module` does"
+def run(module, *args, cwd=ROOT, env={}, first=lambda: None):
+    "What `python -m module` does, after `first`"
     def command():
         sys.modules.pop(module, None)
         sys.argv = [module, *map(str, args)]
+        first()
         runpy.run_module(module, run_name='__main__', alter_sys=True)
     return call(command, cwd, env)
