@@ -169,8 +169,8 @@ def test_look_judge_reload_restart(lab):
     urllib.request.urlopen(urllib.request.Request(f'{lab.url}/api/kernels/{kernel}/restart', b'', method='POST'))
     lab.focus()
     lab.page.keyboard.press('d') # nobody is there to hear it, and that is noticed
-    lab.until(lambda: lab.page.locator('.inspector [role=alert]').is_visible(), 'no alarm')
-    assert 'restarted: run the cell again' in lab.text('[role=alert]') and lab.states() == want
+    lab.until(lambda: 'restarted: run the cell again' in lab.text('[role=alert]'), 'no alarm') # a slow kernel is silent first
+    assert lab.states() == want
     lab.run_cell()
     lab.until(lambda: lab.text('.head strong') == here and lab.text('output') == '9 of 14', 'not where it was left')
     lab.focus()
