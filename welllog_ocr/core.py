@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WelllogError', 'ConfigError', 'DataError', 'ImageError', 'EmptyLabel', 'SetupError', 'disk_refusal', 'disk_errors',
            'did_you_mean', 'first_few', 'stable_hash', 'rng_for', 'seed_all', 'redact', 'redact_all', 'is_command',
-           'print_anything', 'at_home', 'run_command', 'StatusLine']
+           'processors', 'print_anything', 'at_home', 'run_command', 'StatusLine']
 
 # %% ../nbs/00_core.ipynb #6ac1905f
 import errno, hashlib, json, os, random, re, shutil, sys, time, traceback
@@ -140,8 +140,10 @@ def is_command(
     if module['__name__'] != '__main__' or module.get('__spec__') is None: return False
     def expand(): sys.argv[1:] = map(at_home, sys.argv[1:])
     run_command(expand, leave=False)
-    print_anything()
     return True
+
+def processors()->int: # That this process may use
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 def print_anything():
     "From now on, a character that the terminal does not have is printed as `?`, and ends nothing"
@@ -167,8 +169,7 @@ def run_command(
 ):
     """Run `main` and exit with its status: 0, the `exit_code` of a `WelllogError`, 130 after Ctrl-C, 141 when the
     reader of the output has gone, 1 for a bug"""
-    for f in (sys.stdout, sys.stderr): # what a terminal cannot show ends no work
-        if hasattr(f, 'reconfigure'): f.reconfigure(errors='backslashreplace')
+    print_anything()
     try:
         main()
         print(end='', flush=True) # a closed pipe is noticed here

@@ -86,7 +86,8 @@ from .archive.cluster import Actors, cluster
 from .archive.plan import archive_report, gather, open_plan
 from .archive.store import list_scans, open_store
 from .archive.work import Processes, read_parts
-from .core import ConfigError, DataError, SetupError, StatusLine, disk_errors, first_few, run_command, stable_hash
+from .core import ConfigError, DataError, SetupError, StatusLine, disk_errors, first_few
+from .core import processors, run_command, stable_hash
 from .data.sample import Skip, skip_report
 from .data.scan import name_of, scan_info
 from .files import each_row, is_url, sha256_file, writable_dir
@@ -232,7 +233,7 @@ def page_reader(
         writer, kind = reader, 'page'
         reader = open_reader(ground, bf16) if isinstance(ground, str) else as_reader(ground, bf16)
         _check_kind(reader.kinds, 'line')
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    cores = processors()
     alone = isinstance(reader, OnnxReader) and not writer # a thread reads a page alone
     if alone: reader = reader.for_threads()
     finder = Detector(1 if alone else cores) if 'line' in reader.kinds else None
@@ -424,7 +425,7 @@ def _memory_each(n:int)->int: # 0: no limit
 @contextmanager
 def _readers(args, spec:dict):
     "Who reads the parts"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    cores = processors()
     if args.engine:
         threads = args.workers or 1
         with cluster(args.address) as ray: yield Actors(ray, spec | dict(threads=threads), threads, args.gpus)

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from .plan import Part
 from .reader import Journal, Look, PartReader
 from .work import NODE
-from ..core import SetupError, WelllogError, redact
+from ..core import SetupError, WelllogError, processors, redact
 
 # %% ../../nbs/archive/04_cluster.ipynb #45b3db15
 _STARTS = 5 # tries to start Ray on this machine, which it gives 30 s each
@@ -55,7 +55,7 @@ def cluster(
     except ModuleNotFoundError:
         raise SetupError('the package ray is not installed, and it hands out the work; '
                          'pip install "welllog_ocr[cluster]"') from None
-    _init(ray, address, cores or len(os.sched_getaffinity(0)))
+    _init(ray, address, cores or processors())
     with suppress(AttributeError): ray._private.worker.print_to_stdstream = _quiet
     try: yield ray
     finally: ray.shutdown()

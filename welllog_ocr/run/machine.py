@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from ..core import processors
 from ..config import TrainingConfig
 from ..models.core import Recogniser, default_device, has_bf16
 from ..models.lora import weight_count
@@ -40,9 +41,8 @@ def this_machine(
     else:
         (total, free), name = _system_memory(), ''
         free = min(free, group_left)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     shm = free_bytes('/dev/shm') if os.path.isdir('/dev/shm') else None
-    return Machine(device.type, name, total, free, has_bf16(device), torch.get_num_threads(), min(cores, quota), shm,
+    return Machine(device.type, name, total, free, has_bf16(device), torch.get_num_threads(), min(processors(), quota), shm,
                    _promised(env))
 
 def _system_memory()->tuple[float, float]: # total and available; infinite where the system does not say
