@@ -82,10 +82,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from .archive.cluster import Actors, cluster
-from .archive.plan import archive_report, gather, open_plan
-from .archive.store import list_scans, open_store
-from .archive.work import Processes, read_parts
 from .core import ConfigError, DataError, SetupError, StatusLine, disk_errors, first_few
 from .core import processors, run_command, stable_hash
 from .data.sample import Skip, skip_report
@@ -425,6 +421,8 @@ def _memory_each(n:int)->int: # 0: no limit
 @contextmanager
 def _readers(args, spec:dict):
     "Who reads the parts"
+    from welllog_ocr.archive.cluster import Actors, cluster # here, not above: pyarrow takes a while
+    from welllog_ocr.archive.work import Processes
     cores = processors()
     if args.engine:
         threads = args.workers or 1
@@ -439,6 +437,9 @@ def read_archive(
     own:str, # Of `use_vocabulary`
 ):
     "Read an archive, or a share of it, in parts. Raises `ConfigError` when it was read in another way"
+    from welllog_ocr.archive.plan import archive_report, gather, open_plan
+    from welllog_ocr.archive.store import list_scans, open_store
+    from welllog_ocr.archive.work import read_parts
     _check_archive(args)
     if is_server(args.model) or args.serves: _model(args)
     scans, out, same, say = open_store(args.scans[0]), open_store(args.output), _same(args, own), StatusLine()
