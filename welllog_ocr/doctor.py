@@ -161,7 +161,7 @@ def doctor(
 )->Report: # Whose findings can be acted on
     "Examine a data set. Raises `DataError` when there is nothing to examine, `ConfigError` for a bad setting"
     splits, skips = read_splits(path)
-    folder = Path(path) if Path(path).is_dir() else None
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent if Path(path).is_file() else None
     review = Path(review) if review else folder and folder/'review.jsonl'
     if model:
         from welllog_ocr.read.backends import open_reader # here, not above: torch takes seconds

@@ -100,7 +100,9 @@ def notes_text(
              + ', '.join(f'{n} {kind}' for kind, n in sorted(kinds.items())) + '; a column `kind` settles it')
     labels = (f'{len(tidied)} labels were tidied ({first_few(tidied, 3, ", ")}): spaces at the ends and other than the '
               'space bar gives, accents apart from their letter, signs that Unicode has twice')
-    return '; '.join([shape]*bool(kinds) + [labels]*bool(tidied))
+    tools = Counter(s.info['labels_of'] for s in samples if s.info.get('labels_of'))
+    told = [f'{n} labels are from: {tool}' for tool, n in tools.items()]
+    return '; '.join(told + [shape]*bool(kinds) + [labels]*bool(tidied))
 
 # %% ../../nbs/data/00_sample.ipynb #cac1a2ae
 def fingerprint(

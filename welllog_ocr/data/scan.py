@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['FORMATS', 'MAX_PIXELS', 'format_of', 'name_of', 'path_of', 'read_bytes', 'ScanInfo', 'read_image', 'scan_info',
-           'read_region', 'header_bytes']
+           'read_region', 'cut', 'read_line', 'header_bytes']
 
 # %% ../../nbs/data/01_scan.ipynb #f1fef67f
 import importlib.util, io, math, os, re, stat, struct, subprocess, sys, threading, warnings
 from contextlib import closing, contextmanager
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from PIL import Image, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
@@ -108,6 +110,7 @@ class ScanInfo(NamedTuple):
     size:tuple # (width, height) in square pixels, the right way up, as `read_image` gives it
     pages:int  # Number of pictures in the file
     dpi:float  # Dots per inch of these pixels; 0: the file does not say
+    dots:tuple # (width, height) in dots as other programs count them, the right way up and not made square
 
 def _orientation(img)->int:
     if isinstance(img, TiffImageFile): turn = img.tag_v2.get(0x0112, 1)
@@ -363,12 +366,12 @@ def scan_info(
 )->ScanInfo:
     "What a file says about a picture, without decoding it. Raises `ImageError` when it is missing or no image"
     if _format(source) == 'PDF':
-        with _pdf_page(source, page) as (found, dpi, n): return ScanInfo('PDF', _dots(found, dpi), n, dpi)
+        with _pdf_page(source, page) as (found, dpi, n): return ScanInfo('PDF', size := _dots(found, dpi), n, dpi, size)
     with _opened(source, page) as (img, kind, turn, stretch, n):
         dpi = max(_dpi(img)) if 'dpi' in img.info else 0.
         cut  = _CUT.fullmatch(str(kind == 'TIFF' and img.tag_v2.get(270))) # by `header_bytes`
         size = (img.width, int(cut[1])) if cut else img.size
-        return ScanInfo(kind, _final_size(size, turn, stretch), n, dpi)
+        return ScanInfo(kind, _final_size(size, turn, stretch), n, dpi, _final_size(size, turn, (1, 1)))
 
 # %% ../../nbs/data/01_scan.ipynb #8fe15b3f
 def _strips(f, d:_Directory, a:int, b:int)->list[bytes]:
@@ -485,6 +488,65 @@ def read_region(
     img = _finish(rows, 1, stretch)
     above = min(top - round(first*sy), img.height - height)
     return img.crop((0, above, w, above + height)) if sy != 1 else img
+
+# %% ../../nbs/data/01_scan.ipynb #0ba4eebe
+def cut(
+    img:np.ndarray,  # (height, width) or (height, width, 3)
+    quad:np.ndarray, # (4, 2) corners in pixels, clockwise from where the text begins
+)->np.ndarray:
+    "The rectangle inside four corners as a picture of its own"
+    w, h = (max(1, round(float(np.linalg.norm(quad[k] - quad[0])))) for k in (1, 3))
+    turn = cv2.getPerspectiveTransform(quad.astype(np.float32), np.float32([[0, 0], [w, 0], [w, h], [0, h]]))
+    return cv2.warpPerspective(img, turn, (w, h), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+@lru_cache(2)
+def _held(path, changed:int, page:int)->Image.Image: return read_image(path, page)
+
+def _around(source, page:int, size:tuple, box:tuple)->Image.Image:
+    "What is in a box of a picture of this size, which may be too large to be decoded as a whole"
+    (w, h), (x0, y0, x1, y1) = size, box
+    if w*h > MAX_PIXELS: return read_region(source, y0, y1 - y0, page).crop((x0, 0, x1, y1 - y0))
+    held = isinstance(source, Path) and os.stat(path_of(source)).st_mtime_ns
+    return (_held(source, held, page) if held else read_image(source, page)).crop(box)
+
+# %% ../../nbs/data/01_scan.ipynb #811cf3c8
+def _frame(outline:np.ndarray, toward:tuple)->np.ndarray:
+    "Corners of the rectangle around an outline that lies in a direction; straight when it nearly does"
+    x, y = np.array(toward, float)/max(1e-9, math.hypot(*toward))
+    if min(abs(x), abs(y)) < .02: x, y = np.round((x, y))
+    axes = np.array([[x, y], [-y, x]])
+    (a0, b0), (a1, b1) = (f(outline @ axes.T, 0) for f in (np.min, np.max))
+    return np.array([[a0, b0], [a1, b0], [a1, b1], [a0, b1]]) @ axes
+
+def read_line(
+    source:Path|bytes, # A scan, as a file or as its bytes
+    outline,           # (n, 2) corners of the line, in pixels as `read_image` counts them
+    toward=(1, 0),     # Direction in which it is read, (x, y)
+    page:int=0,        # Page of a TIFF or PDF, from 0
+)->tuple[Image.Image, list]: # Picture of the line; its corners on the page
+    "A line of a page. Raises `ImageError` when it lies outside the page, or is no area"
+    outline, size = np.round(np.asarray(outline, float), 2), scan_info(source, page).size
+    quad = np.round(_frame(outline, toward), 2)
+    low, high = np.maximum(np.floor(quad.min(0)), 0), np.minimum(np.ceil(quad.max(0)), size)
+    whole, there = np.ptp(quad, 0) + 1e-9, np.maximum(high - low, 0)
+    if min(np.linalg.norm(quad[k] - quad[0]) for k in (1, 3)) < 3:
+        raise _bad(source, 'a line is less than 3 pixels high or wide, so nothing can be read on it; draw it again')
+    if (there/whole).prod() < .5:
+        corners = ', '.join(f'{x:.0f} {y:.0f}' for x, y in outline[:4].tolist())
+        raise _bad(source, f'a line at {corners} lies outside of the picture, which is {size[0]} x {size[1]} pixels; '
+                   'the labels are of another picture, or of one of another size')
+    img = _around(source, page, size, (*map(int, low), *map(int, high)))
+    return Image.fromarray(_painted(np.asarray(img), outline - low, quad - low)), np.round(quad, 1).tolist()
+
+def _painted(img:np.ndarray, outline:np.ndarray, quad:np.ndarray)->np.ndarray:
+    "The rectangle `quad` of a picture, with paper beside the outline"
+    paper, inside = np.median(img, (0, 1)), np.zeros(img.shape[:2], np.uint8)
+    cv2.fillPoly(inside, [np.round(outline).astype(np.int32)], 1)
+    if cv2.contourArea(outline.astype(np.float32)) > .98*cv2.contourArea(quad.astype(np.float32)): inside[:] = 1 # a box
+    img = np.where(inside.reshape(*inside.shape, *[1]*(img.ndim - 2)), img, paper).astype(np.uint8)
+    x, y = quad[1] - quad[0]
+    if min(abs(x), abs(y)) > 1e-6: return cut(img, quad)
+    return np.ascontiguousarray(np.rot90(img, 0 if x > 1 else 2 if x < -1 else 1 if y > 0 else 3))
 
 # %% ../../nbs/data/01_scan.ipynb #e2437a49
 def header_bytes(
