@@ -89,11 +89,11 @@ phase(*sys.argv[1:3], int(sys.argv[4]), float(sys.argv[5]))
 def phase(name:str, folder:str, n:int, share:float):
     "One step, in a process of its own"
     from welllog_ocr.archive.plan import finish, gather, open_plan
-    from welllog_ocr.archive.store import Listed, open_store
+    from welllog_ocr.archive.store import StoredScan, open_store
     from welllog_ocr.archive.work import Schedule
     begin = time.monotonic()
     plan = open_plan(open_store(folder), dict(model='simulated@1', how='page'))
-    listed = lambda: [Listed(f'county {i % 254:03}/box {i % 997:03}/{i:07}.tif', 4_000_000 + i, 10**18 + i) for i in range(n)]
+    listed = lambda: [StoredScan(f'county {i % 254:03}/box {i % 997:03}/{i:07}.tif', 4_000_000 + i, 10**18 + i) for i in range(n)]
     if name == 'plan': said = f'{plan.update(listed()):,} scans in {sum(1 for _ in plan.parts()):,} parts'
     elif name in ('read', 'rest'):
         todo, rows = list(Schedule(plan).todo), [json.loads(l) for l in (Path(folder)/'rows.jsonl').read_text().splitlines()]

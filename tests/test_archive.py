@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 from welllog_ocr.archive.plan import finish, gather, open_plan
-from welllog_ocr.archive.reader import Look
+from welllog_ocr.archive.reader import AtWork
 from welllog_ocr.archive.store import list_scans, open_store
 from welllog_ocr.archive.work import Processes, read_parts
 from welllog_ocr.core import ConfigError, SetupError
@@ -66,7 +66,7 @@ class Silent:
     def hangs(self, part): return self.bad in part.table['place'].to_pylist()
     def look(self):
         hanging = [n for n, (_, part) in self.working.items() if self.hangs(part)]
-        return Look({n: [self.bad] for n in range(self.number + 1)}, {n: 1000 for n in hanging}, 5, 0)
+        return AtWork({n: [self.bad] for n in range(self.number + 1)}, {n: 1000 for n in hanging}, 5, 0)
     def finished(self):
         for n, (reader, part) in list(self.working.items()):
             if self.hangs(part) and not reader.killed: continue

@@ -6,13 +6,13 @@
 __all__ = ['cluster', 'Actors']
 
 # %% ../../nbs/archive/04_cluster.ipynb #f6ed8382
-import os, socket
+import os, socket, time
 from contextlib import contextmanager, suppress
 
 from fastcore.basics import patch
 
 from .plan import Part
-from .reader import Journal, Look, PartReader
+from .reader import WorkLog, AtWork, PartReader
 from .work import NODE
 from ..core import SetupError, WelllogError, processors, redact
 
@@ -67,8 +67,14 @@ class _Actor:
     "A reader, in a process of Ray's"
     def __init__(self, spec:dict, number:int, journal):
         import ray
-        begin = lambda place: ray.get(journal.begin.remote(number, place))
-        self.reader = PartReader(spec, begin, lambda *facts: journal.end.remote(number, *facts))
+        self.number, self.journal, self.said, self.pages, self.errors = number, journal, 0, 0, 0
+        self.reader = PartReader(spec, lambda places: ray.get(journal.begin.remote(number, places)), self._end)
+
+    def _end(self, before:list, pages:int, errors:int): # said twice a second: each word takes time of both
+        self.pages, self.errors, now = self.pages + pages, self.errors + errors, time.monotonic()
+        if before and now < self.said + .5: return
+        self.journal.end.remote(self.number, before, self.pages, self.errors)
+        self.said, self.pages, self.errors = now, 0, 0
 
     def read(self, name:str, scans:list): return self.reader.read(name, scans)
 
@@ -92,7 +98,7 @@ class Actors:
                              f'{has.get("CPU", 0):g}; name fewer --workers, or add machines')
         memory = 0 if gpus else max(_LEAST, int(has.get('memory', 0)*cpus/has.get('CPU', 1)))
         self.spec = dict(spec, memory=memory)
-        self.journal = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Journal).remote()
+        self.journal = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(WorkLog).remote()
         self.actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(_Actor)
 
     def room(self)->int:
@@ -138,7 +144,7 @@ def _gone(text:str)->str:
 def kill(self:Actors, reader:_Handle): self.ray.kill(reader.actor)
 
 @patch
-def look(self:Actors)->Look: return self.ray.get(self.journal.look.remote())
+def look(self:Actors)->AtWork: return self.ray.get(self.journal.look.remote())
 
 @patch
 def close(self:Actors): pass # they end with the connection

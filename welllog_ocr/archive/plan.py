@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PART', 'ABOUT', 'Part', 'Plan', 'open_plan', 'about_archive', 'finish', 'Gathered', 'gather', 'open_gathered',
-           'State', 'archive_report']
+           'Standing', 'archive_report']
 
 # %% ../../nbs/archive/01_plan.ipynb #641fa68c
 import io, json, math
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fastcore.basics import patch
 
-from .store import Listed, Store, fetch, is_there, names_in, open_store, write_once
+from .store import StoredScan, Store, fetch, is_there, names_in, open_store, write_once
 from ..core import ConfigError, DataError, first_few, stable_hash
 from ..data.sample import Skip, skip_report
 
@@ -37,8 +37,8 @@ class Part:
     def __len__(self): return self.table.num_rows
 
     @property
-    def scans(self)->list: # of `Listed`
-        return [Listed(*row) for row in zip(*(c.to_pylist() for c in self.table.columns))]
+    def scans(self)->list: # of `StoredScan`
+        return [StoredScan(*row) for row in zip(*(c.to_pylist() for c in self.table.columns))]
 
 def _part(kind:str, table:pa.Table)->Part:
     table = table.select(['place', 'size', 'time'])
@@ -73,7 +73,7 @@ class Plan:
 
     def add(
         self,
-        scans:list,   # `Listed`s
+        scans:list,   # `StoredScan`s
         shards:int=1, # That will read them; each finds a few parts
     )->bool: # False: another run, which starts at the same time, was first
         "Write down scans as the next file of the plan"
@@ -120,7 +120,7 @@ def about_archive(
 @patch
 def update(
     self:Plan,
-    scans:list,   # `Listed`s that are there now
+    scans:list,   # `StoredScan`s that are there now
     shards:int=1, # As in `add`
 )->int: # How many were added
     "Plan what is new, and what changed since it was planned"
@@ -271,7 +271,7 @@ def rows(
             if newest.get(hash(place), n) == n: yield place, row
 
 # %% ../../nbs/archive/01_plan.ipynb #d4f24ba2
-class State(NamedTuple):
+class Standing(NamedTuple):
     "How far an archive is"
     scans:int   # Planned; one that is planned again counts once
     parts:int   # Planned
@@ -280,14 +280,14 @@ class State(NamedTuple):
     errors:list # (place, why) of what could not be read
 
 @patch
-def state(self:Gathered)->State:
+def state(self:Gathered)->Standing:
     "How far it is, from the files alone"
     pages, errors = 0, []
     for place, row in self.rows(whole=False):
         if row['error']: errors.append((place, row['error']))
         else: pages += 1
     parts = len(self.there) + len(self.missing)
-    return State(len(self.plans[0].planned()), parts, len(self.missing), pages, errors)
+    return Standing(len(self.plans[0].planned()), parts, len(self.missing), pages, errors)
 
 def archive_report(found:Gathered)->str:
     "How much is there, and what could not be read, in plain words"
@@ -304,6 +304,6 @@ def archive_report(found:Gathered)->str:
 def retry(self:Plan)->int: # How many
     "Plan everything again that could not be read"
     failed = {p for p, r in gather([self]).rows(whole=False) if r['error']}
-    last = {p: Listed(p, s, t) for table in self.tables for p, s, t in _columns(table) if p in failed}
+    last = {p: StoredScan(p, s, t) for table in self.tables for p, s, t in _columns(table) if p in failed}
     if last: self.add(sorted(last.values()))
     return len(last)
