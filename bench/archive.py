@@ -1,6 +1,6 @@
 """What reading an archive in parts costs, whether its memory stays flat, and how a million pages behave.
 
-    python bench/archive.py overhead --model runs/quick_val/best [--pages 20000] [--rounds 1]
+    python bench/archive.py overhead --model runs/quick_val/best [--pages 20000] [--rounds 1] [--ways plain ray]
     python bench/archive.py memory --model runs/quick_val/best [--pages 100000] [--engine ray|shard]
     python bench/archive.py million [--pages 1000000] [--share 0.7]
 
@@ -32,7 +32,7 @@ def overhead(args, tmp:Path):
     make_lines(tmp/'in', args.pages)
     best = {}
     for n in range(args.rounds):
-        for way in WAYS:
+        for way in args.ways:
             begin = time.monotonic()
             process = start(way, args.model, tmp/'in', tmp/f'{way}{n}')
             said = process.communicate()[0]
@@ -123,6 +123,7 @@ if __name__ == '__main__':
     p.add_argument('--pages', type=int)
     p.add_argument('--rounds', type=int, default=1)
     p.add_argument('--engine', default='ray', choices=('ray', 'shard'))
+    p.add_argument('--ways', nargs='+', default=list(WAYS), choices=list(WAYS), help='plain among them')
     p.add_argument('--share', type=float, default=.7)
     args = p.parse_args()
     args.pages = args.pages or dict(overhead=20_000, memory=100_000, million=1_000_000)[args.what]
