@@ -15,5 +15,8 @@ setup(name=cfg['lib_name'], version=cfg['version'], description=cfg['description
       packages=find_packages(include=['welllog_ocr', 'welllog_ocr.*']), package_data={'welllog_ocr': ['*.js', '*.css', '*.txt', '*.json', 'draw/lists/*.txt']}, zip_safe=False,
       python_requires=f'>={cfg["min_python"]}', install_requires=cfg['requirements'].split(), extras_require=extras,
       entry_points={'datasette': ['welllog_ocr = welllog_ocr.read.browse']},
-      classifiers=['Intended Audience :: Science/Research', 'License :: OSI Approved :: Apache Software License',
-                   'Programming Language :: Python :: 3.11', 'Topic :: Scientific/Engineering :: Image Recognition'])
+      project_urls=dict(Documentation=f'{cfg["doc_host"]}{cfg["doc_baseurl"]}', Changelog=f'{cfg["git_url"]}/blob/main/CHANGELOG.md',
+                        Issues=f'{cfg["git_url"]}/issues'),
+      classifiers=['Development Status :: 4 - Beta', 'Environment :: Console', 'Framework :: Jupyter', 'Intended Audience :: Science/Research',
+                   'Operating System :: POSIX :: Linux', 'Programming Language :: Python :: 3.11',
+                   'Topic :: Scientific/Engineering :: Image Recognition'])

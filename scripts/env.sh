@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by the other scripts. `ensure_env run|EXTRA` makes .venv with everything that is needed, and does nothing when it is there already.
+# Sourced by the other scripts. `ensure_env EXTRA` makes .venv with what the package and that extra need, and does nothing when it is there already.
 # A torch that the machine brings along (a GPU pod does) is kept; otherwise the tested versions of constraints.txt are installed.
 
 find_python() {
@@ -12,7 +12,7 @@ find_python() {
 }
 
 ensure_env() {
-    local extra="${1#run}" python stamp site=() pins=constraints.txt
+    local python stamp site=() pins=constraints.txt
     stamp=".venv/.ready-$1-$(cat settings.ini setup.py constraints.txt | cksum | cut -d' ' -f1)"
     [ -f "$stamp" ] && return
     if [ ! -x .venv/bin/python ]; then
@@ -27,7 +27,7 @@ ensure_env() {
         pins=$(mktemp); grep -v '^torch' constraints.txt > "$pins"
     fi
     echo "Installing into .venv (the first time this takes a few minutes) ..."
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint "$pins" --editable ".${extra:+[$extra]}" || {
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint "$pins" --editable ".[$1]" || {
         echo "The installation failed; the lines above say why. Mend that and start again." >&2; return 3; }
     touch "$stamp"
 }

@@ -7,7 +7,7 @@ source scripts/env.sh
 
 case "${1:-}" in -h|--help) sed -n '2,3s/^# //p' "$0"; exit 0;; esac
 
-ensure_env run
+ensure_env train
 .venv/bin/python -m welllog_ocr.train --config configs/experiments/quick_val.py "$@"
 
 cat <<'END'

@@ -15,7 +15,7 @@ if [ -z "$what" ]; then
 fi
 [ -e "$what" ] || { echo "$what does not exist; name a run folder (it holds run.json) or one of its checkpoints (step-...)" >&2; exit 2; }
 
-ensure_env run
+ensure_env train
 run="$what" resume=auto only=()
 if [ -f "$what/manifest.json" ] || [[ "$(basename "$what")" == step-* ]]; then
     resume="$what" run=$(dirname "$(dirname "$what")") only=(--checkpoint "$what")

@@ -122,7 +122,7 @@ main() {
     mkdir -p "$HF_HOME" || fail 3 "$HF_HOME cannot be made; free some of the quota of $volume"
     # shellcheck source=scripts/env.sh
     source scripts/env.sh
-    ensure_env run || exit 3
+    ensure_env train || exit 3
 
     # ---- the experiment; no pipe, which would lose its status, and no exec, which would lose the end
     where=(--output_dir "$volume/runs")

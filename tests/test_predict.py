@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from welllog_ocr.core import ConfigError, DataError
+from welllog_ocr.core import _MORE, ConfigError, DataError
 from welllog_ocr.files import read_jsonl
 from welllog_ocr.models.core import Prediction, Recogniser
 from welllog_ocr.models.ctc import _output_layer, tiny_ctc
@@ -104,6 +104,22 @@ def test_every_format_is_written_from_what_was_read(place, tmp_path):
     for rows in ('scan', 'run', 'line'):
         for end in WRITERS if rows == 'scan' else TABLES: run(place, [place/'sheet.png', tmp_path/'b.png'], tmp_path/f'r{end}', rows=rows)
     assert {p.suffix for p in tmp_path.glob('r.*')} == WRITERS.keys() - {'.las'} and len(list((tmp_path/'r').glob('*.las'))) == 2
+
+ALONE = """import runpy, sys
+sys.modules.update(dict.fromkeys([*sys.argv.pop(1).split(), 'IPython', 'openpyxl', 'lasio', 'datasette', 'ray'])) # as if not installed
+runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)
+"""
+
+def alone(*words): return subprocess.run([sys.executable, '-c', ALONE, ' '.join(_MORE), *map(str, words)], capture_output=True, text=True)
+
+def test_the_package_alone_reads(place, tmp_path): # without torch and all that trains
+    shutil.copytree(place/'model', tmp_path/'new', ignore=shutil.ignore_patterns('.*.onnx'))
+    words = 'welllog_ocr.predict', place/'sheet.png', '--kind', 'page', '--output', tmp_path/'found.csv'
+    done, refused = alone(*words, '--model', place/'model'), alone(*words, '--model', tmp_path/'new')
+    assert not done.returncode, done.stderr
+    assert (tmp_path/'found.csv').is_file() and read_jsonl(tmp_path/'found.jsonl')[0]['lines']
+    assert refused.returncode == 3 and 'pip install "welllog_ocr[train]", or read with a model in an .onnx file' in refused.stderr
+    assert alone('welllog_ocr.train').returncode == 3 and 'welllog_ocr[review]' in alone('welllog_ocr.inspector', 'x').stderr
 
 def test_a_new_format_is_one_line(place, tmp_path, monkeypatch):
     monkeypatch.setitem(WRITERS, '.foo', lambda rows: (row['text'] + '\n' for row in rows))

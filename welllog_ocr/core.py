@@ -140,7 +140,20 @@ def is_command(
     if module['__name__'] != '__main__' or module.get('__spec__') is None: return False
     def expand(): sys.argv[1:] = map(at_home, sys.argv[1:])
     run_command(expand, leave=False)
+    sys.excepthook = _absent # of the imports that follow
     return True
+
+_TRAIN = 'torch torchvision transformers accelerate datasets peft safetensors wandb matplotlib onnx onnxscript psutil'
+_MORE = dict.fromkeys(_TRAIN.split(), ('train', 'training and reading with the folder of a model')) # package -> extra, why
+_MORE |= dict.fromkeys(('anywidget', 'ipywidgets', 'traitlets'), ('review', 'the widgets of a notebook'))
+
+def _absent(kind, e:BaseException, trace): # as `sys.excepthook`
+    name = e.name.partition('.')[0] if isinstance(e, ModuleNotFoundError) and e.name else ''
+    if name not in _MORE: return sys.__excepthook__(kind, e, trace)
+    extra, what = _MORE[name]
+    print(f'SetupError: the package {name} is not installed, and {what} takes it; pip install "welllog_ocr[{extra}]"'
+          + ', or read with a model in an .onnx file'*(extra == 'train'), file=sys.stderr, flush=True)
+    os._exit(SetupError.exit_code) # what this function returns or raises changes no status
 
 def processors()->int: # That this process may use
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
@@ -185,6 +198,7 @@ def run_command(
         sys.exit(141)
     except Exception as e: # a bug in this package: its traceback is what a report needs
         _leave_full_disk(e)
+        if isinstance(e, ModuleNotFoundError) and e.name in _MORE: _absent(type(e), e, None)
         print(redact(traceback.format_exc()), file=sys.stderr)
         print('This is a mistake in welllog_ocr, not in your input; please report it with the lines above.',
               file=sys.stderr)

@@ -293,7 +293,7 @@ def _pdf_page(source, page:int):
     try: import pypdfium2
     except ModuleNotFoundError:
         raise SetupError(f'{_name(source)}: is a PDF, and reading those needs pypdfium2; '
-            'pip install "welllog_ocr[scan]"') from None
+            'pip install pypdfium2') from None
     with _decoding(source), _PDFIUM, pypdfium2.PdfDocument(_pdf_input(source)) as pdf:
         _check_page(source, page, len(pdf))
         with closing(pdf[page]) as found: yield found, _drawn_dpi(source, found), len(pdf)
@@ -446,7 +446,7 @@ sys.stdout.buffer.write(f'{modes[img.format, img.bands]} {img.width} {img.height
 def _vips_part(source, kind:str, page:int, box:tuple)->Image.Image:
     if not importlib.util.find_spec('pyvips'):
         raise SetupError(f'{_name(source)}: is too large to decode as a whole, and reading a part of a {kind} stored '
-            'like this needs pyvips; pip install "welllog_ocr[scan]"')
+            'like this needs pyvips; pip install pyvips pyvips-binary')
     args = [sys.executable, '-c', _VIPS, kind, *map(str, (page, *box))]
     if isinstance(source, bytes): done = subprocess.run(args, input=source, capture_output=True)
     else:

@@ -23,10 +23,11 @@ from ..core import SetupError
 from ..data.sample import Sample
 from ..files import read_json, write_json
 from ..metrics import normalise
-from .core import EMBEDDED, Prediction, Recogniser, first_line, from_hub, is_onnx, load_pretrained
+from ..config import EMBEDDED
+from .core import Prediction, Recogniser, first_line, from_hub, is_onnx, load_pretrained
 from .core import model_file, no_progress_bars
 from .ngram import CERTAIN, beam_search, count_ngrams, forced_path, ngram_from_json, ngram_json
-from .onnx import packaged_onnx
+from .onnx import RECOGNISER, packaged_onnx
 from .preprocess import HEIGHT, MAX_WIDTH, filled, scaled_width, to_pixels
 
 # %% ../../nbs/models/04_ctc.ipynb #4488cdc9
@@ -82,7 +83,7 @@ def embedded_model(
 )->tuple[nn.Module, list[str]]: # Model, its characters without the blank: 18,709 in rapidocr's wheel
     "PP-OCRv6 small from an ONNX file. Raises `SetupError` for another architecture"
     from transformers import PPOCRV6SmallRecConfig, PPOCRV6SmallRecForTextRecognition
-    path = path or packaged_onnx('PP-OCRv6_rec_small.onnx', f'the weights of {EMBEDDED}')
+    path = path or packaged_onnx(*RECOGNISER)
     weights, characters = _onnx_weights(path)
     n_classes = len(weights[-1][1])
     # class 0 is the blank, the last one the space, which the list leaves out

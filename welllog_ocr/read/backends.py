@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ..config import EMBEDDED
 from ..core import ConfigError, DataError, SetupError, stable_hash
 from ..data.sample import Sample
 from ..eval.calibration import Calibration, load_calibration
 from ..files import sha256_file
 from ..models.ngram import CERTAIN, beam_search
-from ..models.onnx import line_facts, open_session
+from ..models.onnx import RECOGNISER, line_facts, open_session, packaged_onnx
 from ..models.preprocess import MAX_WIDTH, filled, scaled_width, to_pixels
 from ..models.server import Read, ServerReader, address, is_server, served_id
 from .shapes import WEIGHT
@@ -155,7 +156,7 @@ def model_id(
     "A name for these very weights"
     if is_server(name): return served_id(name, model_id(address(name).folder) if address(name).folder else '')
     path = Path(name)
-    if name == 'PP-OCRv6-small': return f'{name}@rapidocr-{version("rapidocr")}'
+    if name == EMBEDDED: return f'{name}@rapidocr-{version("rapidocr")}'
     if path.is_file(): return f'{path.name}@{sha256_file(path)[:12]}'
     if not path.is_dir():
         if name.count('/') != 1: return name
@@ -204,6 +205,7 @@ def open_reader(
 ): # `TorchReader`, `OnnxReader` or `ServerReader`
     "A reader with the named model. Raises `SetupError` when it cannot be loaded"
     if is_server(name): return _served(name)
+    if name == EMBEDDED and not _has_gpu(): return OnnxReader(packaged_onnx(*RECOGNISER))
     if str(name).endswith('.onnx'):
         if not Path(name).is_file():
             raise SetupError(f'{name}: no such file; write one with python -m welllog_ocr.deploy FOLDER {name}')

@@ -9,7 +9,7 @@ __all__ = ['OK', 'WARNING', 'FAILURE', 'TAKES_A_CHECKPOINT', 'HELP', 'PASS_ON', 
            'look_at_data', 'check_run', 'check_wandb', 'is_here', 'check_estimate']
 
 # %% ../../nbs/run/15_checks.ipynb #b10c001e
-import errno, math, os, re, signal, tempfile, time
+import errno, math, os, re, shutil, signal, tempfile, time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,7 +28,7 @@ from .checkpoint import steps_done
 from .folder import same_run
 from .lock import is_taken
 from ..render import size_text
-from .machine import Machine, free_bytes
+from .machine import Machine
 from .memory import corrected, estimate, verdict_of
 from .samples import RunData, run_data
 from .state import asked_checkpoint
@@ -207,7 +207,7 @@ def check_room(
     cfg:TrainingConfig,
     one:float,        # Bytes of a checkpoint
     model:float,      # Bytes of a saved model
-    free=free_bytes,  # Folder -> free bytes
+    free=lambda folder: shutil.disk_usage(folder).free, # Folder -> free bytes
 )->Check:
     "Is there room for the checkpoints and models that a run keeps?"
     say = partial(Check, 'room', 'is there room for all that the run keeps?')
