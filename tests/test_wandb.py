@@ -67,13 +67,13 @@ def test_online(server, tmp_path):
     shown = server.runs['abc123'].config
     assert 'learning_rate' in shown and 'notify_url' not in shown
 
-def kill_and_resume(folder, kills, seed, rows):
+def kill_and_resume(folder, kills, seed, rows, name='wandb'):
     "Legs that are killed, each with rows of its own; metrics.jsonl is cut back before each, as a resume does"
     rng = random.Random(seed)
     def leg(until):
         path = folder/'metrics.jsonl'
         if path.exists(): write_atomic(path, b''.join(path.read_bytes().splitlines(keepends=True)[:max(0, len(numbers(folder)) - rng.randint(0, 5))]))
-        tracker = TrackerProcess(folder, config(folder), lambda what, **facts: None, linger=60)
+        tracker = TrackerProcess(folder, config(folder), lambda what, **facts: None, linger=60, name=name)
         time.sleep(rng.choice([0, .5, 3])) # killed before W&B is there, or after
         grow(folder, until, .05)
         if until < rows: os.kill(os.getpid(), signal.SIGKILL)

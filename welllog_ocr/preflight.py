@@ -51,15 +51,17 @@ ARGS = command_config(globals(), prog='python -m welllog_ocr.preflight', # befor
 from functools import partial
 from pathlib import Path
 
-from .config import TrainingConfig
+from .config import TrainingConfig, tracker_names
 from .core import SetupError, WelllogError, first_few
 from .models.core import Recogniser, load_model, with_revision
 from .render import Doc, DocTable, Tone, span_text
 from .run.checkpoint import rng_state, set_rng_state, steps_done
 from .run.checks import CAN_GO_ON, FAILURE, OK, TAKES_A_CHECKPOINT, WARNING, Check, ask, check_device
 from .run.checks import check_estimate, check_output, check_room, check_run, check_sigterm, check_volume
-from .run.checks import check_wandb, check_workers, data_checks, is_here, look_at_data, state_sizes
+from .run.checks import check_notify, check_tracker, check_workers, data_checks, is_here, look_at_data
+from .run.checks import state_sizes
 from .run.lock import is_taken
+from .run.notify import notify_addresses
 from .run.machine import Machine, model_text, this_machine
 from .run.rehearsal import Rehearsal, TooLarge, check_budget, check_load, check_memory, memory_need, rehearse
 from .run.rehearsal import time_lines
@@ -160,7 +162,8 @@ def preflight(
     add(check_device(f.machine, cfg.bf16, env, cfg.gpu_type))
     _ask_disk(f, env)
     add(check_sigterm(proc))
-    if cfg.use_wandb: add(check_wandb(env))
+    f.checks += [check_tracker(name, env) for name in tracker_names(vars(cfg))]
+    if to := notify_addresses(cfg.notify_url, env): add(check_notify(to))
     if f.rec is not None and f.data is not None and not is_taken(cfg.run_dir):
         log('preflight: the largest batch, two more steps, a part of an evaluation and a save are tried')
         _ask_rehearsal(f, proc)

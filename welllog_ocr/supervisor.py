@@ -322,8 +322,9 @@ def main(
         raise SetupError('the supervisor is written for Linux and macOS, and this system has no fork; start the training '
                          'itself (python -m welllog_ocr.train): the same command goes on after a crash')
     with _own_folder(cfg):
+        if cfg.notify_url: os.environ.setdefault('WELLLOG_OCR_NOTIFY_URL', cfg.notify_url) # a secret stays out of files
         home, s = supervisor_dir(cfg.run_dir), Supervisor(cfg, rules)
-        write_atomic(home/'config.json', config_json(cfg))
+        write_atomic(home/'config.json', config_json(cfg.replace(notify_url='')))
         def note(number, frame): s.stop_signal = s.stop_signal or number
         for number in (signal.SIGTERM, signal.SIGINT): signal.signal(number, note)
         s.status('starting')

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from .config import TrainingConfig
+from .config import TrainingConfig, tracker_names
 from .core import SetupError, WelllogError, disk_errors, print_anything
 from .files import read_jsonl, writable_dir
 from .models.core import is_out_of_memory, load_model, release_memory
@@ -38,7 +38,7 @@ from .run.cost import Budget, BudgetReached, open_ledger
 from .run.distributed import ProcessGroup, main_process_first
 from .run.lock import own
 from .run.machine import this_machine
-from .run.notify import Notifier, notify_address
+from .run.notify import Notifier, notify_addresses
 from .run.report import RunReport, report
 from .run.signals import SignalWatch
 from .run.state import asked_checkpoint, find_checkpoint, resume
@@ -136,7 +136,7 @@ def train(
     asked_checkpoint(cfg)
     pg = ProcessGroup()
     if not pg.is_main: return _train_beside(cfg, pg)
-    note = Notifier(notify_address(cfg.notify_url))
+    note = Notifier(notify_addresses(cfg.notify_url))
     try: return _train(cfg, callbacks, pg, note)
     except Exception as e:
         note.send(f'{cfg.experiment_name}: {type(e).__name__}: {e}')
@@ -170,7 +170,7 @@ def _add_callbacks(run:Run, budget:Budget, saver:Saver, more)->tuple[Evaluate, S
     run.callbacks = [Log(), StopOnLoss(cfg), evaluation, FitLanguage(), StopEarly(cfg), spikes,
                      Curves(), HighLoss(), Progress(), Tidy(),
                      *more, save, Spend(budget, save)]
-    if cfg.use_wandb and cfg.log_high_loss_samples: run.callbacks.append(Pictures())
+    if tracker_names(vars(cfg)) and cfg.log_high_loss_samples: run.callbacks.append(Pictures())
     return evaluation, save
 
 # %% ../nbs/09_train.ipynb #0f97f480
@@ -180,11 +180,13 @@ def _warn(run:Run, note:Notifier, what:str, **facts):
 
 @contextmanager
 def _tracked(run:Run):
-    "Within the context, the run is sent to W&B if that is wanted"
-    tracker = TrackerProcess(run.folder, asdict(run.cfg), run.event) if run.cfg.use_wandb else None
+    "Within the context, the run is sent to the trackers that are wanted"
+    names = tracker_names(vars(run.cfg))
+    trackers = [TrackerProcess(run.folder, asdict(run.cfg), run.event, name=n) for n in names]
     try: yield
     finally:
-        if tracker: tracker.close()
+        for t in trackers: t.end() # they hurry side by side
+        for t in trackers: t.close()
 
 _no_room = partial(disk_errors, so='the run cannot be recorded any more',
                    then='the same command resumes from the last checkpoint')

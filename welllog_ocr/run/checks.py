@@ -6,10 +6,11 @@
 __all__ = ['OK', 'WARNING', 'FAILURE', 'TAKES_A_CHECKPOINT', 'HELP', 'PASS_ON', 'CAN_GO_ON', 'Check', 'ask', 'check_device',
            'write_error', 'write_probe', 'present', 'refuse_links', 'check_output', 'moment_bytes', 'state_sizes',
            'check_room', 'mounted', 'check_volume', 'check_workers', 'check_sigterm', 'data_checks', 'doctor_checks',
-           'look_at_data', 'check_run', 'check_wandb', 'is_here', 'check_estimate']
+           'look_at_data', 'check_run', 'check_tracker', 'check_notify', 'is_here', 'check_estimate']
 
 # %% ../../nbs/run/15_checks.ipynb #b10c001e
 import errno, math, os, re, shutil, signal, tempfile, time
+from importlib.util import find_spec
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,7 +33,7 @@ from .machine import Machine
 from .memory import corrected, estimate, verdict_of
 from .samples import RunData, run_data
 from .state import asked_checkpoint
-from .trackers import wandb_mode
+from .trackers import TRACKERS
 
 # %% ../../nbs/run/15_checks.ipynb #7f17521c
 OK, WARNING, FAILURE = 'ok', 'warning', 'failure'
@@ -389,12 +390,28 @@ def check_run(
     return Check('run', CAN_GO_ON, '; '.join([seen, *notes]), WARNING if notes else OK)
 
 # %% ../../nbs/run/15_checks.ipynb #9269f66f
-def check_wandb(
+def check_tracker(
+    name:str, # One of `TRACKERS`
     env=os.environ,
 )->Check:
-    "Will the rows of the run reach W&B?"
-    say, (mode, why) = partial(Check, 'wandb', 'will the rows of the run reach W&B?'), wandb_mode(env)
-    if mode == 'disabled': return say(f'no: {why}', WARNING, 'leave use_wandb out, or take WANDB_MODE away')
+    "Will the rows of the run reach a tracker?"
+    say, kind = partial(Check, name, f'will the rows of the run reach {name}?'), TRACKERS[name]
+    if find_spec(kind.package) is None:
+        return say(f'no: {kind.package} is not installed', WARNING, f"pip install 'welllog_ocr[{name}]'; the rows stay in "
+                   'the run folder, and can be sent later')
+    mode, why = kind.mode(env)
+    return _check_wandb(say, mode, why, env) if name == 'wandb' else say(f'{mode}: {why}')
+
+def check_notify(
+    addresses:list[str], # Of `notify_addresses`
+)->Check:
+    "Will messages be sent?"
+    say = partial(Check, 'notify', 'will messages be sent?')
+    if find_spec('apprise'): return say(f'to {len(addresses)} address{"es"*(len(addresses) > 1)}')
+    return say('no: apprise is not installed', WARNING, "pip install 'welllog_ocr[notify]'")
+
+def _check_wandb(say, mode:str, why:str, env)->Check:
+    if mode == 'disabled': return say(f'no: {why}', WARNING, 'take wandb out of report_to, or WANDB_MODE away')
     if mode == 'offline': return say(f'offline: {why}; the run writes files for `wandb sync`')
     key = env.get('WANDB_API_KEY', '')
     if key and len(key.split('-')[-1]) < 40:

@@ -73,7 +73,7 @@ def begin(
     **more,             # Further facts for run.json, such as `forked_from`
 )->dict: # What went into run.json
     "Write the manifest of a new run; run.json comes last, and makes the folder a run"
-    write_json(folder/'config.json', redact_all(asdict(cfg))) # a path can hold a token
+    write_json(folder/'config.json', redact_all(asdict(cfg) | dict(notify_url=''))) # a path can hold a token
     write_jsonl(folder/'data.jsonl', rows)
     facts = dict(run_id=secrets.token_hex(6), config_hash=cfg.hash, data_fingerprint=fingerprint, versions=versions(),
                  **more)
