@@ -99,6 +99,30 @@ def test_boxes_count_before_what_was_cut_out_of_them(tmp_path):
     assert [s.id for s in load_split(tmp_path)[0]] == ['page.png#1', 'page.png#2']
     assert [s.group for s in load_split(tmp_path, tables=[tmp_path/'rec_gt.txt'])[0]] == ['page']
 
+def test_page_counts_before_alto(tmp_path):
+    draw(tmp_path/'0001_page.png'), transkribus(tmp_path, LINES), (tmp_path/'alto').mkdir(), alto(tmp_path/'alto', LINES, '0001_page.png')
+    assert notes_text(load_split(tmp_path)[0]) == '2 labels are from: PAGE XML'
+
+def test_places_are_those_of_the_picture_that_was_labelled(tmp_path):
+    big = draw(tmp_path/'page.png')
+    Image.open(big).resize((1200, 800)).save(big)                          # labelled on a copy of half the size
+    studio(tmp_path, LINES)
+    assert [s.size for s in load_split(tmp_path)[0]] == [(800, 72), (480, 72)]
+    (tmp_path/'project-1.json').unlink()
+    Image.open(big).resize((600, 200)).save(tmp_path/'page.tif', dpi=(200, 100)) # a fax: twice as many dots across as down
+    big.unlink()
+    boxes = [(t, (x0, y0//2, x1, y1//2)) for t, (x0, y0, x1, y1) in LINES]
+    paddle_det(tmp_path, boxes, 'set/page.tif')
+    assert [s.size for s in load_split(tmp_path)[0]] == [(400, 36), (240, 36)]
+
+def test_a_line_of_a_picture_too_large_to_hold(tmp_path):
+    tall = Image.new('1', (1700, 40_000), 1)
+    ImageDraw.Draw(tall).text((50, 30_000), 'DEEP', fill=0, font_size=90)
+    tall.save(tmp_path/'log.tif', compression='group4')
+    paddle_det(tmp_path, [('DEEP', (40, 29_990, 340, 30_110))], 'log.tif')
+    (s,), _ = load_split(tmp_path)
+    assert s.size == (300, 120) and np.asarray(s.image).min() == 0
+
 # --- what goes wrong
 
 def bad_json(d): paddle_det(d, LINES); (d/'Label.txt').write_text((d/'Label.txt').read_text()[:90])

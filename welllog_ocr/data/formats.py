@@ -176,7 +176,8 @@ def tool_files(
     found = {}
     for p in below:
         if tool := label_tool(p): found.setdefault(tool, []).append(p)
-    if 'PaddleOCR detection labels' in found: found.pop('PaddleOCR recognition list', None)
+    for more, less in (('PaddleOCR detection labels', 'PaddleOCR recognition list'), ('PAGE XML', 'ALTO')):
+        if more in found: found.pop(less, None)
     if len(found) > 1:
         kinds = ' and '.join(f'{tool} ({v[0].name})' for tool, v in found.items())
         raise DataError(f'{folder}: holds {kinds}, and only one can be the truth; name the file that is, or take the '
