@@ -22,11 +22,13 @@ element.addEventListener('change', async (e) => {
   say.textContent = '';
   const sheet = element.querySelector('.sheet'), told = [sheet.dataset.name, row.dataset.place, e.target.value];
   let answer;
-  try { answer = await server.edit(told); } catch { answer = { error: 'the server does not answer, so this is not kept; try again' }; }
+  try { answer = await server.edit(told); }
+  catch { answer = { error: 'the server does not answer, so this is not kept; try again' }; }
   if (element.querySelector('.sheet') !== sheet) return; // another page is shown by now
   if (answer.error) { say.textContent = answer.error; return; }
   for (const v of answer.values) {
-    for (const n of all('[data-place]', v.place)) n.setAttribute('class', n.classList.contains('on') ? v.tone + ' on' : v.tone);
+    for (const n of all('[data-place]', v.place))
+      n.setAttribute('class', n.classList.contains('on') ? v.tone + ' on' : v.tone);
     for (const cell of all('tr', v.place)[0].querySelectorAll('[data-is]')) cell.textContent = v[cell.dataset.is];
   }
   say.textContent = answer.said;

@@ -191,7 +191,8 @@ def finish(
     rows:list,   # (place, row of `predict`)
 )->bool: # False: another worker was first
     "Put the rows of a part down"
-    cells = [(p, r['page'], r.get('error'), json.dumps(r, ensure_ascii=False)) for p, r in rows]
+    whole = lambda text: text and text.encode('utf-8', 'replace').decode() # half a character fits into no Parquet
+    cells = [(p, r['page'], whole(r.get('error')), whole(json.dumps(r, ensure_ascii=False))) for p, r in rows]
     columns = [*map(list, zip(*cells))] if cells else [[] for _ in _ROW]
     return write_once(store, f'parts/{name}.parquet', _parquet(pa.table(columns, schema=_ROW)))
 

@@ -20,7 +20,7 @@ from ..review.places import box_on_page
 from ..review.reviewer import field_text
 from ..review.values import FieldValue, corners, split_place
 
-# %% ../../nbs/read/22_editor.ipynb #f26fb749
+# %% ../../nbs/read/22_editor.ipynb #9a6c8357
 def edited_row(
     row:dict,   # Of `predict`
     edits:dict, # Field, such as `company` or `run1_date` -> text
@@ -28,13 +28,13 @@ def edited_row(
     "The row of a page after it was edited. Raises `DataError` for a field that the page does not have"
     there, when = dict(record_values(row)), time.strftime('%Y-%m-%dT%H:%M:%S')
     if strange := edits.keys() - there.keys():
-        raise DataError(f"'{min(strange):.40}' is no field of this page, so nothing was changed; name one of its fields")
+        raise DataError(f"'{min(strange):.40}' is no field of this page, so nothing was changed; name one of them")
     said = [(FieldValue('', 0, place, there[place]['text'], box=corners(there[place].get('box'))),
              Mark('', 'fixed' if text.strip() else 'blank', text, when=when), text.strip())
             for place, text in edits.items() if text != there[place]['text']]
     return row_with(row, said) if said else row
 
-# %% ../../nbs/read/22_editor.ipynb #3c369fb4
+# %% ../../nbs/read/22_editor.ipynb #c2ebfdf0
 _SIGNS = dict(good='✓', warn='?', bad='!')
 
 def _tone(v:dict)->str:
@@ -47,7 +47,8 @@ def _meaning(v:dict)->str: # what the text means, where that is not the text its
     return '' if text == v['text'] else f'{text} {v.get("unit") or ""}'.strip()
 
 def _now(row:dict, edits:dict)->dict: # field as it was read -> its value now; those that were taken away are absent
-    now, left = dict(record_values(edited_row(row, edits))), [p for p, _ in record_values(row) if edits.get(p, p).strip()]
+    now = dict(record_values(edited_row(row, edits)))
+    left = [p for p, _ in record_values(row) if edits.get(p, p).strip()]
     runs = sorted({split_place(p)[0] for p in left} - {0}) # a run of which nothing is left has no number any more
     moved = lambda p, run, name: f'run{runs.index(run) + 1}_{name}' if run else p
     return {p: now[moved(p, *split_place(p))] for p in left}
@@ -59,14 +60,15 @@ def shown_values(
     found, gone = _now(row, edits), dict(text='', confidence=1., flags=['left out'])
     def shown(place, v):
         tone, flags = _tone(v), ', '.join(v.get('flags', ())).replace('_', ' ')
-        return dict(place=place, field=field_text(place), text=visible(v['text']), value=visible(_meaning(v)), tone=tone,
-                    sure=f'{_SIGNS[tone]} {v.get("confidence") or 0:.2f}', flags=visible(flags))
+        return dict(place=place, field=field_text(place), text=visible(v['text']), tone=tone,
+                    value=visible(_meaning(v)), flags=visible(flags),
+                    sure=f'{_SIGNS[tone]} {v.get("confidence") or 0:.2f}')
     return [shown(p, found.get(p, gone)) for p, _ in record_values(row)]
 
 def to_check(row:dict)->int: # Values that are worth a look
     return sum(_tone(v) != 'good' for _, v in record_values(row))
 
-# %% ../../nbs/read/22_editor.ipynb #453f45b2
+# %% ../../nbs/read/22_editor.ipynb #ea48e021
 def _box(row:dict, v:dict, box)->str:
     if not (box := corners(box)): return ''
     points = ' '.join(f'{x:.0f},{y:.0f}' for x, y in box_on_page(box, row, row['shown']))
@@ -99,8 +101,9 @@ def editor_html(
     return (f'<div class="sheet" data-name="{esc(name)}"><div class="frame" tabindex="0" role="region" '
             f'aria-label="the sheet"><div class="paper"><img alt="the sheet" src="{esc(at)}" width="{w}" height="{h}">'
             f'<svg viewBox="0 0 {w} {h}" aria-hidden="true">{boxes}</svg></div></div>'
-            f'<div class="values">{_table(values)}<output role="status"></output><details{"" if values else " open"}><summary>'
-            f'All {len(row["lines"])} lines</summary><pre>{text}</pre></details></div></div>')
+            f'<div class="values"><output role="status"></output>{_table(values)}'
+            f'<details{"" if values else " open"}><summary>All {len(row["lines"])} lines</summary>'
+            f'<pre>{text}</pre></details></div></div>')
 
 def editor_files()->tuple[str, str]: # JavaScript for the element that holds it, which calls `server.edit`; CSS
     return tuple((files('welllog_ocr')/f'editor.{end}').read_text(encoding='utf-8') for end in ('js', 'css'))
