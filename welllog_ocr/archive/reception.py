@@ -6,7 +6,7 @@
 __all__ = ['STALE', 'OWN', 'MISSING', 'SAVES', 'own_folder', 'sweep', 'Visit', 'Visits', 'Reception', 'status_html', 'page_name',
            'page_html', 'take_along', 'edit_value']
 
-# %% ../../nbs/archive/06_reception.ipynb #0f12558f
+# %% ../../nbs/archive/06_reception.ipynb #ad54af94
 import base64, os, secrets, shutil, tempfile, threading, time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,7 +20,6 @@ from ..files import is_locked, locked
 from ..read.editor import edited_row, editor_html, saved, shown_values, to_check
 from ..read.export import record_values
 from ..render import esc, visible
-from ..review.reviewer import field_text
 
 # %% ../../nbs/archive/06_reception.ipynb #26831c3f
 _PREFIX, STALE = 'welllog_ocr-app-', 600 # seconds after which a file that nobody asked to read is deleted
@@ -196,7 +195,7 @@ def page_name(row:dict)->str:
 def page_html(visit:Visit, n:int)->str: # Of its row `n`
     return editor_html(visit.rows[n], visit.edits[n], f'sheet/{visit.key}/{n}', f'{visit.key}/{n}')
 
-# %% ../../nbs/archive/06_reception.ipynb #61d34ca8
+# %% ../../nbs/archive/06_reception.ipynb #67a501b2
 @patch
 def final(self:Visit)->list: # Rows for a file
     "What was read, as corrected"
@@ -223,7 +222,7 @@ def edit_value(
         row, edits = visit.rows[int(n)], visit.edits[int(n)] | {place: text}
         if visible(dict(record_values(row))[place]['text']) == text: del edits[place] # taken back
         values, visit.edits[int(n)] = shown_values(row, edits), edits
-        return dict(values=values, said=f'corrected: {field_text(place)}' if place in edits else 'as it was read')
+        return dict(values=values, said=f'corrected: {place.replace("_", " ")}' if place in edits else 'as it was read')
     except WelllogError as e: return dict(error=str(e))
     except (ValueError, LookupError, TypeError, AttributeError):
         return dict(error='this is no value of the page; drop the scan again')
