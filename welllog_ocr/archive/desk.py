@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Job', 'Desk']
 
-# %% ../../nbs/archive/05_desk.ipynb #c701bf3f
+# %% ../../nbs/archive/05_desk.ipynb #ed77042d
 import secrets, threading
 from collections import deque
 from concurrent.futures import Future
@@ -17,11 +17,11 @@ from pathlib import Path
 from fastcore.basics import patch
 
 from .plan import Plan
-from .store import Listed, open_store
+from .store import StoredScan, open_store
 from .work import Processes
 from ..core import DataError, SetupError
 
-# %% ../../nbs/archive/05_desk.ipynb #013315c3
+# %% ../../nbs/archive/05_desk.ipynb #72cceed0
 @dataclass(eq=False)
 class Job:
     "A file that is to be read"
@@ -32,7 +32,7 @@ class Job:
     tries:int = 0
 
     @property
-    def scans(self)->list: return [Listed(self.path.name, 0, 0)] # as a `Part` has them
+    def scans(self)->list: return [StoredScan(self.path.name, 0, 0)] # as a `Part` has them
 
 # %% ../../nbs/archive/05_desk.ipynb #b8662f22
 _RENEW = 100 # files, after which a process is replaced
