@@ -20,6 +20,8 @@ def _arguments(argv=None):
     p.add_argument('--html', metavar='FILE', help='write the worst samples as one self-contained page')
     p.add_argument('--csv', metavar='FILE', help='write all samples with their marks, for a spreadsheet')
     p.add_argument('--label_studio', '--label-studio', metavar='FILE', help='write all samples as Label Studio tasks')
+    p.add_argument('--from_label_studio', '--from-label-studio', metavar='FILE', help='take over what people typed and '
+                   'skipped there: its export of these tasks, as JSON')
     p.add_argument('--split', choices=('eval', 'train'), default='eval', help='samples to show; those of train, where '
                    'wrong labels do harm, are first read by best/ and kept in eval/train.jsonl of the run [eval]')
     p.add_argument('--step', type=int, help='step of the evaluation to show [the newest]')
@@ -175,8 +177,9 @@ def worst_table(
 def _records(args):
     "Show results, and write them as reviewed if asked"
     from welllog_ocr.read.reviewed import Scans, open_review_of, records_text, write_lines, write_reviewed
-    if args.html or args.csv or args.label_studio:
-        raise ConfigError(f'{args.run}: --html, --csv and --label_studio are for an evaluation; name --export FILE.csv')
+    if args.html or args.csv or args.label_studio or args.from_label_studio:
+        raise ConfigError(f'{args.run}: --html, --csv and --label_studio are for an evaluation; name --export FILE.csv '
+                          'or --export FILE.labelstudio.json')
     session = open_review_of(args.run, args.review)
     print(records_text(session))
     if args.export: write_reviewed(session, args.export); print(f'\nthe results as reviewed: {args.export}')
@@ -195,6 +198,7 @@ def main(args):
     for path in filter(None, outputs.values()): writable_dir(Path(path).resolve().parent) # before the work, not after
     opened = open_run(args.run, args.step, args.data, args.review, split=args.split)
     s, by = opened.session, args.by or ('doubt' if args.split == 'train' else 'loss')
+    if args.from_label_studio: print(f'{s.from_label_studio(args.from_label_studio)} samples are marked anew')
     print(worst_table(opened, by=by))
     if args.html:
         at = {id(s.rows[i]): i for i in worst(s, by)}

@@ -16,6 +16,7 @@ from pathlib import Path
 from fastcore.basics import patch
 
 from ..core import DataError, SetupError, did_you_mean, first_few, stable_hash
+from ..data.label_studio import sample_texts
 from ..data.sample import tidy
 from ..files import Tail, append_jsonl, fsync, locked, write_atomic, write_json
 
@@ -462,3 +463,18 @@ def to_label_studio(
     """Every row as a task: label and state as annotation, what the model read as prediction. For a labelling config
     with an `Image` named `image` and a `TextArea` named `transcription`"""
     write_json(Path(path), [_task(self, i, image(r)) for i, r in enumerate(self.rows)])
+
+@patch
+def from_label_studio(
+    self:ReviewSession,
+    path:Path, # Export of the project, as JSON
+)->int: # Samples that were marked anew
+    "Take over what people typed and skipped. Raises `DataError` when the export holds none of these samples"
+    said = {i: text for key, text in sample_texts(Path(path)).items() if (i := self.place.get(key)) is not None}
+    if not said: raise DataError(f'{path}: holds no annotation of these samples; export the project into which '
+                                 '--label_studio of this evaluation was imported, as JSON')
+    dropped = [i for i, text in said.items() if text is None and self.mark_of(i).state != 'dropped']
+    typed = {i: t for i, t in said.items() if t and (t != self.text(i) or self.mark_of(i).state not in ('ok', 'fixed'))}
+    if dropped: self.mark_all(dropped, 'dropped')
+    for i, text in typed.items(): self.fix(i, text)
+    return len(dropped) + len(typed)
