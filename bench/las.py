@@ -12,7 +12,7 @@ from pathlib import Path
 import lascheck, lasio
 
 from welllog_ocr.files import each_row
-from welllog_ocr.read.export import _las_names, record_values, write_as
+from welllog_ocr.read.export import page_names, record_values, write_as
 from welllog_ocr.vocabulary import FIELDS
 
 def plain(text)->str: return ' '.join(str(text).replace(':', ';').strip().strip('"').split())
@@ -43,7 +43,7 @@ def main(args):
         output = args.output or Path(tmp)/'wells.las'
         write_as(args.predictions, output)
         rows = {(r['file'], r['page']): r for _, r in each_row(args.predictions) if 'error' not in r}
-        names = _las_names(list(rows))
+        names = page_names(list(rows))
         place = lambda key: output if len(names) == 1 else output.with_suffix('')/f'{names[key]}.las'
         wrong = {key: w for key in rows if (w := check(place(key), rows[key]))}
         for (file, page), found in wrong.items(): print(f'{file}, page {page + 1}:', *found, sep='\n  ')

@@ -4,11 +4,12 @@ import csv, io, json, sys, zipfile
 import lascheck, lasio, openpyxl, pytest
 import pyarrow.parquet as pq
 from conftest import ROOT
+from hostile import HOSTILE as NASTY
 from hypothesis import given, settings, strategies as st
 
 from welllog_ocr.core import ConfigError, SetupError
 from welllog_ocr.files import write_jsonl
-from welllog_ocr.read.export import ROWS, TABLES, rows_file, show_wells, to_las, write_as
+from welllog_ocr.read.export import ROWS, TABLES, WRITERS, rows_file, show_wells, to_las, write_as
 from welllog_ocr.read.validators import finish_record
 from welllog_ocr.vocabulary import FIELDS
 
@@ -193,3 +194,83 @@ def test_a_notebook_and_markdown_escape_what_was_read(tmp_path):
     assert '<script>' not in shown and '<b>' not in shown and '&lt;script&gt;' in shown
     text = written(tmp_path, [page(record)], '.md').read_text()
     assert '<script>' not in text and 'a \\| b' in text
+
+# --- what other tools read
+
+FIXTURES = ROOT/'tests'/'fixtures'
+FILES = ['a "b".tif', "c'd;e.tif", '<script>alert(1)</script>.tif', '../../../etc/passwd', 'two\nlines.tif', '\x1b[31m.tif', 'CON.tif', 'x'*240 + '.tif', 'ß'*200 + '.png', '\u202egnp.tif', 'a&amp;b.tif', 'bbox 1 2 3 4; image "x".tif', '%2e%2e%2f.tif', ' .tif', 's3://bucket/a"<b>.tif']
+OTHERS = ['.hocr', '.alto.xml', '.page.xml', '.docile.json', '.osdu.json', '.jwlf.json']
+
+def hostile_page(file='scans/a.tif', **more):
+    "Each text is a line, and the value of a field or of a run"
+    lines = [dict(text=t, confidence=n/100, row=n, box=[[10, 20*n], [390, 20*n], [390, 20*n + 18], [10, 20*n + 18]]) for n, t in enumerate(NASTY)]
+    record = record_of(endless(NASTY)) | dict(other=[dict(label=t, value=value(t)) for t in NASTY])
+    record['fields'] |= {f'<{t[:9]}>': value(t, lines=[n]) for n, t in enumerate(NASTY)}
+    return page(record, file, lines=lines, size=[400, 1300], region=[0, 1300], turns=0, skew=0.) | more
+
+def valid(path):
+    "Its tree, when it is what its schema asks for"
+    etree = pytest.importorskip('lxml.etree', reason='needs lxml, which the extra pdf brings')
+    tree = etree.parse(path, etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False))
+    for end, name in (('.alto.xml', 'alto-4.4-part.xsd'), ('.page.xml', 'page-2019-07-15.xsd')):
+        if path.name.endswith(end): etree.XMLSchema(etree.parse(FIXTURES/name)).assertValid(tree)
+    return tree.getroot()
+
+def clean(text): return ''.join(c if c in '\t\n' or c >= ' ' and not '\ud800' <= c <= '\udfff' and c not in '\ufffe\uffff' else '\N{REPLACEMENT CHARACTER}' for c in text)
+
+def test_markup_of_hostile_texts_is_valid_and_says_them_exactly(tmp_path):
+    said, tags = [' '.join(clean(t).split()) for t in NASTY], {}
+    for end in OTHERS[:3]:
+        root = valid(written(tmp_path, [hostile_page()], end))
+        tags[end] = {e.tag.rpartition('}')[2] for e in root.iter()}
+        of = lambda e, name: [x for x in e.iter() if isinstance(x.tag, str) and x.tag.rpartition('}')[2] == name]
+        if end == '.hocr': found = [[w.text for w in of(l, 'span') if w.get('class') == 'ocrx_word'] for l in of(root, 'span') if l.get('class') == 'ocr_line']
+        elif end == '.alto.xml': found = [[w.get('CONTENT') for w in of(l, 'String')] for l in of(root, 'TextLine')]
+        else: found = [[w.text or '' for w in of(l, 'Unicode')[-1:]] for l in of(root, 'TextLine')]
+        assert [' '.join(' '.join(words).split()) for words in found] == said, end
+    assert tags['.hocr'] == {'html', 'head', 'meta', 'title', 'body', 'div', 'p', 'span'}
+
+def test_json_of_hostile_texts_says_them_exactly(tmp_path):
+    found = {end: json.loads(written(tmp_path, [hostile_page(), dict(file='b.tif', page=0, error='gone')], end).read_bytes()) for end in OTHERS[3:]}
+    values = hostile_page()['record']
+    every = {v['text'] for v in [*values['fields'].values(), *(v for r in values['runs'] for v in r.values())]}
+    (fields,), (record,), logs = found['.docile.json'].values(), found['.osdu.json'], found['.jwlf.json']
+    assert {f['text'] for f in fields} == {v['text'] for v in record['data']['ExtensionProperties']['welllog_ocr']['Values']} == {v['text'] for l in logs for v in l['header']['values']} == every
+    assert all(0 <= x <= 1 for f in fields for x in f['bbox']) and {f.get('line_item_id') for f in fields} == {None, 1, 2}
+    assert [l['header'].get('runNumber') for l in logs] == [v for v in (r['run_no']['text'] for r in values['runs'])] and all(l['data'] == [] and l['curves'] for l in logs)
+    assert record['kind'] == 'osdu:wks:master-data--WellLogAcquisition:1.0.0' and len(record['data']['LogRuns']) == 2
+
+@pytest.mark.parametrize('end', list(WRITERS)[1:])
+def test_hostile_names_of_scans_stay_names(tmp_path, end):
+    home = tmp_path/'home'/'deep'
+    home.mkdir(parents=True)
+    rows = [hostile_page(f, page=n % 2) for n, f in enumerate(FILES)]
+    out = written(home, rows, end)
+    if end not in ('.las', *OTHERS[:3]): assert out.is_file(); (json.loads(out.read_bytes()) if end.endswith('json') else None); made = []
+    else: made = sorted((home/'out').iterdir()); assert len(made) == len(FILES) and all(p.is_file() for p in made)
+    if end in OTHERS[:3]:
+        for p in made: valid(p)
+    assert {p.name for p in home.iterdir()} <= {'rows.jsonl', f'out{end}', 'out', f'.out{end}.json'} and [p.name for p in tmp_path.iterdir()] == ['home']
+
+def test_a_page_on_its_side_blank_pages_and_what_has_no_place(tmp_path):
+    side = dict(text='SHELL OIL', confidence=.9, row=0, box=[[30, 400], [30, 200], [50, 200], [50, 400]]) # runs upwards
+    rows = [page(lines=[side], size=[400, 500], region=[0, 500], turns=3), page(page=1, lines=[], size=[1, 1]), page(page=2, lines=[dict(text='a b', confidence=None, row=0, box=[])], size=[400, 66000], region=[100, 900]), page(page=3)]
+    for end in OTHERS[:3]:
+        written(tmp_path, rows, end)
+        first, blank, whole, _ = (valid(p) for p in sorted((tmp_path/'out').glob(f'*{end}'), key=lambda p: p.name.replace('a.', 'a-1.')))
+        text = (tmp_path/'out'/f'a{end}').read_text()
+        assert {'.hocr': 'bbox 30 200 50 400; x_wconf 90; textangle 90', '.alto.xml': 'POINTS="30,400 30,289 50,289 50,400"', '.page.xml': 'points="30,400 30,200 50,200 50,400"'}[end] in text
+        assert {'.hocr': 'bbox 0 100 400 900', '.alto.xml': 'HPOS="0" VPOS="100" WIDTH="400" HEIGHT="800"', '.page.xml': '0,100 400,100 400,900 0,900'}[end] in (tmp_path/'out'/f'a-3{end}').read_text()
+
+def test_an_installed_package_brings_a_format(tmp_path, monkeypatch):
+    (tmp_path/'mine-1.0.dist-info').mkdir()
+    (tmp_path/'mine-1.0.dist-info'/'entry_points.txt').write_text('[welllog_ocr.writers]\nshout = mine:shout\npage.txt = mine:EACH\nlost = mine:lost\njson = mine:shout\n')
+    (tmp_path/'mine-1.0.dist-info'/'METADATA').write_text('Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n')
+    (tmp_path/'mine.py').write_text("from welllog_ocr.read.export import Each\ndef shout(rows): return (r['text'].upper() for r in rows)\nEACH = Each(lambda row: row['text'])\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    rows = [page(text='kermit'), page(text='wink', page=1)]
+    assert written(tmp_path, rows, '.shout').read_text() == 'KERMITWINK' and json.loads(written(tmp_path, rows, '.json').read_text()) == rows # ours stays ours
+    written(tmp_path, rows, '.page.txt')
+    assert [p.read_text() for p in sorted((tmp_path/'out').glob('*.page.txt'))] == ['wink', 'kermit']
+    with pytest.raises(SetupError, match='lost is written by mine:lost, which cannot be loaded'): rows_file(tmp_path/'x.lost')
+    with pytest.raises(ConfigError, match=r'\.shout'): rows_file(tmp_path/'x.doc')

@@ -15,7 +15,8 @@ def _arguments(argv=None):
     p = argparse.ArgumentParser(prog='python -m welllog_ocr.gather', description='Check what predict read of an '
                                 'archive in parts, and make one file of it.')
     p.add_argument('found', nargs='+', metavar='FOUND', help='--output of predict: a folder, or an address such as '
-                   's3://bucket/folder; of shares with an output each, all of them')
+                   's3://bucket/folder; of shares with an output each, all of them; or one .jsonl, to write it in '
+                   'another format')
     p.add_argument('--output', metavar='FILE', help=f'its ending names the format: {", ".join(WRITERS)}; the rows also '
                    'stand in a .jsonl beside it. Without: it is only told what is there')
     p.add_argument('--rows', default='scan', choices=list(ROWS), help='what a row of a .csv, .parquet or .xlsx '
@@ -37,8 +38,22 @@ from .read.export import rows_file, write_as
 from .render import visible
 
 # %% ../nbs/24_gather.ipynb #ea419070
+def _convert(rows:str, args):
+    "Write the rows of `predict` in another format"
+    if len(args.found) > 1 or not args.output:
+        raise ConfigError(f'{rows}: the rows of predict become one file of another format; name this .jsonl alone, and '
+                          f'--output FILE.ENDING')
+    if not Path(rows).is_file(): raise DataError(f'{rows}: no such file; name the .jsonl that predict wrote')
+    rows_file(args.output, args.rows)
+    if Path(args.output).suffix.lower() == '.jsonl':
+        raise ConfigError(f'{args.output}: {rows} is a .jsonl already; name another ending')
+    writable_dir(Path(args.output).resolve().parent)
+    write_as(rows, args.output, args.rows)
+    print(f'written: {visible(args.output)}')
+
 def main(args):
     "Check an archive, and write one file of it"
+    if lone := [f for f in args.found if f.endswith('.jsonl')]: return _convert(lone[0], args)
     found = open_gathered(args.found)
     print(archive_report(found))
     if not args.output: return

@@ -89,7 +89,7 @@ from .data.scan import name_of, scan_info
 from .files import each_row, is_url, sha256_file, writable_dir
 from .read.backends import OnnxReader, as_reader, is_server, model_id, open_reader
 from .read.detect import Detector
-from .read.export import Done, open_results, record_values, rows_file, write_as
+from .read.export import Done, ending_of, open_results, record_values, rows_file, write_as
 from .read.grounding import written_record
 from .read.picking import pick_task, task_rows
 from .read.page import Page, Scan, first_reading, overlay, prepare_page, scan_files, to_row
@@ -404,7 +404,7 @@ def _check_archive(args):
     if len(args.scans) != 1:
         raise ConfigError(f'{first_few(args.scans)}: an archive is read from one folder or address; name the one that '
                           'holds them all')
-    if not args.output or Path(args.output).suffix.lower() in WRITERS:
+    if not args.output or ending_of(args.output):
         raise ConfigError(f'--output {args.output}: an archive is read in parts, which need a folder or an address; '
                           'name one, and python -m welllog_ocr.gather makes a file of it afterwards')
     if args.overlay or args.pick is not None:
