@@ -1,7 +1,7 @@
 """Models and data sets on a hub of our own on this machine, which refuses, breaks off and keeps what it was sent"""
 import base64, hashlib, json, re, shutil, socket, subprocess, sys, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -159,6 +159,15 @@ def test_models_that_are_not_passed_on(hub, model, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match='lies on this machine.*--merged'): model_parcel(model, 'me/reader')
     write_json(model/'best/adapter_config.json', dict(base_model_name_or_path='Qwen/Qwen3-VL-2B'))
     assert front(model_parcel(model, 'me/reader').card)['library_name'] == 'peft'
+    def merge(folder, out):
+        shutil.copytree(folder, out, ignore=lambda d, names: ['adapter_config.json'])
+        write_json(out/'config.json', {})
+        return out
+    monkeypatch.setitem(sys.modules, 'welllog_ocr.merge', SimpleNamespace(merge=merge))
+    write_json(model/'best/adapter_config.json', dict(base_model_name_or_path=str(tmp_path)))
+    whole = model_parcel(model, 'me/reader', merged=tmp_path/'merged')
+    assert 'config.json' in whole.files and 'adapter_config.json' not in whole.files and front(whole.card)['library_name'] == 'transformers'
+    (model/'best/adapter_config.json').rename(model/'best/config.json')
     (model/'best/model.safetensors').unlink(), (model/'best/model.safetensors').symlink_to('/etc/hostname')
     with pytest.raises(DataError, match='links to files elsewhere'): model_parcel(model, 'me/reader')
     shutil.rmtree(model/'best')

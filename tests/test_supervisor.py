@@ -139,7 +139,7 @@ def saved(cfg, step): return (cfg.run_dir/'checkpoints'/f'step-{step:08}').is_di
 
 def test_a_real_training_killed_and_stopped(home):
     "SIGKILL to the training, then SIGTERM to the supervisor; the same command goes on to the end"
-    cfg = tiny(home, max_steps=60, eval_steps=60)
+    cfg = tiny(home, max_steps=60, eval_steps=60, notify_url='json://127.0.0.1:9/CANARYhook')
     p = begin(cfg)
     until(lambda: saved(cfg, 6), p)
     os.kill(worker_of(cfg), signal.SIGKILL)
@@ -154,6 +154,8 @@ def test_a_real_training_killed_and_stopped(home):
     steps = [r['step'] for r in read_jsonl(cfg.run_dir/'metrics.jsonl') if r['split'] == 'train']
     assert steps == list(range(3, 61, 3))
     assert supervisor_pid(cfg.run_dir) is None
+    assert any(e['event'] == 'notify_failed' for e in read_jsonl(cfg.run_dir/'events.jsonl'))
+    assert not [p for p in cfg.run_dir.rglob('*') if p.is_file() and b'CANARYhook' in p.read_bytes()]
 
 @pytest.mark.soak
 def test_real_trainings_killed_and_frozen(home, reliability):

@@ -126,13 +126,15 @@ def test_a_training_with_two_trackers(home, server, mlflow, env):
     "Both get the rows of a training, in which no secret is; a tracker that is not installed costs a line"
     pytest.importorskip('tensorboard')
     secrets = planted(env)
+    env.delenv('WELLLOG_OCR_NOTIFY_URL') # of the config this time
     from welllog_ocr.train import train
     env.setattr('welllog_ocr.run.trackers.LINGER', 60)
-    cfg = tiny(home, report_to=('mlflow', 'tensorboard'), max_steps=4, notify_url='')
+    cfg = tiny(home, report_to=('mlflow', 'tensorboard'), max_steps=4, notify_url='http://127.0.0.1:9/CANARY0004')
     train(cfg)
     assert at_tensorboard(cfg.run_dir)[1] == wanted(cfg.run_dir) == at_mlflow(mlflow(server.url), cfg.run_dir)[1]
     sent = b''.join(body for _, body in server.asked) + b''.join(server.files.values())
-    assert not found_in(home/'runs', secrets) and not [s for s in secrets if s.encode() in sent]
+    assert not found_in(home/'runs', [*secrets, 'CANARY0004']) and not [s for s in secrets if s.encode() in sent]
+    assert any(e['event'] == 'notify_failed' for e in read_jsonl(cfg.run_dir/'events.jsonl'))
     env.setattr(trackers, 'find_spec', lambda name: None)
     told = []
     assert not trackers._send(cfg.run_dir, job(cfg.run_dir, 'mlflow'), threading.Event(), lambda what, **facts: told.append(facts))

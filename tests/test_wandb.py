@@ -76,6 +76,7 @@ def kill_and_resume(folder, kills, seed, rows, name='wandb'):
         tracker = TrackerProcess(folder, config(folder), lambda what, **facts: None, linger=60, name=name)
         time.sleep(rng.choice([0, .5, 3])) # killed before W&B is there, or after
         grow(folder, until, .05)
+        if until < rows and name != 'wandb' and rng.random() < .5: tracker.process.kill() # as when the machine goes away
         if until < rows: os.kill(os.getpid(), signal.SIGKILL)
         append_jsonl(folder/'events.jsonl', dict(event='end', step=0))
         os._exit(0 if tracker.close() else 7)

@@ -298,7 +298,7 @@ def push(
         parcel = (model_parcel(folder, name, licence, Path(home)/'merged' if merged else None) if model else
                   data_parcel(folder, name, Path(home), licence))
         what = f'{name}, {parcel.kind}, {"public" if public else "private"}'
-        print(f'{"would be" if dry_run else "is"} sent to {what}:\n{parcel}', flush=True)
+        print(f'{"would" if dry_run else "to"} be sent to {what}:\n{parcel}', flush=True)
         if dry_run: print(f'\nREADME.md:\n{parcel.card}')
         return '' if dry_run else send(parcel, name, public, update)
 

@@ -33,7 +33,7 @@ from .machine import Machine
 from .memory import corrected, estimate, verdict_of
 from .samples import RunData, run_data
 from .state import asked_checkpoint
-from .trackers import TRACKERS
+from .trackers import TRACKERS, how_to_install
 
 # %% ../../nbs/run/15_checks.ipynb #7f17521c
 OK, WARNING, FAILURE = 'ok', 'warning', 'failure'
@@ -397,7 +397,7 @@ def check_tracker(
     "Will the rows of the run reach a tracker?"
     say, kind = partial(Check, name, f'will the rows of the run reach {name}?'), TRACKERS[name]
     if find_spec(kind.package) is None:
-        return say(f'no: {kind.package} is not installed', WARNING, f"pip install 'welllog_ocr[{name}]'; the rows stay in "
+        return say(f'no: {kind.package} is not installed', WARNING, f'{how_to_install(name)}; the rows stay in '
                    'the run folder, and can be sent later')
     mode, why = kind.mode(env)
     return _check_wandb(say, mode, why, env) if name == 'wandb' else say(f'{mode}: {why}')

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WANDB_URL', 'HIGH_LOSS', 'TRACKERS', 'LINGER', 'Tracker', 'row_number', 'curves', 'follow', 'wandb_mode',
            'wandb_rows', 'offline_files', 'write_high_loss', 'read_high_loss', 'WandB', 'mlflow_mode', 'MLflow',
-           'TensorBoard', 'tensorboard_events', 'run_tracker', 'TrackerProcess']
+           'TensorBoard', 'tensorboard_events', 'how_to_install', 'run_tracker', 'TrackerProcess']
 
 # %% ../../nbs/run/14_trackers.ipynb #18251dfb
 import json, netrc, os, signal, subprocess, sys, threading, time
@@ -377,6 +377,7 @@ def _write(self:TensorBoard, step:int, parts:list):
 
 # %% ../../nbs/run/14_trackers.ipynb #ba21b609
 TRACKERS = dict(wandb=WandB, mlflow=MLflow, tensorboard=TensorBoard)
+def how_to_install(name:str)->str: return f"pip install 'welllog_ocr[{'train' if name == 'wandb' else name}]'"
 LINGER = 30. # Seconds that a tracker gets at the end of a training
 
 def _job(folder:Path, config:dict, **more)->dict:
@@ -409,7 +410,7 @@ def _send(folder:Path, job:dict, over:threading.Event, log)->bool: # is all of i
     "Send the rows of a run until it is over"
     name, kind = job['tracker'], TRACKERS[job['tracker']]
     if find_spec(kind.package) is None:
-        log(f'{name}_waits', why=f'{kind.package} is not installed', then=f"pip install 'welllog_ocr[{name}]'")
+        log(f'{name}_waits', why=f'{kind.package} is not installed', then=how_to_install(name))
         return False
     (folder/name).mkdir(exist_ok=True)
     with locked(folder/name/'lock'):
