@@ -29,8 +29,8 @@ def paddle_det(d, lines, picture='set/page.png'):
     boxes = [dict(transcription=t, points=corners(b), difficult=False) for t, b in lines]
     (d/'Label.txt').write_text(f'{picture}\t{json.dumps(boxes, ensure_ascii=False)}\n')
 
-def alto(d, lines, picture='page.png', unit='pixel', by=1, word=lambda t: f'<String CONTENT="{escape(t)}"/>'):
-    line = lambda n, t, b: (f'<TextLine ID="l{n}" HPOS="{b[0]*by}" VPOS="{b[1]*by}" WIDTH="{(b[2] - b[0])*by}" HEIGHT="{(b[3] - b[1])*by}" BASELINE="{b[0]*by} {b[3]*by} {b[2]*by} {b[3]*by}">'
+def alto(d, lines, picture='page.png', unit='pixel', by=1, base='BASELINE', word=lambda t: f'<String CONTENT="{escape(t)}"/>'):
+    line = lambda n, t, b: (f'<TextLine ID="l{n}" HPOS="{b[0]*by}" VPOS="{b[1]*by}" WIDTH="{(b[2] - b[0])*by}" HEIGHT="{(b[3] - b[1])*by}" {base or "LANG"}="{b[0]*by} {b[3]*by} {b[2]*by} {b[3]*by}">'
                             f'<Shape><Polygon POINTS="{" ".join(f"{x*by} {y*by}" for x, y in corners(b))}"/></Shape>{word(t)}</TextLine>')
     (d/'page.xml').write_text(f'''<?xml version="1.0" encoding="UTF-8"?>
 <alto xmlns="http://www.loc.gov/standards/alto/ns-v4#"><Description><MeasurementUnit>{unit}</MeasurementUnit><sourceImageInformation><fileName>{escape(picture)}</fileName></sourceImageInformation></Description>
@@ -114,6 +114,19 @@ def test_places_are_those_of_the_picture_that_was_labelled(tmp_path):
     boxes = [(t, (x0, y0//2, x1, y1//2)) for t, (x0, y0, x1, y1) in LINES]
     paddle_det(tmp_path, boxes, 'set/page.tif')
     assert [s.size for s in load_split(tmp_path)[0]] == [(400, 36), (240, 36)]
+
+@pytest.mark.parametrize('write', [studio, studio_min, lambda d, lines: alto(d, lines, base='')])
+def test_lines_that_stand_are_laid_down(tmp_path, write):
+    line = Image.new('L', (460, 40), 255)
+    ImageDraw.Draw(line).text((6, 2), 'COMPANY: TEXACO INC.', fill=0, font_size=34)
+    page, places = Image.new('L', SIZE, 255), []
+    for x, way in ((100, 90), (300, 270)):                                # one is read upwards, one downwards
+        part = line.crop((0, 0, 380, 40)).rotate(way, expand=True)
+        page.paste(part, (x, 5))
+        places.append(('COMPANY: TEXACO INC.', (x, 5, x + 40, 385)))
+    page.save(tmp_path/'page.png')
+    write(tmp_path, places)
+    for s in load_split(tmp_path)[0]: assert s.size == (380, 40) and (np.asarray(s.image) == np.asarray(line)[:, :380]).all()
 
 def test_a_line_of_a_picture_too_large_to_hold(tmp_path):
     tall = Image.new('1', (1700, 40_000), 1)

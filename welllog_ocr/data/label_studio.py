@@ -29,7 +29,8 @@ def _outline(value:dict, size:list, where:str)->tuple[list, list|None]: # Corner
     c, s = math.cos(math.radians(turn)), math.sin(math.radians(turn))
     x, y, bw, bh = x*w/100, y*h/100, bw*w/100, bh*h/100
     at = lambda i, j: [round(x + i*bw*c - j*bh*s, 2), round(y + i*bw*s + j*bh*c, 2)]
-    return [at(0, 0), at(1, 0), at(1, 1), at(0, 1)], [c, s]
+    stands = bw < bh/1.5 and abs(s) < .1 # drawn as it lies, so nothing says how it is read
+    return [at(0, 0), at(1, 0), at(1, 1), at(0, 1)], None if stands or not s else [c, s]
 
 def _place(quad:list, size:tuple)->dict:
     "Four corners on a picture as Label Studio has them"

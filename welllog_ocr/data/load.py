@@ -18,7 +18,7 @@ from PIL import Image
 from ..core import DataError, EmptyLabel, ImageError, first_few, stable_hash
 from .sample import Sample, Skip, Splits, as_name, kind_by_shape, leaks, skip_report, split_by_group, tidy
 from .scan import read_bytes, read_image, read_line, read_region, scan_info
-from .orient import Pose, find_header, find_pose, set_pose
+from .orient import Pose, find_header, find_pose, on_its_head, set_pose
 from .formats import IMAGE_COLUMNS, RECORD_COLUMNS, TEXT_COLUMNS, TOO_MANY, Cell, find_splits, read_table
 from .records import parse_record, record_text, unsure_cells
 from .hub import hub_folder
@@ -182,18 +182,24 @@ def _posed(data:bytes, place:dict, labels:dict, text:str, turn:bool|None)->tuple
 @lru_cache(8)
 def _hash_of(path:Path, changed:int)->str: return hashlib.sha256(read_bytes(path)).hexdigest()
 
-def _cut_line(source:Path|bytes, cut:dict, page:int)->tuple[Image.Image, list]: # Picture; corners on the page
+def _cut_line(source:Path|bytes, cut:dict, page:int, letters:int)->tuple[Image.Image, list]: # Picture; its corners
     info = scan_info(source, page)
     (w, h), size = cut.get('size') or info.dots, (info.size, info.dots)
     if all(abs(w*y - h*x) > .02*w*y for x, y in size):
         raise ImageError(f'the labels are of a picture of {w:.0f} x {h:.0f}, and this one has {info.size[0]} x '
                          f'{info.size[1]} pixels, so lines would be cut at wrong places; put the labelled one there')
     by = np.divide(info.size, (w, h))
-    return read_line(source, np.multiply(cut['outline'], by), tuple(np.multiply(cut.get('toward') or (1, 0), by)), page)
+    outline, toward = np.multiply(cut['outline'], by), cut.get('toward')
+    if toward: return read_line(source, outline, tuple(np.multiply(toward, by)), page)
+    wide, high = np.ptp(outline, 0)
+    if high < 1.5*wide or letters < 3: return read_line(source, outline, (1, 0), page)
+    img, corners = read_line(source, outline, (0, -1), page) # it stands: read upwards, or else downwards
+    turned = on_its_head(np.asarray(img.convert('L')))
+    return (img.transpose(Image.Transpose.ROTATE_180), corners[2:] + corners[:2]) if turned else (img, corners)
 
 def _cut_sample(row:dict, source:Path|bytes, text:str, labels:dict, place:dict)->Sample:
     "A line of a page. Raises `DataError` when its outline cannot be used"
-    img, corners = _cut_line(source, place['cut'], place.get('page', 0))
+    img, corners = _cut_line(source, place['cut'], place.get('page', 0), len(text))
     img.save(png := io.BytesIO(), 'PNG', compress_level=1)
     labels['kind'] = labels['kind'] or 'line'
     info = {k: v for k, v in row.items() if k not in _OWN and v is not None} | dict(scan_box=corners)

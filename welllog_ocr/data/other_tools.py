@@ -78,7 +78,7 @@ def line_row(
     root:Path, labels:Path, place:str, name, text, # As for `row_of`
     id,          # Of the line on its page
     outline,     # Its corners, (x, y) each
-    toward=None, # (x, y): direction it is read in; None: from left to right
+    toward=None, # (x, y): direction it is read in; None: nobody said it, so a high one may stand
     size=None,   # (width, height) of the page that the corners were measured on; None: as its file has
     **more,
 )->dict:
@@ -86,7 +86,7 @@ def line_row(
     row = row_of(root, labels, place, name, text, kind='line', **more)
     row |= dict(id=f"{row['file_name']}#{id}", group=re.sub(r'\.\w+$', '', row['file_name'])) # a page is one scan
     if not outline: return row | dict(cannot='the line has no outline; draw it, or drop the line')
-    return row | dict(cut=dict(outline=outline, toward=toward or [1, 0], size=size))
+    return row | dict(cut=dict(outline=outline, toward=toward, size=size))
 
 def corners_of(
     numbers:list, # x, y, x, y ...; or pairs of them

@@ -513,7 +513,7 @@ def _around(source, page:int, size:tuple, box:tuple)->Image.Image:
 def _frame(outline:np.ndarray, toward:tuple)->np.ndarray:
     "Corners of the rectangle around an outline that lies in a direction; straight when it nearly does"
     x, y = np.array(toward, float)/max(1e-9, math.hypot(*toward))
-    if min(abs(x), abs(y)) < .02: x, y = np.round((x, y))
+    if min(abs(x), abs(y)) < .002: x, y = np.round((x, y))
     axes = np.array([[x, y], [-y, x]])
     (a0, b0), (a1, b1) = (f(outline @ axes.T, 0) for f in (np.min, np.max))
     return np.array([[a0, b0], [a1, b0], [a1, b1], [a0, b1]]) @ axes
