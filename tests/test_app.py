@@ -164,3 +164,27 @@ def test_the_page(page, served, tmp_path):
     end = time.monotonic() + 60
     while ask(f'{served.url}sheet/{key}/0', **BEARER)[0] != 404: assert time.monotonic() < end; time.sleep(.1)
     assert served.left() == [] and not served.house.visits.all
+
+@pytest.mark.soak
+@needs_browser
+def test_everything_hostile(page, client, served, tmp_path, reliability):
+    "Each hostile text as a file name, as what stands on the scan, and as a correction"
+    from gradio_client import handle_file
+    enter(page, served)
+    sent = [t.encode('utf-8', 'replace').decode().replace('\x00', '') for t in HOSTILE]
+    page.locator('input[type=file]').first.set_input_files([dict(name=t[:120], mimeType='image/tiff', buffer=t.encode()) for t in sent])
+    page.get_by_text(f'all {len(sent)} pages').wait_for()
+    for n, text in enumerate(sent):
+        page.locator('.pages label').nth(n).click()
+        page.wait_for_function('(n) => document.querySelector(".sheet").dataset.name.endsWith("/" + n)', arg=n)
+        assert page.locator('.sheet img').count() == 1 and page.locator('.sheet polygon').count() == 4, text
+        page.locator('.sheet input').nth(1).fill(sent[n - 1]), page.locator('.sheet input').nth(1).press('Tab')
+        page.locator('.sheet output', has_text='corrected').wait_for()
+    for n, end in enumerate(('LAS', 'Excel', 'JSON')):
+        with page.expect_download() as d: page.locator('.save a', has_text=end).click()
+        assert len(Path(d.value.path()).read_bytes()) > 1000 and '/' not in d.value.suggested_filename
+    for n, text in enumerate(sent):
+        row, = client.predict(handle_file(drop(tmp_path, text)[0]), api_name='/read')
+        assert row['text'] == text and client.predict(row['record'], api_name='/las').startswith('~V')
+    assert page.ran == [] and served.left() == []
+    reliability('hostile file names, texts and corrections through the page and its API', len(sent), len(sent), 'nothing runs, nothing left')

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['ARGS', 'scan_reader', 'load_gradio', 'page_style', 'theme', 'build_page', 'Guard', 'web_app', 'reception', 'main']
 
-# %% ../nbs/25_app.ipynb #2d97428c
-from .core import is_command
+# %% ../nbs/25_app.ipynb #15f7e455
+from .core import is_command, redact
 
-import argparse, os
+import argparse, os, sys
 
 def _arguments(argv=None):
     p = argparse.ArgumentParser(prog='python -m welllog_ocr.app', description='Serve a page to drop scans on, and an '
@@ -35,9 +35,10 @@ def _arguments(argv=None):
     return p.parse_args(argv)
 
 ARGS = _arguments() if is_command(globals()) else None # here, before anything heavy is imported
+if ARGS: print(f'loading the model {redact(ascii(ARGS.model))}', file=sys.stderr, flush=True)
 
-# %% ../nbs/25_app.ipynb #84d89af2
-import asyncio, base64, hashlib, hmac, logging, secrets, signal, socket, sys, threading
+# %% ../nbs/25_app.ipynb #cffb834b
+import asyncio, base64, hashlib, hmac, logging, secrets, signal, socket, threading
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path

@@ -6,7 +6,7 @@
 __all__ = ['RECOGNISER', 'packaged_onnx', 'open_session', 'LineFacts', 'line_metadata', 'line_facts']
 
 # %% ../../nbs/models/03_onnx.ipynb #0174ac3a
-import json
+import json, os
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +39,7 @@ def open_session(
     threads:int=0, # Processor threads; 0: all
 ):
     "An `onnxruntime.InferenceSession` on the processor. Raises `SetupError` when the file cannot be run"
+    os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1') # or it writes down what it does, and sends it to its makers
     try: import onnxruntime as ort # here: line recognisers under torch do without
     except ModuleNotFoundError:
         raise SetupError('the package onnxruntime is not installed, and it runs ONNX files; '
