@@ -122,12 +122,13 @@ def _take_files(gradio, drop):
     drop.async_move_resource_to_block_cache, drop.preprocess = local, given
     return drop
 
-# %% ../nbs/25_app.ipynb #50ce0e92
+# %% ../nbs/25_app.ipynb #9fd3b74d
 _TITLE, _MANY = 'Well-log scans', 40 # people who are served at the same time; others wait
 _STYLE = """
 .about h1 {font-size: 1.5rem; margin: 0} .about p {margin: .3rem 0; max-width: 60rem}
 .about b {margin-right: 1em; font-weight: 600} .status p {margin: .2rem 0}
-.status .wrong {margin: .2rem 0 .2rem 1.2rem; list-style: disc; color: var(--bad)}
+.status .wrong {margin: .2rem 0 .6rem; padding-left: 1.2rem} .status .wrong li {color: var(--bad); margin: 0}
+.pages .wrap {max-height: 9rem; overflow: auto}
 .status .save a {margin-left: .5rem; padding: .2rem .9rem; border: 1px solid currentColor; border-radius: 4px}
 .good {color: var(--good)} .warn {color: var(--warn)} .bad {color: var(--bad)}
 """
@@ -280,7 +281,7 @@ async def ask(self:Guard, scope, receive): # an answer of starlette
     html = html_page('Well-log scans', _ASK.format(said)).replace("form-action 'none'", "form-action 'self'")
     return HTMLResponse(html, 401)
 
-# %% ../nbs/25_app.ipynb #20ec0ac0
+# %% ../nbs/25_app.ipynb #b285f715
 def web_app(page, house:Reception, limits): # `page`: of `build_page`
     "The page, what stands beside it, and the guard in front"
     import gradio
@@ -301,7 +302,7 @@ def web_app(page, house:Reception, limits): # `page`: of `build_page`
         named = {'Content-Disposition': f"attachment; filename*=UTF-8''{quote(name[-150:], safe='')}"}
         return Response(data, media_type='application/octet-stream', headers=fresh | named)
     gradio.mount_gradio_app(app, page, '/', theme=theme(gradio), css=page_style(), footer_links=['api'],
-                            run_history=False, ssr_mode=False, pwa=False, max_file_size=f'{int(limits.limit_mb*1e6)}b')
+                            run_history=False, ssr_mode=False, pwa=False, max_file_size=f'{int(limits.limit_mb*2**20)}b')
     return Guard(app, limits.token)
 
 # %% ../nbs/25_app.ipynb #ad4cb0ef
