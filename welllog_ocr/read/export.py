@@ -80,7 +80,8 @@ def link_of(
 def _first(row:dict)->dict:
     record, (_, runs) = row.get('record') or {}, record_parts(row)
     other = '; '.join(f'{o["label"]}: {o["value"]["text"]}' for o in record.get('other') or ())
-    return dict(file=row['file'], page=row['page'], link=link_of(row['file']), form=record.get('form'),
+    link = row['link'] if 'link' in row else link_of(row['file']) # '': its scan is not kept
+    return dict(file=row['file'], page=row['page'], link=link, form=record.get('form'),
                 runs=len(runs), other=other, error=row.get('error'))
 
 def _cells(values:dict, before:str='')->dict:
@@ -162,7 +163,7 @@ def _xlsx(columns:dict, cells):
     def typed(name, v):
         if not isinstance(v, str): return v
         made = cell(sheet, unfit.sub('\N{REPLACEMENT CHARACTER}', _HALF.sub('\N{REPLACEMENT CHARACTER}', v))) # XML has no control characters
-        if name == 'link': made.hyperlink = v
+        if name == 'link' and v: made.hyperlink = v
         made.data_type = 's' # text, also when it begins like a formula
         return made
     sheet.append([typed('', c) for c in columns])
