@@ -87,7 +87,7 @@ def test_a_table_has_what_wells_are_joined_by_and_no_empty_fields(tmp_path, endi
     assert 'permanent_datum' not in found[0] and f'{run}rm_bht' not in found[0]
     some = page(dict(form='', fields=dict(permanent_datum=value('G.L.')), runs=[dict(rm_bht=value('.2 @ 150'))], other=[]))
     more = table(written(tmp_path, [*rows, some], ending, by))
-    assert set(more[0]) - set(found[0]) == {n + end for n in ('permanent_datum', f'{run}rm_bht') for end in ('', '_value', '_confidence', '_flags')} | {f'{run}rm_bht_value_2', f'{run}rm_bht_unit'}
+    assert set(more[0]) - set(found[0]) == {n + end for n in ('permanent_datum', f'{run}rm_bht') for end in ('', '_value', '_confidence', '_flags', '_box')} | {f'{run}rm_bht_value_2', f'{run}rm_bht_unit'}
     most = table(written(tmp_path, [page(record_of(endless(['x']), 3))], ending, by))
     assert {n if f.part == 'title' else run + n for n, f in FIELDS.items()} <= most[0].keys()
 
@@ -199,7 +199,7 @@ def test_a_notebook_and_markdown_escape_what_was_read(tmp_path):
 
 FIXTURES = ROOT/'tests'/'fixtures'
 FILES = ['a "b".tif', "c'd;e.tif", '<script>alert(1)</script>.tif', '../../../etc/passwd', 'two\nlines.tif', '\x1b[31m.tif', 'CON.tif', 'x'*240 + '.tif', 'ß'*200 + '.png', '\u202egnp.tif', 'a&amp;b.tif', 'bbox 1 2 3 4; image "x".tif', '%2e%2e%2f.tif', ' .tif', 's3://bucket/a"<b>.tif']
-OTHERS = ['.hocr', '.alto.xml', '.page.xml', '.docile.json', '.osdu.json', '.jwlf.json']
+OTHERS = ['.hocr', '.alto.xml', '.page.xml', '.docile.json', '.osdu.json', '.jwlf.json', '.labelstudio.json']
 
 def hostile_page(file='scans/a.tif', **more):
     "Each text is a line, and the value of a field or of a run"
@@ -234,10 +234,11 @@ def test_json_of_hostile_texts_says_them_exactly(tmp_path):
     found = {end: json.loads(written(tmp_path, [hostile_page(), dict(file='b.tif', page=0, error='gone')], end).read_bytes()) for end in OTHERS[3:]}
     values = hostile_page()['record']
     every = {v['text'] for v in [*values['fields'].values(), *(v for r in values['runs'] for v in r.values())]}
-    (fields,), (record,), logs = found['.docile.json'].values(), found['.osdu.json'], found['.jwlf.json']
+    (fields,), (record,), logs, (task,) = (f if n else f.values() for n, f in enumerate(found.values()))
     assert {f['text'] for f in fields} == {v['text'] for v in record['data']['ExtensionProperties']['welllog_ocr']['Values']} == {v['text'] for l in logs for v in l['header']['values']} == every
     assert all(0 <= x <= 1 for f in fields for x in f['bbox']) and {f.get('line_item_id') for f in fields} == {None, 1, 2}
     assert [l['header'].get('runNumber') for l in logs] == [v for v in (r['run_no']['text'] for r in values['runs'])] and all(l['data'] == [] and l['curves'] for l in logs)
+    assert {t for r in task['predictions'][0]['result'] for t in r['value'].get('text', ())} >= {clean(t) for t in NASTY}
     assert record['kind'] == 'osdu:wks:master-data--WellLogAcquisition:1.0.0' and len(record['data']['LogRuns']) == 2
 
 @pytest.mark.parametrize('end', list(WRITERS)[1:])

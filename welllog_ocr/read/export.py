@@ -28,7 +28,12 @@ def _field_columns(f:HeaderField, name:str)->dict: # name -> type
     kind = float if f.kind in _NUMBERS else str
     values = {f'{name}_value': kind} | ({f'{name}_value_2': kind} if len(f.unit) > 1 else {})
     unit = {f'{name}_unit': str} if f.unit or f.kind == 'angle' else {}
-    return {name: str, **values, **unit, f'{name}_confidence': float, f'{name}_flags': str}
+    return {name: str, **values, **unit, f'{name}_confidence': float, f'{name}_flags': str, f'{name}_box': str}
+
+def _ends(v:dict)->str: # x0 y0 x1 y1, in pixels of the scan
+    if not v.get('box'): return ''
+    xs, ys = zip(*v['box'])
+    return f'{min(xs)} {min(ys)} {max(xs)} {max(ys)}'
 
 def _values(v:dict)->list:
     return v['value'] if isinstance(v.get('value'), list) else [v.get('value')]
@@ -38,7 +43,7 @@ def _field_cells(f:HeaderField, name:str, v:dict)->dict: # name of the column ->
     found = [x if isinstance(x, (int, float)) or not number else None for x in _values(v)]
     if not number: found = [x if x is None else str(x) for x in found]
     values = dict(zip((f'{name}_value', f'{name}_value_2'), found))
-    more = dict(unit=v.get('unit'), confidence=v.get('confidence'), flags=' '.join(v.get('flags', ())))
+    more = dict(unit=v.get('unit'), confidence=v.get('confidence'), flags=' '.join(v.get('flags', ())), box=_ends(v))
     return {name: v['text'], **values, **{f'{name}_{k}': x for k, x in more.items()}}
 
 # %% ../../nbs/read/12_export.ipynb #2215b23f
@@ -112,12 +117,13 @@ def _runs(rows):
             yield _first(row) | _cells(fields) | dict(run=i if runs else None) | _cells(r)
     return _FIRST | dict(run=int) | _columns(title) | _columns(run) | _LAST, (c for row in rows for c in cells(row))
 
-_LINE = dict(file=str, page=int, sha256=str, model=str, kind=str, row=int, text=str, confidence=float, label=str,
+_LINE = dict(file=str, page=int, link=str, sha256=str, model=str, kind=str, row=int, text=str, confidence=float, label=str,
              x0=float, y0=float, x1=float, y1=float, error=str)
 
 def _lines(rows):
     def cells(row):
         label = {i: name for name, v in record_values(row) for i in v.get('lines', ())}
+        row = row | dict(link=link_of(row['file']))
         if not row.get('lines'): yield row | dict(text=None) # blank, or not read
         for i, l in enumerate(row.get('lines', ())):
             xs, ys = zip(*l['box']) if l.get('box') else ((), ())
@@ -303,7 +309,7 @@ WRITERS = {'.jsonl': None, # the rows themselves
            '.hocr': 'welllog_ocr.read.markup:HOCR', # a text names what is imported when it is asked for
            '.alto.xml': 'welllog_ocr.read.markup:ALTO', '.page.xml': 'welllog_ocr.read.markup:PAGE',
            '.docile.json': 'welllog_ocr.read.exchange:docile', '.osdu.json': 'welllog_ocr.read.exchange:osdu',
-           '.jwlf.json': 'welllog_ocr.read.exchange:jwlf',
+           '.jwlf.json': 'welllog_ocr.read.exchange:jwlf', '.labelstudio.json': 'welllog_ocr.read.exchange:label_studio',
            '.las': Each(lambda row: to_las(row.get('record') or {}))}
 _NEEDS  = {'.parquet': 'pyarrow', '.xlsx': 'openpyxl', '.las': 'lasio'}
 
