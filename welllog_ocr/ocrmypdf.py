@@ -56,7 +56,7 @@ def check_options(options):
     try: _reader(options.welllog_model, os.getpid())
     except WelllogError as e: raise BadArgsError(str(e)) from None
 
-# %% ../nbs/27_ocrmypdf.ipynb #1ea9753a
+# %% ../nbs/27_ocrmypdf.ipynb #a5632872
 log = logging.getLogger(__name__)
 
 class Engine(OcrEngine):
@@ -84,7 +84,7 @@ class Engine(OcrEngine):
             log.warning('%s; the page stays without text', row['error'])
             with Image.open(input_file) as img: row |= dict(size=img.size, text='')
         Path(output_hocr).write_text(hocr(row), encoding='utf-8')
-        Path(output_text).write_text(row['text'], encoding='utf-8')
+        Path(output_text).write_text(row['text'], encoding='utf-8', errors='replace') # half a character
 
     @staticmethod
     def generate_pdf(input_file:Path, output_pdf:Path, output_text:Path, options):
@@ -98,20 +98,20 @@ def _facts(path:Path)->dict:
 @hookimpl(tryfirst=True)
 def get_ocr_engine(options): return None if getattr(options, 'ocr_engine', '') == 'none' else Engine()
 
-# %% ../nbs/27_ocrmypdf.ipynb #0d7a48c7
-_HAIR = .01 # points that a page is made larger, so that rounding leaves no picture larger than its page
+# %% ../nbs/27_ocrmypdf.ipynb #a8c8d17a
+_HAIR, _LESS = 1 + 1e-6, 1 - 3e-7 # a page is made a hair larger, so that rounding leaves no picture larger than its page
 
 def _exact(path:Path, pageno:int, dpi:float, copy:Path)->tuple[Path, int, Resolution]:
     "A file, a page of it, and the resolution at which that has whole pixels"
     with pikepdf.open(path) as pdf, pikepdf.new() as one:
         x0, y0, x1, y1 = map(float, pdf.pages[pageno - 1].mediabox)
-        if not {'/AcroForm', '/OCProperties'} & {*pdf.Root.keys()}: # forms and layers belong to the whole file
-            one.pages.append(pdf.pages[pageno - 1])
-            one.pages[0].mediabox = x0, y0, x1, y1 = x0, y0, x1 + _HAIR, y1 + _HAIR
-            one.save(copy)
-            path, pageno = copy, 1
-    whole = min(72*(round(d*dpi/72) - .01)/d for d in (x1 - x0, y1 - y0)) # pixels are counted up
-    return path, pageno, Resolution(whole, whole)
+        whole = min(72*round(d*dpi/72)/d for d in (x1 - x0, y1 - y0))*_LESS # pixels are counted up
+        if {'/AcroForm', '/OCProperties'} & {*pdf.Root.keys()}: # forms and layers belong to the whole file
+            return path, pageno, Resolution(whole, whole)
+        one.pages.append(pdf.pages[pageno - 1])
+        one.pages[0].mediabox = x0, y0, x0 + (x1 - x0)*_HAIR, y0 + (y1 - y0)*_HAIR
+        one.save(copy)
+    return copy, 1, Resolution(whole/_HAIR, whole/_HAIR)
 
 @hookimpl(tryfirst=True)
 def rasterize_pdf_page(input_file, output_file, raster_device, raster_dpi, pageno, page_dpi, rotation, filter_vector,
