@@ -89,11 +89,11 @@ from .data.scan import name_of, scan_info
 from .files import each_row, is_url, sha256_file, writable_dir
 from .read.backends import OnnxReader, as_reader, is_server, model_id, open_reader
 from .read.detect import Detector
-from .read.export import Done, ending_of, open_results, record_values, rows_file, write_as
+from .read.export import Done, ending_of, open_results, record_table, record_values, rows_file, write_as
 from .read.grounding import written_record
 from .read.picking import pick_task, task_rows
 from .read.page import Page, Scan, first_reading, overlay, prepare_page, scan_files, to_row
-from .render import span_text, visible
+from .render import span_text, text_table, visible
 from .run.cgroup import group_limits
 from .vocabulary import use_vocabulary
 
@@ -269,7 +269,8 @@ def _name(row:dict)->str: return visible(row['file'] + (f', page {row["page"] + 
 def _show(row:dict):
     if 'error' in row: return
     sure = f', mean confidence {row["confidence"]:.2f}' if row['lines'] else ''
-    print(f'{_name(row)} ({len(row["lines"])} lines{sure})',
+    columns, values = record_table(row)
+    print(f'{_name(row)} ({len(row["lines"])} lines{sure})', *[text_table(columns, values, 'lllrl') + '\n']*bool(values),
           *(f'  {visible(t)}' for t in row['text'].split('\n')), '', sep='\n', flush=True)
 
 def _count(scans, without, total:list): # in a thread: the first page need not wait for the list of a large archive
