@@ -393,9 +393,9 @@ def _followed(folder:Path, job:dict, mode:str, over:threading.Event, log, pauses
     "Rows sent when the run is over; `None` when the tracker did not answer"
     (kind, name), tries = (TRACKERS[job['tracker']], job['tracker']), 0
     while True:
-        tracker = None
+        tracker, last = None, over.is_set() # once more after the end
         try:
-            tracker = kind(folder, job, mode)
+            tracker, tries = kind(folder, job, mode), 0
             log(name, mode=mode, why=kind.mode()[1], url=tracker.url, from_row=getattr(tracker, 'next', None))
             follow(folder, tracker, over.is_set)
             return tracker.sent
@@ -403,7 +403,8 @@ def _followed(folder:Path, job:dict, mode:str, over:threading.Event, log, pauses
             if tracker and not kind.again: raise
             why = redact(f'{type(e).__name__}: {e}')[:500]
             log(f'{name}_waits', why=why, then='the rows stay in metrics.jsonl; it is tried again')
-        if over.wait(pauses[min(tries, len(pauses) - 1)]): return None
+        if last: return None
+        over.wait(pauses[min(tries, len(pauses) - 1)])
         tries += 1
 
 def _send(folder:Path, job:dict, over:threading.Event, log)->bool: # is all of it sent?
