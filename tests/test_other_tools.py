@@ -189,3 +189,21 @@ def test_no_name_leads_out_of_the_folder(tmp_path, write):
         write(tmp_path/'set', LINES, name)
         with pytest.raises(DataError): load_split(tmp_path/'set')
     assert {p.name for p in tmp_path.iterdir()} == {'secret.png', 'set'}
+
+def test_what_was_read_comes_back_from_label_studio(tmp_path):
+    "Every hostile text, on scans of hostile names, as tasks, through agreement, to training lines and records"
+    from welllog_ocr.read.export import write_as
+    from welllog_ocr.files import write_jsonl
+    texts, rows = [t for t in HOSTILE if '\ud800' not in t], []
+    for n, name in enumerate(['a "b".png', "c'd;e.png", '<script>alert(1)</script>.png', 'x'*240 + '.png', '\u202egnp.png', 'a&amp;b.png', ' .png', '%2e%2e%2f.png']):
+        draw(tmp_path/'scans'/name)
+        lines = [dict(text=t, confidence=.5, row=k, box=corners((20, 20, 420, 50 + k))) for k, t in enumerate(texts[n::8])]
+        rows.append(dict(file=str(tmp_path/'scans'/name), page=0, kind='page', model='m', turns=0, region=[0, 400], lines=lines, record=dict(fields=dict(field=dict(text='WILDCAT', box=lines[0]['box'], confidence=.9)), runs=[])))
+    write_jsonl(tmp_path/'out.jsonl', rows)
+    write_as(tmp_path/'out.jsonl', tmp_path/'out.labelstudio.json')
+    tasks = json.loads((tmp_path/'out.labelstudio.json').read_text())
+    for t in tasks: t['annotations'] = [dict(result=t['predictions'][0]['result'])]
+    (tmp_path/'project.json').write_text(json.dumps(tasks))
+    samples, skips = load_split(tmp_path, tables=[tmp_path/'project.json'])
+    assert not skips and len([s for s in samples if s.kind != 'record']) == len(texts) and [s.text for s in samples if s.kind == 'record'] == ['{"fields":{"field":"WILDCAT"},"runs":[]}']*8
+    assert len(list((tmp_path/'out').glob('*.png'))) == 8 and {p.name for p in tmp_path.iterdir()} == {'scans', 'out', 'out.jsonl', 'out.labelstudio.json', 'project.json'}

@@ -40,7 +40,7 @@ def label_bytes(path:Path)->bytes:
 def _ends(name:str)->list[str]:
     "The names that a name of another machine can have here, the longest first"
     url = urlsplit(name) if re.match(r'\w[\w+.-]+://|/data/', name) else None
-    if url: name = unquote(parse_qs(url.query).get('d', [url.path])[0])
+    if url: name = next(iter(parse_qs(url.query).get('d', ())), unquote(url.path)) # of a file that Label Studio serves
     parts = [p for p in name.replace('\\', '/').split('/') if p not in ('', '.')]
     if '..' in parts: parts = parts[len(parts) - parts[::-1].index('..'):]
     upload = re.sub(r'^[0-9a-f]{8}-', '', parts[-1]) if parts else '' # as Label Studio names what is uploaded

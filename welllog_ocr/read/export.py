@@ -311,7 +311,7 @@ WRITERS = {'.jsonl': None, # the rows themselves
            '.hocr': 'welllog_ocr.read.markup:HOCR', # a text names what is imported when it is asked for
            '.alto.xml': 'welllog_ocr.read.markup:ALTO', '.page.xml': 'welllog_ocr.read.markup:PAGE',
            '.docile.json': 'welllog_ocr.read.exchange:docile', '.osdu.json': 'welllog_ocr.read.exchange:osdu',
-           '.jwlf.json': 'welllog_ocr.read.exchange:jwlf', '.labelstudio.json': 'welllog_ocr.read.exchange:label_studio',
+           '.jwlf.json': 'welllog_ocr.read.exchange:jwlf', '.labelstudio.json': 'welllog_ocr.read.tasks:label_studio',
            '.las': Each(lambda row: to_las(row.get('record') or {}))}
 _NEEDS  = {'.parquet': 'pyarrow', '.xlsx': 'openpyxl', '.las': 'lasio'}
 
