@@ -234,11 +234,10 @@ def test_json_of_hostile_texts_says_them_exactly(tmp_path):
     found = {end: json.loads(written(tmp_path, [hostile_page(), dict(file='b.tif', page=0, error='gone')], end).read_bytes()) for end in OTHERS[3:]}
     values = hostile_page()['record']
     every = {v['text'] for v in [*values['fields'].values(), *(v for r in values['runs'] for v in r.values())]}
-    (fields,), (record,), logs, (task,) = (f if n else f.values() for n, f in enumerate(found.values()))
+    (fields,), (record,), logs = (f if n else f.values() for n, f in enumerate(found.values()))
     assert {f['text'] for f in fields} == {v['text'] for v in record['data']['ExtensionProperties']['welllog_ocr']['Values']} == {v['text'] for l in logs for v in l['header']['values']} == every
     assert all(0 <= x <= 1 for f in fields for x in f['bbox']) and {f.get('line_item_id') for f in fields} == {None, 1, 2}
     assert [l['header'].get('runNumber') for l in logs] == [v for v in (r['run_no']['text'] for r in values['runs'])] and all(l['data'] == [] and l['curves'] for l in logs)
-    assert {t for r in task['predictions'][0]['result'] for t in r['value'].get('text', ())} >= {clean(t) for t in NASTY}
     assert record['kind'] == 'osdu:wks:master-data--WellLogAcquisition:1.0.0' and len(record['data']['LogRuns']) == 2
 
 @pytest.mark.parametrize('end', [e for e in list(WRITERS)[1:] if e != '.labelstudio.json']) # which asks for the scans themselves
