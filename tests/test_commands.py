@@ -26,7 +26,7 @@ def quick(place, drawn, tmp_path):
     "Arguments of a run that takes a second"
     return ['welllog_ocr.train', '--model_name', place/'model', '--data_path', drawn, '--output_dir', tmp_path/'runs', '--max-steps', 4, '--language_texts', 20, '--warmup-steps', 1, '--eval_steps=2', '--experiment_name', 'x']
 
-COMMANDS = ['align', 'catalog', 'checkpoint', 'compare', 'confidence', 'deploy', 'doctor', 'evaluate', 'gather', 'inspector', 'memory', 'merge', 'mirror', 'predict', 'preflight', 'push', 'supervisor', 'synth', 'train']
+COMMANDS = ['align', 'app', 'catalog', 'checkpoint', 'compare', 'confidence', 'deploy', 'doctor', 'evaluate', 'gather', 'inspector', 'memory', 'merge', 'mirror', 'predict', 'preflight', 'push', 'supervisor', 'synth', 'train']
 
 def test_no_command_is_forgotten():
     assert COMMANDS == sorted(p.stem for p in (ROOT/'welllog_ocr').rglob('*.py') if re.search(r'(is_command|command_config)\(globals\(\)', p.read_text(encoding='utf-8')))

@@ -357,9 +357,10 @@ def _listen(args)->socket.socket:
                           'port, or 0 for any') from None
     return s
 
-# %% ../nbs/25_app.ipynb #395e9562
+# %% ../nbs/25_app.ipynb #5bd5b92a
 def _serve(s:socket.socket, app, args):
     import uvicorn
+    s.listen(100) # whoever comes before the server is ready waits
     who = 'the page asks for the token' if args.token else 'without a token, only browsers of this machine are answered'
     print(f'http://{args.host}:{s.getsockname()[1]}/ ({who}; Ctrl-C ends it)', flush=True)
     server = uvicorn.Server(uvicorn.Config(app, log_level='warning', timeout_graceful_shutdown=2))
