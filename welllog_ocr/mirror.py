@@ -14,7 +14,8 @@ def _arguments(argv=None):
     p = argparse.ArgumentParser(prog='python -m welllog_ocr.mirror',
                                 description='Send to trackers what they do not have yet of a run.')
     p.add_argument('run', help='run folder, such as runs/quick_val')
-    p.add_argument('--to', nargs='+', choices=('wandb', 'mlflow', 'tensorboard'), help='[those of its report_to, or wandb]')
+    p.add_argument('--to', nargs='+', choices=('wandb', 'mlflow', 'tensorboard'),
+                   help='trackers [those of its report_to, or wandb]')
     p.add_argument('--timeout', type=float, default=600, help='seconds until it is given up [600]')
     p.add_argument('--debug', action='store_true', help='show the traceback of an error')
     # how a training starts it: the job comes by standard input, and its end is the end of the training

@@ -103,7 +103,7 @@ def model_parcel(
     else: card = '\n'.join(['---', *(licence_lines([licence]) if licence else ['tags: [ocr]']), '---', f'# {name}\n'])
     if 'language.json' in sent: card += '\n`language.json` counts letters in a row, those of training labels too.\n'
     if not any(n.endswith('.safetensors') for n in sent):
-        raise DataError(f'{files}: its weights are links to files elsewhere, which may be others tomorrow; copy them here')
+        raise DataError(f'{files}: its weights are links to files elsewhere, and those may change; copy them here')
     left = [f'{n} (no file of a model)' for n in found if n not in sent and n != 'README.md']
     return _checked(Parcel('model', sent | {'README.md': card.encode()}, left))
 
@@ -161,13 +161,14 @@ def data_parcel(
             rows.setdefault(there, []).append(_row(s, at, _licence(s.info, licence)))
     if bare:
         raise DataError(f'{folder}: {len(bare)} rows have no licence ({first_few(bare, sep=", ")}), and scans without '
-                        f'one are not passed on; name it in a column licence, give --licence for all, or mark rows that '
-                        f'stay with shareable: false')
+                        f'one are not passed on; name it in a column licence, give --licence for all, or mark rows '
+                        f'that stay with shareable: false')
     if not rows: raise DataError(f'{folder}: no row is marked as shareable, so nothing would be sent; fill that column')
     table = lambda part: ''.join(json.dumps(r, ensure_ascii=False) + '\n' for r in part).encode()
     files |= {f'{split}/metadata.jsonl': table(part) for split, part in rows.items()}
     return _checked(Parcel('dataset', files | {'README.md': data_card(name, rows, len(left)).encode()}, left))
 
+# %% ../nbs/26_push.ipynb #5a0c77d1
 def data_card(
     name:str,       # `owner/name`
     rows:dict,      # Split -> rows of its table
@@ -193,7 +194,7 @@ def data_card(
 # %% ../nbs/26_push.ipynb #cf73dede
 _SAID = {401: ('the token is missing or wrong', 'log in with hf auth login, or set HF_TOKEN to one that may write'),
          402: ('the storage of the account is full', 'free some, or push to another account'),
-         403: ('the account may not write there, or its storage is full', 'look at its rights, and the name before the /'),
+         403: ('the account may not write there, or its storage is full', 'look at its rights and at the name'),
          404: ('there is no such user or organisation', 'correct the name before the /'),
          409: ('somebody else made or changed it meanwhile', 'give the same command again'),
          413: ('a file is too large', 'send less, or smaller files'),

@@ -100,14 +100,15 @@ def run_card(
 # %% ../../nbs/run/18_card.ipynb #9646280b
 def _front(r:RunFiles, step:int, base:str, hub:str, licence:str, adapter:bool)->str:
     "The lines that hubs read. JSON is YAML, so whatever stands in a name stays inside its quotes"
-    of = lambda **facts: [f'{k.replace("_", "-") if k == "model_index" else k}: {json.dumps(v)}' for k, v in facts.items()]
+    of = lambda **facts: [f'{k.replace("model_i", "model-i")}: {json.dumps(v)}' for k, v in facts.items()]
     lines = of(library_name='peft' if hub and adapter else 'transformers', pipeline_tag='image-to-text', language='en',
                tags=['ocr', 'well-log'])
     if not hub or _ON_HUB.fullmatch(base): lines += of(base_model=base)
     if licence: lines += licence_lines([licence])
     if hub:
         found = summarise(r.rows(step))
-        metrics = [dict(type=k, name=k, value=round(found[k], 6)) for k in ('cer', 'wer', 'exact') if found[k] is not None]
+        metrics = [dict(type=k, name=k, value=round(v, 6)) for k in ('cer', 'wer', 'exact')
+                   if (v := found[k]) is not None]
         told = dict(task=dict(type='image-to-text'), metrics=metrics,
                     dataset=dict(type='well-log-headers', name=f'held-out lines {r.manifest["data_fingerprint"][:12]}'))
         lines += of(inference=False, model_index=[dict(name=hub.rpartition('/')[2], results=[told])])
@@ -119,10 +120,12 @@ def licence_lines(
     licences:list[str], # As rows or a command name them
 )->list[str]:
     "How a card says the licences; one that hubs do not know by its id is `other`"
-    known = [x for x in licences if re.fullmatch(r'(cc0-|cc-by|apache-|mit|bsd-|odc-|pddl|gpl-|ofl-|openrail|etalab-)\S*', x)]
-    if known == licences: return [f'license: {json.dumps(known[0] if len(known) == 1 else known)}']
+    known = r'(cc0-|cc-by|apache-|mit|bsd-|odc-|pddl|gpl-|ofl-|openrail|etalab-)\S*'
+    if all(re.fullmatch(known, x) for x in licences):
+        return [f'license: {json.dumps(licences[0] if len(licences) == 1 else licences)}']
     return ['license: other', f'license_name: {json.dumps(", ".join(licences))}']
 
+# %% ../../nbs/run/18_card.ipynb #3d52c8b0
 _LOADING = """```python
 from welllog_ocr.models.core import load_recogniser
 rec = load_recogniser('{0}')        # or the path of this folder

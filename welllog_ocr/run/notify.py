@@ -23,8 +23,8 @@ def notify_addresses(
     url:str='',       # `notify_url` of the config
     env=os.environ,
 )->list[str]: # As apprise takes them; empty: no messages are sent
-    """Where messages go: the variable wins over the config. Raises `ConfigError` when apprise is there and does not know
-    an address"""
+    """Where messages go: the variable wins over the config. Raises `ConfigError` when apprise is there and does not
+    know an address"""
     given, where = env.get('WELLLOG_OCR_NOTIFY_URL') or url, 'notify_url'
     if env.get('WELLLOG_OCR_NOTIFY_URL'): where = 'WELLLOG_OCR_NOTIFY_URL'
     try: from apprise import Apprise
@@ -42,7 +42,8 @@ def _deliver(addresses:list[str], text:str)->str: # What went wrong; '': nothing
     import apprise
     box = apprise.Apprise(addresses, asset=apprise.AppriseAsset(async_mode=False))
     with apprise.LogCapture(level=logging.WARNING, fmt='%(message)s') as said:
-        return '' if box.notify(text, body_format='text') else ' '.join(said.getvalue().split()) or 'no reason was given'
+        if box.notify(text, body_format='text'): return ''
+        return ' '.join(said.getvalue().split()) or 'no reason was given'
 
 class Notifier:
     "Sends messages in the background, and never raises"

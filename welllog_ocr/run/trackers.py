@@ -254,7 +254,8 @@ class MLflow(_Curves):
         from mlflow.tracking import MlflowClient
         home = folder.resolve().parent
         uri = os.environ.get('MLFLOW_TRACKING_URI') or f'sqlite:///{home}/mlflow.db'
-        self.folder, self.high_loss, self.client, self.batch = folder, job.get('high_loss'), _Patient(MlflowClient(uri)), []
+        self.folder, self.high_loss, self.batch = folder, job.get('high_loss'), []
+        self.client = _Patient(MlflowClient(uri))
         self.place = (home/'mlartifacts').as_uri() if uri == f'sqlite:///{home}/mlflow.db' else None
         self.run_id, self.tags = _ask(self._find, job, pauses=(.2, .5)), {}
         self.url, self.has = redact(f'{uri}, run {self.run_id}'), self._has()
@@ -339,9 +340,9 @@ class TensorBoard(_Curves):
     def put(self, step:int, new:dict, worst:list):
         data = [[str(r.get(c, '')) for c in _COLUMNS] for r in worst]
         more = [self.text(HIGH_LOSS, md_table(_COLUMNS, data))] if worst else []
-        pictures = [_image(self.Summary, f'{HIGH_LOSS}/{i:02}', r['picture']) for i, r in enumerate(worst) if r['picture']]
         values = [self.Summary.Value(tag=k, simple_value=float(v)) for k, v in new.items()]
-        self._write(step, [*more, self.Summary(value=[*values, *pictures])])
+        values += [_image(self.Summary, f'{HIGH_LOSS}/{i:02}', p) for i, r in enumerate(worst) if (p := r['picture'])]
+        self._write(step, [*more, self.Summary(value=values)])
 
     def flush(self):
         if self.file: self.file.flush()
@@ -481,7 +482,8 @@ class TrackerProcess:
         except BrokenPipeError: pass
 
 # no reports to their makers; a request that failed is repeated here, where it is known what has arrived
-_QUIETLY = dict(WANDB_ERROR_REPORTING='false', WANDB_SILENT='true', MLFLOW_DISABLE_TELEMETRY='true', DO_NOT_TRACK='true',
+_QUIETLY = dict(WANDB_ERROR_REPORTING='false', WANDB_SILENT='true', DO_NOT_TRACK='true',
+                MLFLOW_DISABLE_TELEMETRY='true',
                 MLFLOW_HTTP_REQUEST_MAX_RETRIES='0', MLFLOW_HTTP_REQUEST_TIMEOUT='30')
 
 # %% ../../nbs/run/14_trackers.ipynb #9c0abe51
