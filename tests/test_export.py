@@ -274,3 +274,21 @@ def test_an_installed_package_brings_a_format(tmp_path, monkeypatch):
     assert [p.read_text() for p in sorted((tmp_path/'out').glob('*.page.txt'))] == ['wink', 'kermit']
     with pytest.raises(SetupError, match='lost is written by mine:lost, which cannot be loaded'): rows_file(tmp_path/'x.lost')
     with pytest.raises(ConfigError, match=r'\.shout'): rows_file(tmp_path/'x.doc')
+
+@pytest.mark.parametrize('end', ['.alto.xml', '.page.xml', '.labelstudio.json'])
+def test_what_is_written_is_read_back_as_labels(tmp_path, end):
+    from PIL import Image
+    from welllog_ocr.data.label_studio import label_studio_rows
+    from welllog_ocr.data.other_tools import xml_rows
+    Image.new('L', (400, 500), 255).save(tmp_path/'sheet.png')
+    lines = [dict(text=t, confidence=.9, row=n, box=b) for n, (t, b) in enumerate([('SHELL & <OIL> CO.', [[20, 30], [300, 34], [299, 60], [19, 56]]), ('½ " UP', [[30, 400], [30, 200], [50, 200], [50, 400]])])]
+    out = written(tmp_path, [page(dict(fields=dict(company=value('SHELL & <OIL> CO.', lines=[0], box=lines[0]['box'])), runs=[], other=[]), 'sheet.png', lines=lines, size=[400, 500], region=[0, 500])], end)
+    if end == '.labelstudio.json': # a person has submitted what was predicted
+        task, = json.loads(out.read_text())
+        out.write_text(json.dumps([task | dict(id=1, annotations=[dict(id=2, result=task['predictions'][0]['result'])])]))
+        line, record = label_studio_rows(out, tmp_path)
+        assert (line['text'], line['file_name'], record['fields']) == (lines[1]['text'], 'sheet.png', dict(company=lines[0]['text']))
+        return
+    rows = xml_rows(out, tmp_path)
+    assert [r['text'] for r in rows] == [l['text'] for l in lines] and {r['file_name'] for r in rows} == {'sheet.png'}
+    assert [[list(map(round, p)) for p in r['cut']['outline']] for r in rows] == [l['box'] for l in lines]
