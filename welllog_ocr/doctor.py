@@ -13,7 +13,7 @@ import argparse
 def _arguments(argv=None):
     p = argparse.ArgumentParser(prog='python -m welllog_ocr.doctor',
         description='Look for what is wrong with a data set. Ends with status 3 when something must be fixed.')
-    p.add_argument('path', help='folder with train/ and eval/, or one with a table of its own')
+    p.add_argument('path', help='folder with train/ and eval/, or one with a table of its own; or a file of labels')
     p.add_argument('--html', metavar='FILE', help='also write a page with pictures of what was found')
     p.add_argument('--max_seq_length', '--max-seq-length', type=int, default=2048,
         help='tokens a language model may write; longer labels would be cut [2048]')

@@ -27,7 +27,8 @@ def _arguments(argv=None):
                    help='folder of a saved model, such as runs/quick_val/best; a hub name; PP-OCRv6-small; or '
                    'http://HOST:PORT/v1#NAME or #NAME=FOLDER, a model on a server and what it serves')
     p.add_argument('--data', required=True,
-                   help='folder with eval/, or with a table of its own; or the name of a data set of the hub')
+                   help='folder with eval/, or with a table of its own; a file of labels; or the name of a data set '
+                   'of the hub')
     p.add_argument('--output', help='folder that gets eval.jsonl (a row for each sample), summary.json and table.md; '
                                     'the evaluation that it holds already is shown beside the new one')
     p.add_argument('--against', help='another model to read the same samples, such as PP-OCRv6-small, '

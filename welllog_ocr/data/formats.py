@@ -122,11 +122,11 @@ def _tables(folder:Path)->list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in _READERS and p.is_file()
                   and not p.name.startswith('review.'))
 
-def _as_one(folder:Path, found:list)->list[Path]:
+def _as_one(folder:Path, found:list, do='or name it metadata.jsonl')->list[Path]:
     parts = {m[1] if (m := _SHARD.fullmatch(p.name)) else p.name for p in found}
     if len(parts) > 1:
         raise DataError(f'{folder}: holds {", ".join(sorted(parts))}, and only one can be the truth; '
-            'keep one, or name it metadata.jsonl')
+            f'keep one, {do}')
     return found
 
 def find_table(
@@ -285,7 +285,8 @@ def _listed(path:Path)->dict: # split -> files of another tool; empty: there are
     for p in files:
         split = 'train' if 'train' in words(p) else 'eval' if held in words(p) else '' if words(p) & {*_HELD} else 'all'
         if split: found.setdefault(split, []).append(p)
-    for split in set(found) - {'train'}: _as_one(path, sum(found.values(), []) if split == 'all' else found[split])
+    for split in set(found) - {'train'}:
+        _as_one(path, sum(found.values(), []) if split == 'all' else found[split], 'or name the file')
     return found
 
 def find_splits(

@@ -279,7 +279,7 @@ def load_split(
 _HUB_NAME = re.compile(r'\w[\w.-]*/\w[\w.-]*') # with its owner: the hub is not asked for a mistyped folder
 
 def locate(
-    source:str|Path,     # Folder, or name of a data set of the hub
+    source:str|Path,     # Folder, file of labels, or name of a data set of the hub
     revision:str='main', # Branch, tag or commit on the hub
 )->tuple[dict, str]: # `train`, `eval` or `all` -> its folder and tables; where the data came from
     "The splits of a data set, not yet read. Raises `DataError` when there are none"
@@ -289,7 +289,7 @@ def locate(
 
 # %% ../../nbs/data/08_load.ipynb #2a7088a4
 def load_data(
-    source:str|Path,            # Folder, or name of a data set of the hub
+    source:str|Path,            # Folder, file of labels, or name of a data set of the hub
     eval_share:float=0.1,       # Share held out, 0 to 1, when there is no split for evaluation
     seed:int=3407,              # Random seed; decides what is held out
     set_upright:bool|None=None, # Turn images that lie on their side; None: pages and blocks only
@@ -310,7 +310,7 @@ def load_data(
     return Splits(train, held, skips, leaks(train, held), origin)
 
 def load_eval(
-    source:str|Path,            # Folder, or name of a data set of the hub
+    source:str|Path,            # Folder, file of labels, or name of a data set of the hub
     set_upright:bool|None=None, # Turn images that lie on their side; None: pages and blocks only
     deskew:bool=False,          # Take out the skew of turned images too
     revision:str='main',        # Branch, tag or commit on the hub
@@ -327,7 +327,7 @@ def load_eval(
 class SampleFinder:
     "The samples of a data set by id, whatever their split"
     def __init__(self,
-        source:str|Path,            # Folder, or name of a data set of the hub
+        source:str|Path,            # Folder, file of labels, or name of a data set of the hub
         set_upright:bool|None=None, # Turn images that lie on their side; None: pages and blocks only
         deskew:bool=False,          # Take out the skew of turned images too
         revision:str='main',        # Branch, tag or commit on the hub
