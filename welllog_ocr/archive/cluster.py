@@ -82,6 +82,7 @@ class _Handle:
     "An actor, and how many parts it was given"
     def __init__(self, number, actor): self.number, self.actor, self.parts = number, actor, 0
 
+# %% ../../nbs/archive/04_cluster.ipynb #f4f6cf0c
 class Actors:
     "Readers that are actors of Ray"
     def __init__(

@@ -15,6 +15,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
+from fastcore.basics import patch
+
 from .plan import finish
 from .store import StoredScan, Store, fetch, open_far, open_store
 from ..core import DataError, SetupError
@@ -134,27 +136,31 @@ class PartReader:
             begun[place] = found
             yield place, found.path
 
-    def _whole(self, row:dict, found:Fetched)->dict:
-        "The row, of the scan where it lies"
-        row = row | dict(file=(file := self._file(found.place)))
-        if 'error' in row: row['error'] = row['error'].replace(name_of(found.path), file) # not where it was fetched to
-        return {k: v for k, v in row.items() if k != 'sha256'} | dict(header_only=True) if found.header_only else row
+# %% ../../nbs/archive/02_reader.ipynb #3caf2082
+@patch
+def _whole(self:PartReader, row:dict, found:Fetched)->dict:
+    "The row, of the scan where it lies"
+    row = row | dict(file=(file := self._file(found.place)))
+    if 'error' in row: row['error'] = row['error'].replace(name_of(found.path), file) # not where it was fetched to
+    return {k: v for k, v in row.items() if k != 'sha256'} | dict(header_only=True) if found.header_only else row
 
-    def read(
-        self,
-        name:str,   # Of a `Part`
-        scans:list, # Its scans, as (place, size, time)
-    )->bool: # False: another reader was first
-        "Read a part and put its rows down"
-        begun, rows = {}, []
-        with tempfile.TemporaryDirectory(prefix='welllog_ocr-') as folder:
-            files = self._files([StoredScan(*s) for s in scans], Path(folder), begun, rows)
-            for place, row in self.reader(files):
-                rows.append((place, self._whole(row, begun[place])))
-                for before in list(begun)[:list(begun).index(place)]: self._over(begun.pop(before))
-                self.end(list(begun), 'error' not in row, 'error' in row)
-        self.end([], 0, 0)
-        return finish(self.out, name, rows)
+@patch
+def read(
+    self:PartReader,
+    name:str,   # Of a `Part`
+    scans:list, # Its scans, as (place, size, time)
+)->bool: # False: another reader was first
+    "Read a part and put its rows down"
+    begun, rows = {}, []
+    with tempfile.TemporaryDirectory(prefix='welllog_ocr-') as folder:
+        files = self._files([StoredScan(*s) for s in scans], Path(folder), begun, rows)
+        for place, row in self.reader(files):
+            rows.append((place, self._whole(row, begun[place])))
+            for before in list(begun)[:list(begun).index(place)]: self._over(begun.pop(before))
+            self.end(list(begun), 'error' not in row, 'error' in row)
+    self.end([], 0, 0)
+    return finish(self.out, name, rows)
 
-    def _over(self, found:Fetched):
-        if not self.scans.local: found.path.unlink(missing_ok=True)
+@patch
+def _over(self:PartReader, found:Fetched):
+    if not self.scans.local: found.path.unlink(missing_ok=True)
