@@ -155,10 +155,7 @@ def preflight(
     _ask_model(f)
     log('reading the data')
     state = rng_state()
-    f.data, said = ask(f.checks, 'data', 'can the data be read?', partial(look_at, cfg, f.rec)) or (None, [])
-    f.checks += said
-    new = ask(f.checks, 'run', CAN_GO_ON, partial(check_run, cfg, f.data)) if f.data is not None else None
-    if new: add(new)
+    _ask_data(f, look_at)
     add(check_device(f.machine, cfg.bf16, env, cfg.gpu_type))
     _ask_disk(f, env)
     add(check_sigterm(proc))
@@ -185,6 +182,12 @@ def _ask_model(f:Preflight):
             return f.checks.append(say(seen, WARNING))
     f.rec = ask(f.checks, 'model', say('').asked, partial(load_model, f.cfg))
     if f.rec is not None: f.checks.append(say(model_text(f.cfg, f.rec)))
+
+def _ask_data(f:Preflight, look_at):
+    f.data, said = ask(f.checks, 'data', 'can the data be read?', partial(look_at, f.cfg, f.rec)) or (None, [])
+    f.checks += said
+    new = ask(f.checks, 'run', CAN_GO_ON, partial(check_run, f.cfg, f.data)) if f.data is not None else None
+    if new: f.checks.append(new)
 
 def _ask_output(f:Preflight, sizes)->bool: # does the folder take them?
     write = partial(check_output, f.cfg, [int(1.2*n) + 2**16 for n in sizes])

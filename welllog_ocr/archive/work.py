@@ -132,6 +132,7 @@ class Processes:
     def close(self):
         for child, _ in self.working.values(): self.kill(child)
 
+# %% ../../nbs/archive/03_work.ipynb #cd47d9a1
 def _ended(status:int)->str: return f'signal {-status}' if status < 0 else f'exit status {status}' 
 
 # %% ../../nbs/archive/03_work.ipynb #0f83647f

@@ -65,6 +65,7 @@ def record_values(row:dict)->list[tuple[str, dict]]:
 _TITLE = 'company well field location county state api service_company log_title elev_kb elev_gl'.split()
 _RUN   = 'run_no date depth_driller depth_logger btm_log_interval top_log_interval'.split()
 
+# %% ../../nbs/read/12_export.ipynb #3fb7f087
 def _fields_of(rows)->tuple[list, list, int]: # Fields of the title block, fields of a run, largest number of runs
     title, run, most = set(_TITLE), set(_RUN), 1
     for row in rows:

@@ -237,8 +237,7 @@ def to_record(
     sure = [r.confidence for r in first]
     for c, again in zip(found.cells, found.again):
         at = [*dict.fromkeys(order[w.line] for w in c.words)]
-        text = _line_read(c, sure)
-        box = place(_bounds(c.quads))
+        text, box = _line_read(c, sure), place(_bounds(c.quads))
         if c.part == 'other':
             value = _value(text.text, Evidence(0., text.confidence), box, at, 'pair')
             if says(text.text): record['other'].append(dict(label=c.label, value=value))

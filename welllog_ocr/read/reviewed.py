@@ -61,6 +61,7 @@ def row_with(
         for v in part.values(): v['flags'] = [f for f in v['flags'] if f not in _RULED]
     return row | dict(record=finish_record(record))
 
+# %% ../../nbs/read/17_reviewed.ipynb #08b98f6b
 def reviewed_row(
     session:RecordReview,
     n:int, # Position of the page

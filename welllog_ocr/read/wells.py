@@ -13,6 +13,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from fastcore.basics import patch
 from rapidfuzz import fuzz, process
 from rapidfuzz.distance import Levenshtein
 
@@ -266,38 +267,44 @@ class Matcher:
                 found.update(i for *_, i in process.extract(_key(f), names, scorer=scorer, score_cutoff=65, limit=40))
         return found
 
-    def _hole(self, f:Facts, rows:list)->int:
-        "Of rows of one well, that of its hole"
-        agree = lambda i: next((n for n in (14, 12) if len(f.api) >= n and self.facts[i].api[:n] == f.api[:n]), 0)
-        return min(rows, key=lambda i: (-agree(i), self.facts[i].api[10:], i))
+# %% ../../nbs/read/19_wells.ipynb #8d812700
+@patch
+def _hole(self:Matcher, f:Facts, rows:list)->int:
+    "Of rows of one well, that of its hole"
+    agree = lambda i: next((n for n in (14, 12) if len(f.api) >= n and self.facts[i].api[:n] == f.api[:n]), 0)
+    return min(rows, key=lambda i: (-agree(i), self.facts[i].api[10:], i))
 
-    def _one(self, i:int, j:int)->bool:
-        "Are two rows of one well: by their number, or because nothing tells them apart?"
-        a, b = self.facts[i], self.facts[j]
-        return a.api[:10] == b.api[:10] if a.api and b.api else a._replace(api='') == b._replace(api='')
+@patch
+def _one(self:Matcher, i:int, j:int)->bool:
+    "Are two rows of one well: by their number, or because nothing tells them apart?"
+    a, b = self.facts[i], self.facts[j]
+    return a.api[:10] == b.api[:10] if a.api and b.api else a._replace(api='') == b._replace(api='')
 
-    def _slipped(self, f:Facts, i:int)->bool:
-        "Did the number gain or lose a letter, and no API number says so?"
-        level = levels(f, self.facts[i])
-        return level.get('number') == 'slip' and level.get('api') != 'same'
+@patch
+def _slipped(self:Matcher, f:Facts, i:int)->bool:
+    "Did the number gain or lose a letter, and no API number says so?"
+    level = levels(f, self.facts[i])
+    return level.get('number') == 'slip' and level.get('api') != 'same'
 
-    def _lease(self, f:Facts, i:int)->bool: # another well of the lease is in the list
-        level = levels(f, self.facts[i])
-        return level.get('name') in ('same', 'near', 'shared') and level.get('county') != 'differs'
+@patch
+def _lease(self:Matcher, f:Facts, i:int)->bool: # another well of the lease is in the list
+    level = levels(f, self.facts[i])
+    return level.get('name') in ('same', 'near', 'shared') and level.get('county') != 'differs'
 
-    def __call__(
-        self,
-        f:Facts,
-    )->Match|None: # `None`: no row, or not sure which
-        "The row of a well"
-        found = sorted(((points(f, self.facts[i]), i) for i in self.candidates(f)), key=lambda s: (-s[0], s[1]))
-        if not found or found[0][0] < SURE: return None
-        score, best = found[0]
-        same = lambda i: i == best or self._one(i, best)
-        if any(not same(i) and score - s < AHEAD for s, i in found[1:]): return None
-        if self._slipped(f, best) and any(self._lease(f, i) for _, i in found if not same(i)): return None
-        row = self._hole(f, [i for _, i in found if same(i)])
-        return Match(row, score, ' '.join(k for k, v in levels(f, self.facts[row]).items() if v != 'differs'))
+@patch
+def __call__(
+    self:Matcher,
+    f:Facts,
+)->Match|None: # `None`: no row, or not sure which
+    "The row of a well"
+    found = sorted(((points(f, self.facts[i]), i) for i in self.candidates(f)), key=lambda s: (-s[0], s[1]))
+    if not found or found[0][0] < SURE: return None
+    score, best = found[0]
+    same = lambda i: i == best or self._one(i, best)
+    if any(not same(i) and score - s < AHEAD for s, i in found[1:]): return None
+    if self._slipped(f, best) and any(self._lease(f, i) for _, i in found if not same(i)): return None
+    row = self._hole(f, [i for _, i in found if same(i)])
+    return Match(row, score, ' '.join(k for k, v in levels(f, self.facts[row]).items() if v != 'differs'))
 
 # %% ../../nbs/read/19_wells.ipynb #11d4aa0a
 def group_wells(

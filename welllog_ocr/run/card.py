@@ -133,6 +133,7 @@ rec = load_recogniser('{0}')        # or the path of this folder
 
 It reads scans with `python -m welllog_ocr.predict --model {0} SCAN`."""
 
+# %% ../../nbs/run/18_card.ipynb #c278478a
 def model_card(
     folder:Path,       # Run folder
     name:str,          # `best` or `final`
