@@ -286,8 +286,8 @@ def test_what_is_written_is_read_back_as_labels(tmp_path, end):
     if end == '.labelstudio.json': # a person has submitted what was predicted
         task, = json.loads(out.read_text())
         out.write_text(json.dumps([task | dict(id=1, annotations=[dict(id=2, result=task['predictions'][0]['result'])])]))
-        line, record = label_studio_rows(out, tmp_path)
-        assert (line['text'], line['file_name'], record['fields']) == (lines[1]['text'], 'sheet.png', dict(company=lines[0]['text']))
+        *_, line, record = label_studio_rows(out, tmp_path)
+        assert (line['text'], line['file_name'], record['fields']) == (lines[1]['text'], 'out/sheet.png', dict(company=lines[0]['text']))
         return
     rows = xml_rows(out, tmp_path)
     assert [r['text'] for r in rows] == [l['text'] for l in lines] and {r['file_name'] for r in rows} == {'sheet.png'}
