@@ -158,6 +158,9 @@ def test_the_page(page, served, tmp_path):
         page.emulate_media(color_scheme=theme)
         page.wait_for_timeout(200)
         for part in ('.sheet', '.about', '.status', '.pages label span'): assert (worst := page.evaluate(CONTRAST, part))[0] >= 4.5, (theme, part, worst)
+    page.locator('input[type=file]').first.set_input_files(drop(tmp_path, 'one more'))
+    page.get_by_text('all 5 pages').wait_for() # and the page that was looked at stays
+    assert page.locator('.sheet').get_attribute('data-name').endswith('/3') and [i.is_checked() for i in page.locator('.pages input').all()] == [n == 3 for n in range(5)]
     key = page.locator('.sheet').get_attribute('data-name').split('/')[0]
     assert ask(f'{served.url}sheet/{key}/0', **BEARER)[0] == 200
     page.goto('about:blank') # the tab is closed

@@ -90,15 +90,7 @@ def scan_reader(
                 for row, page in read(iter([Scan(Path(path), place)])): yield place, _shown(row, page) | spec['same']
     return rows
 
-# %% ../nbs/25_app.ipynb #76e3c39e
-def _own_names(): # by default, the name of an upload is the hash of what is in it
-    from gradio.route_utils import GradioUploadFile as Upload
-    if hasattr(Upload, 'welllog_ocr'): return
-    made = Upload.__init__
-    def init(self, *args, **more): made(self, *args, **more); self.sha.update(secrets.token_bytes(16))
-    Upload.__init__ = init
-    Upload.welllog_ocr = True
-
+# %% ../nbs/25_app.ipynb #3bad8cbe
 def load_gradio(folder:Path): # Where it puts what is uploaded
     "Gradio, without what calls home. Raises `SetupError` when it is not there"
     os.environ.update(GRADIO_ANALYTICS_ENABLED='False', GRADIO_TEMP_DIR=str(folder), HF_HUB_DISABLE_TELEMETRY='1')
@@ -106,21 +98,24 @@ def load_gradio(folder:Path): # Where it puts what is uploaded
     except ImportError:
         raise SetupError('the package gradio is not there, so there is no page to serve; '
                          'pip install "welllog_ocr[app]"') from None
-    _own_names()
+    _change(gradio)
     return gradio
 
 def _refusal(gradio, why): return gradio.Error(str(why), print_exception=False)
 
-def _take_files(gradio, drop):
-    "What is dropped comes as (path, name), and from nowhere but an upload"
-    async def local(path):
+def _change(gradio): # its classes, as it makes components anew by itself
+    from gradio.route_utils import GradioUploadFile as Upload
+    if hasattr(Upload, 'welllog_ocr'): return
+    made = Upload.__init__
+    def init(self, *args, **more): made(self, *args, **more); self.sha.update(secrets.token_bytes(16))
+    async def local(self, path):
         if is_url(path): raise _refusal(gradio, 'this is an address, and nothing is fetched; send the file itself')
         return path
-    def given(payload):
+    def given(self, payload): # (path, name) of each file
         found = payload if isinstance(payload, list) else getattr(payload, 'root', [payload]) if payload else []
         return [(f.path, visible(f.orig_name or Path(f.path).name)) for f in found]
-    drop.async_move_resource_to_block_cache, drop.preprocess = local, given
-    return drop
+    Upload.__init__, Upload.welllog_ocr = init, True
+    gradio.File.async_move_resource_to_block_cache, gradio.File.preprocess = local, given
 
 # %% ../nbs/25_app.ipynb #9fd3b74d
 _TITLE, _MANY = 'Well-log scans', 40 # people who are served at the same time; others wait
@@ -153,7 +148,7 @@ def theme(gradio):
     both = [(n, c) for c, found in names.items() for n in found.split()]
     return look.set(**{n: LIGHT[c] for n, c in both}, **{f'{n}_dark': DARK[c] for n, c in both})
 
-# %% ../nbs/25_app.ipynb #23da984a
+# %% ../nbs/25_app.ipynb #79b41166
 def _api(gradio, house:Reception):
     "What other systems call"
     def read(scan):
@@ -171,12 +166,12 @@ def _api(gradio, house:Reception):
             raise _refusal(gradio, 'this is not the "record" of a row, so there is no LAS of it; send one as '
                            'read gives it') from None
         except WelllogError as e: raise _refusal(gradio, e) from None
-    scan = _take_files(gradio, gradio.File(visible=False, label='A TIFF, PDF, PNG, JPEG or WebP'))
+    scan = gradio.File(visible=False, label='A TIFF, PDF, PNG, JPEG or WebP')
     rows = gradio.JSON(visible=False, label='rows')
     gradio.Button(visible=False).click(read, scan, rows, api_name='read', concurrency_limit=_MANY)
     gradio.api(las, api_name='las')
 
-# %% ../nbs/25_app.ipynb #23618673
+# %% ../nbs/25_app.ipynb #2534c1ce
 def build_page(
     gradio,
     house:Reception,
@@ -187,7 +182,7 @@ def build_page(
     with gradio.Blocks(title=_TITLE, analytics_enabled=False, fill_width=True) as page:
         gradio.HTML(_about(limits), elem_classes='about')
         what = 'Drop scans here: TIFF, PDF, PNG, JPEG or WebP'
-        drop = _take_files(gradio, gradio.File(file_count='multiple', label=what, height=120))
+        drop = gradio.File(file_count='multiple', label=what, height=120)
         status = gradio.HTML(elem_classes='status')
         pages = gradio.Radio(label='Pages', visible=False, elem_classes='pages')
         def edit(told): return edit_value(house.visits, told)
@@ -203,16 +198,16 @@ def build_page(
         _api(gradio, house)
     return page.queue(max_size=200)
 
-# %% ../nbs/25_app.ipynb #44b27fa7
+# %% ../nbs/25_app.ipynb #669d3bf3
 def _news(gradio, house:Reception, tab:str, files:list, now):
     "Yields (the place to drop on, the status, the list of pages, the page)"
     visit, same = house.visits.of(tab), gradio.skip()
     def news(first, empty=False):
         nonlocal now
-        if visit.rows and now is None: now, sheet = 0, page_html(visit, 0)
-        else: sheet = same
-        choices = [(page_name(r), n) for n, r in enumerate(visit.rows)]
-        pages = gradio.Radio(choices=choices, value=now, visible=len(choices) > 1) if choices else same
+        choices, sheet, more = [(page_name(r), n) for n, r in enumerate(visit.rows)], same, {}
+        if choices and now is None: # later, it is the user who chooses
+            now, sheet, more = 0, page_html(visit, 0), dict(value=0)
+        pages = gradio.Radio(choices=choices, visible=len(choices) > 1, **more) if choices else same
         return None if empty else same, status_html(visit, first), pages, sheet
     for n, first in enumerate(house.read_all(tab, files)): yield news(first, not n)
     yield news(0, True)
@@ -281,7 +276,7 @@ async def ask(self:Guard, scope, receive): # an answer of starlette
     html = html_page('Well-log scans', _ASK.format(said)).replace("form-action 'none'", "form-action 'self'")
     return HTMLResponse(html, 401)
 
-# %% ../nbs/25_app.ipynb #b285f715
+# %% ../nbs/25_app.ipynb #532cfaaa
 def web_app(page, house:Reception, limits): # `page`: of `build_page`
     "The page, what stands beside it, and the guard in front"
     import gradio
@@ -302,7 +297,8 @@ def web_app(page, house:Reception, limits): # `page`: of `build_page`
         named = {'Content-Disposition': f"attachment; filename*=UTF-8''{quote(name[-150:], safe='')}"}
         return Response(data, media_type='application/octet-stream', headers=fresh | named)
     gradio.mount_gradio_app(app, page, '/', theme=theme(gradio), css=page_style(), footer_links=['api'],
-                            run_history=False, ssr_mode=False, pwa=False, max_file_size=f'{int(limits.limit_mb*2**20)}b')
+                            run_history=False, ssr_mode=False, pwa=False,
+                            max_file_size=f'{int(limits.limit_mb*2**20)}b')
     return Guard(app, limits.token)
 
 # %% ../nbs/25_app.ipynb #ad4cb0ef
