@@ -37,7 +37,8 @@ def _read(path:Path, options)->dict:
     return next(read(iter([Scan(Path(path), Path(path).name)])))[0]
 
 @hookimpl
-def initialize(plugin_manager): plugin_manager.set_blocked('ocrmypdf.builtin_plugins.tesseract_ocr') # asks for its program
+def initialize(plugin_manager): # what would ask for the program of Tesseract
+    plugin_manager.set_blocked('ocrmypdf.builtin_plugins.tesseract_ocr')
 
 @hookimpl
 def register_options(): return dict(tesseract=TesseractOptions) # OCRmyPDF looks at them, whatever reads
@@ -52,7 +53,8 @@ def add_options(parser):
 @hookimpl
 def check_options(options):
     if not getattr(options, 'welllog_model', ''):
-        raise BadArgsError('no model was named, so nothing can be read; add --welllog-model FOLDER, or set WELLLOG_MODEL')
+        raise BadArgsError('no model was named, so nothing can be read; add --welllog-model FOLDER, or set '
+                           'WELLLOG_MODEL')
     try: _reader(options.welllog_model, os.getpid())
     except WelllogError as e: raise BadArgsError(str(e)) from None
 
@@ -99,7 +101,8 @@ def _facts(path:Path)->dict:
 def get_ocr_engine(options): return None if getattr(options, 'ocr_engine', '') == 'none' else Engine()
 
 # %% ../nbs/27_ocrmypdf.ipynb #a8c8d17a
-_HAIR, _LESS = 1 + 1e-6, 1 - 3e-7 # a page is made a hair larger, so that rounding leaves no picture larger than its page
+# a page is made a hair larger, so that rounding leaves no picture larger than its page
+_HAIR, _LESS = 1 + 1e-6, 1 - 3e-7
 
 def _exact(path:Path, pageno:int, dpi:float, copy:Path)->tuple[Path, int, Resolution]:
     "A file, a page of it, and the resolution at which that has whole pixels"

@@ -66,7 +66,8 @@ def _acquisition(row:dict)->dict:
     measured = _told(VerticalMeasurement=above, VerticalMeasurementDescription=_text(title, 'log_measured_from'),
                      VerticalMeasurementUnitOfMeasureID=unit and f'namespace:reference-data--UnitOfMeasure:{unit}:')
     about = dict(Status='draft: as read from a scan; acl, legal and references are still to be filled in',
-                 File=row['file'], Page=row['page'], Picture=link_of(row['file']), Model=row.get('model', ''), Values=_osdu_values(row))
+                 File=row['file'], Page=row['page'], Picture=link_of(row['file']), Model=row.get('model', ''),
+                 Values=_osdu_values(row))
     data = _told(ProjectName=_text(title, 'log_title'), ProjectBeginDate=next(filter(None, map(_date, runs)), None),
                  VerticalMeasurement=measured, LogRuns=[found for r in runs if (found := _log_run(r))])
     return dict(kind='osdu:wks:master-data--WellLogAcquisition:1.0.0', acl=dict(owners=[], viewers=[]),
@@ -99,7 +100,8 @@ def _logs(row:dict):
     title, runs = record_parts(row)
     for n, run in enumerate(runs or [{}], 1):
         unit = next((u for k in ('top_log_interval', 'btm_log_interval') if (u := _number(run, k)[1])), 'ft')
-        depth = dict(name='MD', description='Measured depth', quantity='length', unit=unit, valueType='float', dimensions=1)
+        depth = dict(name='MD', description='Measured depth', quantity='length', unit=unit, valueType='float',
+                     dimensions=1)
         yield dict(header=_header(row, title, run, n), curves=[depth], data=[])
 
 def jwlf(

@@ -77,6 +77,7 @@ def _fields_of(rows)->tuple[list, list, int]: # Fields of the title block, field
     listed = lambda names, part: [_field(n, part) for n in sorted(names, key=lambda n: (order.get(n, len(order)), n))]
     return listed(title, 'title'), listed(run, 'run'), most
 
+# %% ../../nbs/read/12_export.ipynb #2215b240
 def link_of(
     file:str, # Of a row
 )->str: # A URL, in which whatever is special is escaped
@@ -118,8 +119,8 @@ def _runs(rows):
             yield _first(row) | _cells(fields) | dict(run=i if runs else None) | _cells(r)
     return _FIRST | dict(run=int) | _columns(title) | _columns(run) | _LAST, (c for row in rows for c in cells(row))
 
-_LINE = dict(file=str, page=int, link=str, sha256=str, model=str, kind=str, row=int, text=str, confidence=float, label=str,
-             x0=float, y0=float, x1=float, y1=float, error=str)
+_LINE = dict(file=str, page=int, link=str, sha256=str, model=str, kind=str, row=int, text=str, confidence=float,
+             label=str, x0=float, y0=float, x1=float, y1=float, error=str)
 
 def _lines(rows):
     def cells(row):
@@ -143,6 +144,8 @@ def _package(name:str):
 
 _HALF = re.compile('[\ud800-\udfff\ufffe\uffff]') # half a character is in no file of UTF-8, and two are in no XML
 
+def _whole(text:str)->str: return _HALF.sub('\N{REPLACEMENT CHARACTER}', text)
+
 def _csv(columns:dict, cells):
     def written(row):
         csv.writer(out := io.StringIO(), quoting=csv.QUOTE_NONNUMERIC, lineterminator='\r\n').writerow(row)
@@ -153,11 +156,12 @@ def _csv(columns:dict, cells):
 def _parquet(columns:dict, cells):
     pa, pq = _package('pyarrow'), _package('pyarrow.parquet')
     types, cells = {str: pa.string(), int: pa.int64(), float: pa.float64()}, iter(cells)
-    whole  = lambda v: _HALF.sub('\N{REPLACEMENT CHARACTER}', v) if isinstance(v, str) else v
+    whole  = lambda v: _whole(v) if isinstance(v, str) else v
     schema = pa.schema([(whole(c), types[t]) for c, t in columns.items()])
     with pq.ParquetWriter(out := io.BytesIO(), schema) as file:
         while some := list(islice(cells, 1000)):
-            file.write_table(pa.Table.from_pylist([{whole(c): whole(row.get(c)) for c in columns} for row in some], schema))
+            rows = [{whole(c): whole(row.get(c)) for c in columns} for row in some]
+            file.write_table(pa.Table.from_pylist(rows, schema))
     yield out.getvalue()
 
 _MOST = 1_048_575 # rows of a sheet below its head
@@ -169,7 +173,7 @@ def _xlsx(columns:dict, cells):
     sheet.freeze_panes = 'B2'
     def typed(name, v):
         if not isinstance(v, str): return v
-        made = cell(sheet, unfit.sub('\N{REPLACEMENT CHARACTER}', _HALF.sub('\N{REPLACEMENT CHARACTER}', v))) # XML has no control characters
+        made = cell(sheet, unfit.sub('\N{REPLACEMENT CHARACTER}', _whole(v))) # XML has no control characters
         if name == 'link' and v: made.hyperlink = v
         made.data_type = 's' # text, also when it begins like a formula
         return made
@@ -257,7 +261,8 @@ _NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f]|[. ]+$|^(?=(con|prn|aux|nul|c
 
 _LONGEST = 180 # bytes of a name; with its ending and what is added while it is written, a disk takes 255
 
-def _file_name(text:str)->str: return _NOT_IN_NAMES.sub('_', text.encode(errors='replace')[:_LONGEST].decode(errors='ignore'))
+def _file_name(text:str)->str:
+    return _NOT_IN_NAMES.sub('_', text.encode(errors='replace')[:_LONGEST].decode(errors='ignore'))
 
 def page_names(
     pages:list, # (file, page) of each

@@ -86,7 +86,8 @@ def _direction(corners:list)->str: # of a line, for hOCR
     if angle: return f'; textangle {angle}'
     return f'; baseline {(cy - dy)/max(1, cx - dx):.4f} {dy - max(dy, cy, ay, by)}'
 
-def _title(corners:list, sure:float)->str: return f'bbox {" ".join(map(str, _ends(corners)))}; x_wconf {round(100*sure)}'
+def _title(corners:list, sure:float)->str:
+    return f'bbox {" ".join(map(str, _ends(corners)))}; x_wconf {round(100*sure)}'
 
 def _hocr_lines(parent, lines:list):
     for n, l in enumerate(lines, 1):
@@ -145,7 +146,8 @@ def alto(
     row:dict, # Of a page
 )->str:
     "A page as ALTO 4.4"
-    root, (w, h), lines = Element('alto', xmlns='http://www.loc.gov/standards/alto/ns-v4#', SCHEMAVERSION='4.4'), page_size(row), page_lines(row)
+    root = Element('alto', xmlns='http://www.loc.gov/standards/alto/ns-v4#', SCHEMAVERSION='4.4')
+    (w, h), lines = page_size(row), page_lines(row)
     tags  = _alto_head(root, row, [l.field for l in lines])
     whole = _box([[0, 0], [w, h]])
     page  = _add(_add(root, 'Layout'), 'Page', ID='page', PHYSICAL_IMG_NR=row['page'], WIDTH=w, HEIGHT=h)
