@@ -15,7 +15,7 @@ from welllog_ocr.files import read_jsonl, writable_dir, write_jsonl
 from welllog_ocr.predict import predict
 from welllog_ocr.read.backends import open_reader
 from welllog_ocr.render import md_table
-from welllog_ocr.vocabulary import use_vocabulary
+from welllog_ocr.data.own_forms import use_vocabulary
 
 def read(model:str, pages:list, out:Path)->float: # Seconds a page
     reader = open_reader(model)

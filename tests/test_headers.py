@@ -16,7 +16,7 @@ from welllog_ocr.draw.page import PER_PAGE, SynthCrops, SynthPages, crops_of, dr
 from welllog_ocr.draw.ink import writable
 from welllog_ocr.synth import write_folder
 from welllog_ocr.draw.wells import NO_SECTIONS, PROGRAMMES, arps, inches, make_well
-from welllog_ocr.vocabulary import STATES
+from welllog_ocr.data.states import STATES
 
 NUMBER = st.integers(0, 10**9)
 

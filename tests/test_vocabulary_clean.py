@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 from conftest import ROOT
 
-from welllog_ocr.vocabulary import STATES
+from welllog_ocr.data.states import STATES
 from welllog_ocr.draw import words
 from welllog_ocr.draw.line import FORMS, line_text
 from welllog_ocr.files import read_jsonl

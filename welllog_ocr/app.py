@@ -60,7 +60,7 @@ from .read.export import to_las
 from .read.page import Scan
 from .render import DARK, LIGHT, html_page, visible
 from .review.places import small_page
-from .vocabulary import use_vocabulary
+from .data.own_forms import use_vocabulary
 
 # %% ../nbs/25_app.ipynb #6fe12f6a
 _WIDE = 2200 # pixels of the longer side of a picture

@@ -55,7 +55,7 @@ def _arguments(argv=None):
     p.add_argument('--pick', type=int, metavar='N', help='write the N lines whose review would teach a model most into '
                    'the folder --output, for inspect() in a notebook and then extra_data of train')
     p.add_argument('--vocabulary', metavar='FILE.toml', help='fields, wordings and forms beside the known ones; the '
-                   'page on the vocabulary says how')
+                   'page on own forms says how')
     p.add_argument('--overlay', metavar='FOLDER', help='gets a picture of each page with what was read, for a check')
     p.add_argument('--workers', type=int, default=0, help='pages that are read at the same time, or with a graphics '
                    'card prepared for it; 0: as many as cores, or half of them [0]')
@@ -95,7 +95,7 @@ from .read.picking import pick_task, task_rows
 from .read.page import Page, Scan, first_reading, overlay, prepare_page, scan_files, to_row
 from .render import span_text, text_table, visible
 from .run.cgroup import group_limits
-from .vocabulary import use_vocabulary
+from .data.own_forms import use_vocabulary
 
 # %% ../nbs/14_predict.ipynb #1cc1629f
 class Job(NamedTuple):

@@ -17,7 +17,7 @@ from .sheet import (
     place_text, spine, sticker, text_width, title_size, value, value_width)
 from .wells import Well, make_well
 from .words import MONTHS, choose, integer, make_value, pick
-from ..vocabulary import API_ROWS, OLD_ROWS
+from ..data.wordings import API_ROWS, OLD_ROWS
 
 # %% ../../nbs/draw/06_forms.ipynb #e5976049
 def _above(sh:Sheet, row:list, x0, base, x1, size):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from .sheet import Notation, Sheet, bar, cased, dots, frame, label, place_text, value
 from .wells import Well
 from .words import choose, pick
-from ..vocabulary import API_ROWS, FORM_ROWS, OLD_ROWS, RunRow
+from ..data.wordings import API_ROWS, FORM_ROWS, OLD_ROWS, RunRow
 
 # %% ../../nbs/draw/05_run_table.ipynb #5a15c001
 class TableCell(NamedTuple):

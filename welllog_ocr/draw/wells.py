@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from ..core import rng_for
 from .words import OIL_STATES, choose, integer, letter, make_value, pick, place, surname
-from ..vocabulary import STATES, arps
+from ..data.states import STATES
+from ..vocabulary import arps
 
 # %% ../../nbs/draw/01_wells.ipynb #1dbf8687
 def api_number(

@@ -13,7 +13,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from ..vocabulary import STATES
+from ..data.states import STATES
 
 # %% ../../nbs/draw/00_words.ipynb #6c2d87bf
 def pick(r, items): return items[int(r.integers(len(items)))]

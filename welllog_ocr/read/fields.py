@@ -17,7 +17,8 @@ from rapidfuzz import fuzz, process
 from .forms import FormCell, around
 from .layout import Sheet, joined, rows_of_words, walls
 from .rows import closest
-from ..vocabulary import LABELS, LOG_WORDS, SERVICE_COMPANIES, TITLE_LABELS, plain_label
+from ..data.wordings import LABELS, TITLE_LABELS
+from ..vocabulary import LOG_WORDS, SERVICE_COMPANIES, plain_label
 
 # %% ../../nbs/read/06_fields.ipynb #f5e4ef81
 _GLUED = [re.compile(p) for p in (

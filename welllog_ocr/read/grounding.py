@@ -17,7 +17,8 @@ from ..eval.fields import same
 from .backends import Read
 from .record import no_record
 from .validators import finish_record
-from ..vocabulary import LABELS, plain_label
+from ..data.wordings import LABELS
+from ..vocabulary import plain_label
 
 # %% ../../nbs/read/15_grounding.ipynb #777b45de
 _WORD = re.compile(r'[\d.,/]*\d[\d.,/]*|[^\W\d_]+')

@@ -16,7 +16,8 @@ import numpy as np
 
 from ..data.orient import ink_of
 from .detect import cut
-from ..vocabulary import TITLE_LABELS, plain_label
+from ..data.wordings import TITLE_LABELS
+from ..vocabulary import plain_label
 
 # %% ../../nbs/read/01_layout.ipynb #b5ffc1dd
 def box_height(quad:np.ndarray)->float: # The shorter side of a text box, in pixels

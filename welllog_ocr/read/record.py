@@ -22,7 +22,9 @@ from .tables import find_tables
 from .trust import Evidence, set_confidence
 from .validators import finish_record
 from .values import state as state_named
-from ..vocabulary import FIELDS, FORM_ROWS, STAMPS, STATES, plain_label
+from ..data.states import STATES
+from ..data.wordings import FORM_ROWS
+from ..vocabulary import FIELDS, STAMPS, plain_label
 
 # %% ../../nbs/read/11_record.ipynb #a1bf4021
 class FoundCells(NamedTuple):

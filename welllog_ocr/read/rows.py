@@ -15,7 +15,8 @@ from rapidfuzz import fuzz, process
 
 from ..models.ngram import END
 from .shapes import GROUPS, value_language
-from ..vocabulary import FOLLOWS, FORM_ROWS, RUN_LABELS, plain_label
+from ..data.wordings import FOLLOWS, FORM_ROWS, RUN_LABELS
+from ..vocabulary import plain_label
 
 # %% ../../nbs/read/03_rows.ipynb #20ab0006
 def closest(

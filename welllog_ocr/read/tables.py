@@ -14,7 +14,8 @@ import numpy as np
 
 from .layout import Sheet, borders, joined, rows_of_words
 from .rows import SEVERAL, closest, ends_so, heal_rows, match_form
-from ..vocabulary import FORM_ROWS, RUN_LABELS, plain_label
+from ..data.wordings import FORM_ROWS, RUN_LABELS
+from ..vocabulary import plain_label
 
 # %% ../../nbs/read/04_tables.ipynb #4500ca7f
 class Hit(NamedTuple):

@@ -13,7 +13,8 @@ import re
 from datetime import date
 
 from .values import FIRST_LOG, to_value
-from ..vocabulary import STATES, arps
+from ..data.states import STATES
+from ..vocabulary import arps
 
 # %% ../../nbs/read/08_validators.ipynb #9f3b03a4
 _TO_FEET = {'m': 3.28084, 'mm': 1/25.4, 'cm': 1/2.54}

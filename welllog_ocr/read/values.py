@@ -12,7 +12,8 @@ import re, unicodedata
 from datetime import date
 from typing import NamedTuple
 
-from ..vocabulary import FIELDS, STATES
+from ..data.states import STATES
+from ..vocabulary import FIELDS
 
 # %% ../../nbs/read/07_values.ipynb #41f92473
 def plain_fractions(text:str)->str:

@@ -22,7 +22,8 @@ from ..models.preprocess import HEIGHT
 from .backends import best_path
 from .fields import label_of
 from .page import Page
-from ..vocabulary import FIELDS, LABELS, plain_label
+from ..data.wordings import LABELS
+from ..vocabulary import FIELDS, plain_label
 
 # %% ../../nbs/read/14_weak.ipynb #6cc85400
 class Span(NamedTuple):

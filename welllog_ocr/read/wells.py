@@ -22,7 +22,8 @@ from ..data.formats import table_rows
 from ..data.sample import as_name
 from ..data.well_table import field_of
 from .values import amount, state as state_named, survey_number, to_value
-from ..vocabulary import FIELDS, STATES, plain_label
+from ..data.states import STATES
+from ..vocabulary import FIELDS, plain_label
 
 # %% ../../nbs/read/19_wells.ipynb #2cf36e9b
 _SAME = dict(FED='FEDERAL', EST='ESTATE', UNIV='UNIVERSITY', UNI='UNIVERSITY', BROS='BROTHERS', GOVT='GOVERNMENT',
