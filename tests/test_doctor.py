@@ -12,7 +12,8 @@ from PIL import Image, ImageOps
 
 from welllog_ocr.core import DataError
 from welllog_ocr.files import read_jsonl, write_jsonl
-from welllog_ocr.data.checks import KINDS, quick
+from welllog_ocr.data.checks import quick
+from welllog_ocr.data.finding_kinds import KINDS
 from welllog_ocr.doctor import doctor, examine, read_splits
 from welllog_ocr.data.findings import INFO, LOOK, MUST, Example, Finding, Histogram, Report
 from welllog_ocr.draw.ink import SHARES
