@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 
 from ..data.orient import ink_of
-from ..data.scan import cut
 from ..models.onnx import open_session, packaged_onnx
 
 # %% ../../nbs/read/00_detect.ipynb #e205e27d

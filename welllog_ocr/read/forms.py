@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from rapidfuzz import fuzz
 
-from .detect import cut
+from ..data.line import cut
 from .layout import Sheet, Word, joined, walls
 from .tables import Table
 from ..vocabulary import FIELDS, plain_label

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from ..data.orient import ink_of
-from .detect import cut
+from ..data.line import cut
 from ..data.wordings import TITLE_LABELS
 from ..vocabulary import plain_label
 

@@ -22,7 +22,8 @@ from ..data.sample import kind_of
 from ..data.scan import FORMATS, format_of, name_of, read_image, read_region, scan_info
 from ..files import files_below
 from .backends import Read
-from .detect import Detector, cut
+from ..data.line import cut
+from .detect import Detector
 from .layout import rows_of_boxes
 from .record import no_record, FoundCells, find_cells, to_record
 from ..render import visible

@@ -20,7 +20,7 @@ from ..data.load import load_split
 from ..data.sample import Skip, as_name, skip_report
 from ..data.scan import path_of
 from ..files import each_row, sha256_file, writable_dir, write_atomic, write_json, write_jsonl
-from .detect import cut
+from ..data.line import cut
 from ..render import visible
 from ..review.places import page_image
 

@@ -13,7 +13,7 @@ import numpy as np
 from rapidfuzz import fuzz, process
 
 from .backends import Read
-from .detect import cut
+from ..data.line import cut
 from .fields import maker, title_cells
 from .forms import FormCell, says, table_cells
 from .layout import Sheet, first_header, joined, lay_level

@@ -17,7 +17,7 @@ from PIL import Image
 from ..core import ConfigError, DataError, SetupError
 from ..files import writable_dir, write_jsonl
 from .backends import model_id, open_reader
-from .detect import cut
+from ..data.line import cut
 from .export import rows_file, write_as
 from .record import no_record
 from .validators import RULES, finish_record
