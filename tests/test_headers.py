@@ -13,7 +13,7 @@ from welllog_ocr.files import read_jsonl
 from welllog_ocr.data.load import load_data
 from welllog_ocr.draw.forms import lay_out
 from welllog_ocr.draw.page import PER_PAGE, SynthCrops, SynthPages, crops_of, draw_region, page_record, page_lines, page_markdown
-from welllog_ocr.draw.ink import writable
+from welllog_ocr.draw.faces import writable
 from welllog_ocr.synth import write_folder
 from welllog_ocr.draw.wells import NO_SECTIONS, PROGRAMMES, arps, inches, make_well
 from welllog_ocr.data.states import STATES

@@ -5,7 +5,7 @@ from hypothesis import given, settings, strategies as st
 
 from welllog_ocr.core import rng_for
 from welllog_ocr.draw.wear import augment, bend, degrade_line
-from welllog_ocr.draw.ink import fonts, writable
+from welllog_ocr.draw.faces import fonts, writable
 from welllog_ocr.draw.line import SynthLines, draw_line, plan_line
 from PIL import Image
 

@@ -35,7 +35,7 @@ from pathlib import Path
 from PIL import Image
 
 from .core import ConfigError, DataError, run_command
-from .draw.ink import fonts_fingerprint
+from .draw.faces import fonts_fingerprint
 from .draw.line import SynthLines
 from .draw.page import SynthCrops, SynthPages
 from .files import writable_dir, write_jsonl
