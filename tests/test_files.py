@@ -146,7 +146,7 @@ def test_every_place_sees_the_same_rows(tmp_path, end, whole):
     "A file with a torn end has two rows, one whose last row lacks only its newline has three: for all who follow, count, show or continue it"
     from welllog_ocr.run.cost import sessions
     from welllog_ocr.run.state import cut_back
-    from welllog_ocr.run.trackers import Tracker, follow
+    from welllog_ocr.run.tracker import Tracker, follow
     from welllog_ocr.runpod import run_status
     rows = [dict(step=i, split='train', loss=1., event='crashed', leg=i) for i in (1, 2)]
     for name in ('metrics', 'events', 'cost'): torn_file(tmp_path/f'{name}.jsonl', rows, end)

@@ -10,7 +10,8 @@ from runs import in_child, tiny
 from test_wandb import config, env, folder_of, found_in, grow, kill_and_resume, planted
 from welllog_ocr.files import append_jsonl, read_json, read_jsonl, write_jsonl
 from welllog_ocr.run import trackers
-from welllog_ocr.run.trackers import HIGH_LOSS, TRACKERS, TrackerProcess, curves, follow
+from welllog_ocr.run.tracker import HIGH_LOSS, follow, row_curves
+from welllog_ocr.run.trackers import TRACKERS, TrackerProcess
 
 KINDS = [pytest.param(name, marks=pytest.mark.skipif(find_spec(name) is None, reason=f'{name} is not installed')) for name in ('mlflow', 'tensorboard')]
 
@@ -36,7 +37,7 @@ def at_tensorboard(folder):
 
 def wanted(folder):
     rows = read_jsonl(folder/'metrics.jsonl')
-    return sorted({(k, r['step']): (k, r['step'], pytest.approx(float(v))) for r in rows[::-1] for k, v in curves(r).items() if k != 'step'}.values(), key=lambda x: x[:2]) # the first of its step
+    return sorted({(k, r['step']): (k, r['step'], pytest.approx(float(v))) for r in rows[::-1] for k, v in row_curves(r).items() if k != 'step'}.values(), key=lambda x: x[:2]) # the first of its step
 
 def seen(name, folder, mlflow): return at_mlflow(mlflow(), folder)[1] if name == 'mlflow' else at_tensorboard(folder)[1]
 

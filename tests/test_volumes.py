@@ -15,7 +15,7 @@ from welllog_ocr.files import append_jsonl, fsync, read_jsonl, write_atomic
 from welllog_ocr.models.core import model_type
 from welllog_ocr.run.checkpoint import named_checkpoint
 from welllog_ocr.run.checks import OK, WARNING, check_output
-from welllog_ocr.run.trackers import wandb_mode
+from welllog_ocr.run.wandb import wandb_mode
 
 def refuse(number):
     def act(*args, **more): raise OSError(number, os.strerror(number))

@@ -11,7 +11,8 @@ from welllog_ocr.run import trackers
 from welllog_ocr.config import TrainingConfig
 from welllog_ocr.files import append_jsonl, read_json, read_jsonl, write_atomic, write_json
 from welllog_ocr.run.callbacks import Callback
-from welllog_ocr.run.trackers import Tracker, TrackerProcess, follow, row_number
+from welllog_ocr.run.tracker import Tracker, follow, row_number
+from welllog_ocr.run.trackers import TrackerProcess
 from welllog_ocr.train import train
 
 KEY = 'a'*40
