@@ -131,12 +131,13 @@ def test_a_new_format_is_one_line(place, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match='.las and .foo'): run(place, [place/'sheet.png'], tmp_path/'x.docx')
 
 def test_a_scan_is_known_by_its_content_and_its_place(place, tmp_path, monkeypatch):
-    from welllog_ocr import predict as module
+    from welllog_ocr.core import stable_hash
+    from welllog_ocr.read import scans as module
     sheet, scans, out = Image.open(place/'sheet.png').convert('L').crop((0, 0, 400, 200)), tmp_path/'a'/'scans', tmp_path/'out.jsonl'
     scans.mkdir(parents=True)
     sheet.save(scans/'two.tif', save_all=True, append_images=[sheet]), sheet.save(scans/'one.png')
     hashed = []
-    monkeypatch.setattr(module, 'sha256_file', lambda p: hashed.append(p.name) or module.stable_hash(p.read_bytes().hex()))
+    monkeypatch.setattr(module, 'sha256_file', lambda p: hashed.append(p.name) or stable_hash(p.read_bytes().hex()))
     first = run(place, [scans], out)
     assert sorted(hashed) == ['one.png', 'two.tif'] and len(first) == 3 # a file once, not once a page
     old = [{k: v for k, v in r.items() if k not in ('place', 'stamp')} for r in first]

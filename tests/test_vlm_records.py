@@ -66,7 +66,7 @@ def test_what_is_no_record_is_an_empty_one(tmp_path, monkeypatch):
     rec, page = tiny_chat(), [str(tmp_path/'page.png')]
     Image.new('L', (300, 400), 255).save(page[0])
     blind = type('Blind', (), dict(kinds=('line',), calibration=staticmethod(float), __call__=lambda self, pictures, kind='line', languages=(): [Read('', 0.) for _ in pictures]))()
-    monkeypatch.setattr(predict, 'as_reader', lambda rec, bf16: rec)
+    monkeypatch.setattr('welllog_ocr.read.scans.as_reader', lambda rec, bf16: rec)
     for text in HOSTILE:
         monkeypatch.setattr(TorchReader, '__call__', lambda self, pictures, kind='line', languages=(): [Read(text, .9) for _ in pictures])
         row, = predict.predict(TorchReader(rec), page, 'record', ground=blind)

@@ -40,7 +40,7 @@ from .core import ConfigError, DataError, first_few, run_command, stable_hash
 from .data.sample import Skip, skip_report
 from .data.well_table import WellTable, read_well_table, rows_of_scan
 from .files import each_row, files_below, sha256_file, writable_dir, write_atomic, write_jsonl
-from .predict import try_page, work_ahead
+from .read.scans import try_page, work_ahead
 from .read.backends import model_id, open_reader
 from .read.detect import Detector
 from .read.export import Done, open_results

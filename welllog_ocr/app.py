@@ -53,7 +53,7 @@ from .archive.reception import edit_value, own_folder, page_html, page_name, sta
 from .core import ConfigError, DataError, SetupError, WelllogError, processors, run_command
 from .data.scan import name_of, scan_info
 from .files import is_url
-from .predict import page_reader
+from .read.scans import page_reader
 from .read.backends import model_id, open_reader
 from .read.editor import editor_files
 from .read.export import to_las

@@ -22,7 +22,7 @@ from ocrmypdf.pluginspec import OrientationConfidence
 from PIL import Image
 
 from .core import WelllogError
-from .predict import page_reader
+from .read.scans import page_reader
 from .read.backends import open_reader
 from .read.markup import hocr
 from .read.page import Scan, prepare_page
