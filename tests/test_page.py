@@ -9,7 +9,8 @@ from PIL import Image
 from welllog_ocr.inspector import Opened, list_row, worst_table
 from welllog_ocr.review.lines import look_html
 from welllog_ocr.review.page import card_html, diff_html, diff_words, facts_html, page_html, picture_html, state_html, strip_html, text_html, write_page
-from welllog_ocr.review.log import Mark, Review, ReviewSession
+from welllog_ocr.review.log import Mark, Review
+from welllog_ocr.review.session import ReviewSession
 
 CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]')
 

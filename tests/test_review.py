@@ -7,7 +7,8 @@ from hypothesis import given, settings, strategies as st
 from welllog_ocr.core import DataError, SetupError, stable_hash
 from welllog_ocr.files import read_jsonl
 from welllog_ocr.data.sample import Sample, fingerprint
-from welllog_ocr.review.log import Changes, Review, ReviewSession, apply_review, review_text
+from welllog_ocr.review.log import Changes, Review, apply_review, review_text
+from welllog_ocr.review.session import ReviewSession
 
 KEYS = [f'{i:016x}' for i in range(8)]
 

@@ -55,7 +55,8 @@ from .data.labels import tokens_about, well_key
 from .data.findings import Finding, Report, histogram
 from .data.checks import Data, Row, collect, run_checks, source, verified
 from .review.accepted import Accepted, accept_finding, doctor_run
-from .review.log import Changes, Review, ReviewSession, apply_review, review_text
+from .review.log import Changes, Review, apply_review, review_text
+from .review.session import ReviewSession
 
 # %% ../nbs/07_doctor.ipynb #099bb864
 def read_splits(

@@ -51,7 +51,8 @@ from .eval.rows import evaluations, read_rows
 from .files import writable_dir, write_jsonl
 from .render import span_text, visible
 from .review.lines import Inspector, Opened, list_metric, list_row
-from .review.log import Review, ReviewSession, apply_review, open_review
+from .review.log import Review, apply_review, open_review
+from .review.session import ReviewSession
 from .review.page import write_page
 from .run.report import sample_finder
 
