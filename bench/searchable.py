@@ -14,7 +14,7 @@ from PIL import Image
 
 from welllog_ocr.predict import predict
 from welllog_ocr.read.backends import open_reader
-from welllog_ocr.read.markup import page_lines, page_size
+from welllog_ocr.read.markup import page_size, scan_lines
 from welllog_ocr.render import md_table
 
 Image.MAX_IMAGE_PIXELS = None
@@ -47,7 +47,7 @@ def lines_found(row:dict, size:tuple, found:list)->list[bool]:
     w, h = page_size(row)
     points = [(plain(t), x*w/size[0], y*h/size[1]) for t, x, y in found]
     out = []
-    for l in page_lines(row):
+    for l in scan_lines(row):
         xs, ys = zip(*l.corners)
         more = .25*min(max(xs) - min(xs), max(ys) - min(ys))
         inside = ''.join(t for t, x, y in points if min(xs) - more <= x <= max(xs) + more and min(ys) - more <= y <= max(ys) + more)

@@ -49,7 +49,7 @@ from PIL import Image, ImageDraw
 
 from .archive.desk import Desk
 from .archive.reception import MISSING, OWN, SAVES, STALE, Reception, Visits
-from .archive.reception import edit_value, own_folder, page_html, page_name, status_html, sweep, take_along
+from .archive.reception import edit_value, own_folder, page_name, sweep_uploads, take_along, visit_page, visit_status
 from .core import ConfigError, DataError, SetupError, WelllogError, processors, run_command
 from .data.scan import name_of, scan_info
 from .files import is_url
@@ -189,7 +189,7 @@ def build_page(
         sheet = gradio.HTML(js_on_load=js, server_functions=[edit])
         def dropped(files, now, request:gradio.Request):
             if files: yield from _news(gradio, house, request.session_hash, files, now)
-        def chosen(n, request:gradio.Request): return page_html(house.visits.of(request.session_hash), n)
+        def chosen(n, request:gradio.Request): return visit_page(house.visits.of(request.session_hash), n)
         def left(request:gradio.Request): house.visits.forget(request.session_hash)
         many = dict(concurrency_limit=_MANY, trigger_mode='multiple')
         drop.upload(dropped, [drop, pages], [drop, status, pages, sheet], **many, **hidden)
@@ -206,9 +206,9 @@ def _news(gradio, house:Reception, tab:str, files:list, now):
         nonlocal now
         choices, sheet, more = [(page_name(r), n) for n, r in enumerate(visit.rows)], same, {}
         if choices and now is None: # later, it is the user who chooses
-            now, sheet, more = 0, page_html(visit, 0), dict(value=0)
+            now, sheet, more = 0, visit_page(visit, 0), dict(value=0)
         pages = gradio.Radio(choices=choices, visible=len(choices) > 1, **more) if choices else same
-        return None if empty else same, status_html(visit, first), pages, sheet
+        return None if empty else same, visit_status(visit, first), pages, sheet
     for n, first in enumerate(house.read_all(tab, files)): yield news(first, not n)
     yield news(0, True)
 
@@ -336,7 +336,7 @@ def reception(
     house, over = Reception(Desk(spec, root/'in', args.workers, args.timeout), Visits(), root/'in'), threading.Event()
     def tidy():
         while not over.wait(min(60, 30*args.keep)):
-            sweep(root, min(STALE, 60*args.keep))
+            sweep_uploads(root, min(STALE, 60*args.keep))
             house.visits.forget_old(60*args.keep)
     threading.Thread(target=tidy, daemon=True).start()
     try: yield house
