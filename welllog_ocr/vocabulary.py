@@ -131,6 +131,10 @@ log_measured_above_pd | - | WellLogAcquisition.VerticalMeasurement.VerticalMeasu
 elev_kb | KB EKF EKB1 | Wellbore.VerticalMeasurements[].VerticalMeasurement
 elev_df | DF | Wellbore.VerticalMeasurements[].VerticalMeasurement
 elev_gl | GL | Wellbore.VerticalMeasurements[].VerticalMeasurement
+'''
+
+# %% ../nbs/03_vocabulary.ipynb #2a5b78ba
+_BESIDE_RUN = '''
 run_no | RUN# | WellLogAcquisition.LogRuns[].LogRunID
 date | DATE1 LDAT | -
 depth_driller | DD | Wellbore.VerticalMeasurements[].VerticalMeasurement
@@ -166,7 +170,7 @@ def _field(line:str)->HeaderField:
 
 def _fields()->dict:
     found = {f.name: f for f in map(_field, filter(None, (_TITLE + _RUN + _RUN_OLD).split('\n')))}
-    for line in _BESIDE.strip().split('\n'):
+    for line in filter(None, (_BESIDE + _BESIDE_RUN).split('\n')):
         name, others, osdu = line.split(' | ')
         found[name] = found[name]._replace(others=tuple(others.strip('-').split()), osdu=osdu.strip('-'))
     return found
