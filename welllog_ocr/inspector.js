@@ -25,7 +25,7 @@ export default {
     host.append(root);
     const drafts = {};
     let scale = 1, shown = '', url = '', asked = -1, panned = null, data = null, due = false, at = -2;
-    let filtered = 0, kept = 0, laid = false, tiled = false, sheet = null;
+    let filtered = 0, kept = 0, entered = false, laid = false, tiled = false, sheet = null;
     const thumbs = new Map(), wanted = new Set(); // key -> address of its small picture, '' when there is none
     const item = () => model.get('item');
     const toRoot = () => root.focus({preventScroll: true});
@@ -271,15 +271,16 @@ export default {
       n: () => { showGrid(false); ui.note.focus(); }, '/': () => ui.filter.focus(), s: () => ui.sort.focus(),
       '+': () => zoom(1.5), '=': () => zoom(1.5), '-': () => zoom(1 / 1.5), 0: () => zoom(0),
     };
+    const leaveField = () => { entered = true; toRoot(); entered = false; }; // that it has changed was said already
     function typedInField(e, where) {
       const control = e.ctrlKey || e.metaKey;
-      if (e.key === 'Escape') { e.preventDefault(); if (where === ui.filter) clearFilter(); toRoot(); }
+      if (e.key === 'Escape') { e.preventDefault(); if (where === ui.filter) clearFilter(); leaveField(); }
       if (signOf(e)) { e.preventDefault(); write(signOf(e)); }
       if (e.key !== 'Enter' || (!control && where === ui.text && (item().lines || e.shiftKey))) return; // a line break
       e.preventDefault();
       if (where === ui.text) return keep();
       where === ui.note ? sendKey('note', {text: ui.note.value}) : filter();
-      toRoot();
+      leaveField();
     }
     const over = (key) => tiled && gridActs[key];
     const keys = keyboard(host, ui, {fields, acts, once: 'apdmu', typedInField, closeFirst, also, over});
@@ -296,7 +297,7 @@ export default {
     });
     ui.pageButton.addEventListener('click', acts.w); ui.gridButton.addEventListener('click', acts.g);
     const sort = (up) => send('sort', {column: ui.sort.value, up});
-    for (const node of [ui.filter, ui.which]) node.addEventListener('change', filter);
+    for (const node of [ui.filter, ui.which]) node.addEventListener('change', () => entered || filter());
     ui.sort.addEventListener('change', () => sort(model.get('view').up));
     ui.up.addEventListener('click', () => sort(!model.get('view').up));
     function onScroll(first, seen) { // ask for rows that are not there
