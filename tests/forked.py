@@ -17,6 +17,7 @@ def _become(work, cwd, env, out, err):
         for file, fd in ((out, 1), (err, 2)): os.dup2(file.fileno(), fd)
         sys.stdout, sys.stderr = (open(fd, 'w', encoding='utf-8', closefd=False) for fd in (1, 2))
         os.chdir(cwd), os.environ.update(env)
+        torch.set_num_threads(1) # makes the pool anew, before two threads of a backward pass do so at once
         work()
         status = 0
     except SystemExit as e: status = e.code or 0
