@@ -1,5 +1,5 @@
 """Each failure that preflight has to find, made to happen."""
-import ctypes, errno, fcntl, os, resource, signal, subprocess, sys, time
+import ctypes, errno, fcntl, os, resource, shutil, signal, subprocess, sys, tempfile, time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -84,7 +84,7 @@ def test_nothing_is_left_on_a_full_disk(tmp_path):
 
 def test_a_disk_that_lies(tmp_path, monkeypatch):
     "685 TB are free, says a network volume of 64 MB"
-    class Lie: f_bavail, f_frsize, f_flag = 685*10**12//4096, 4096, 0
+    class Lie: f_bavail = f_bfree = f_blocks = 685*10**12//4096; f_frsize, f_flag = 4096, 0
     cfg = tiny(tmp_path, output_dir=str(tmp_path/'disk'/'runs'))
     def act():
         monkeypatch.setattr(os, 'statvfs', lambda path: Lie)
@@ -100,10 +100,12 @@ def test_a_disk_mounted_for_reading(tmp_path):
     said = in_child(act, mounts=True)
     assert 'mounted read-only (EROFS)' in said
 
-def test_a_folder_without_rights(tmp_path):
+def test_a_folder_without_rights(request):
+    tmp_path = Path(tempfile.mkdtemp()) # every pytest that starts takes the rights of others in the folder of tmp_path
+    request.addfinalizer(lambda: shutil.rmtree(tmp_path))
     cfg = tiny(tmp_path)
     (tmp_path/'runs'/'x').mkdir(parents=True)
-    for p in [tmp_path, *tmp_path.parents][:3]: p.chmod(0o755)
+    tmp_path.chmod(0o755)
     for p in (tmp_path/'runs', tmp_path/'runs'/'x'):
         p.chmod(0o555)
         assert 'no right to write there (EACCES)' in in_child(lambda: output(cfg, 10), uid=65534)
