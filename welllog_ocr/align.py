@@ -125,7 +125,8 @@ _TABLES = '.jsonl', '.csv', '.parquet'
 
 def _is_table(name:str)->bool:
     path = Path(name)
-    return path.suffix.lower() in _TABLES or path.is_dir() and any(p.suffix.lower() == '.las' for p in files_below(path))
+    las = lambda: any(p.suffix.lower() == '.las' for p in files_below(path))
+    return path.suffix.lower() in _TABLES or path.is_dir() and las()
 
 def _split_names(names:list, confident)->tuple[list, str|None]: # Scans, table
     scans, tables = ([n for n in names if _is_table(n) == want] for want in (False, True))

@@ -49,7 +49,8 @@ from PIL import Image, ImageDraw
 
 from .archive.desk import Desk
 from .archive.reception import MISSING, OWN, SAVES, STALE, Reception, Visits
-from .archive.reception import edit_value, own_folder, page_name, sweep_uploads, take_along, visit_page, visit_status
+from .archive.reception import edit_value, own_folder, page_name, sweep_uploads, take_along, visit_page
+from .archive.reception import visit_status
 from .core import ConfigError, DataError, SetupError, WelllogError, processors, run_command
 from .data.scan import name_of, scan_info
 from .files import is_url

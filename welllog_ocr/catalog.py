@@ -15,8 +15,8 @@ def _arguments(argv=None):
                                 description='Make a catalog of what predict read: '
                                 'a SQLite file to search, to browse, and to hold against a list of wells.')
     p.add_argument('names', nargs='*', metavar='FOUND',
-                   help='.jsonl and .parquet files of predict, or folders of them, or an archive that it read in parts; '
-                   'with --find and --serve: the catalog')
+                   help='.jsonl and .parquet files of predict, or folders of them, or an archive that it read in '
+                        'parts; with --find and --serve: the catalog')
     p.add_argument('--output', metavar='FILE.db', help='the catalog; it is made anew as a whole, unless --add is given')
     p.add_argument('--add', action='store_true', help='add to the catalog that is there; a page that was read again '
                    'replaces what was read before')

@@ -135,8 +135,8 @@ class ModelSettings:
 @_group
 class DataSettings:
     "What it is trained on"
-    # Folder with `train` (and `eval`) or with labels of another tool, a file of labels, or the name of a data set on the
-    # hub (see the load chapter); none: header lines drawn by synth
+    # Folder with `train` (and `eval`) or with labels of another tool, a file of labels, or the name of a data set on
+    # the hub (see the load chapter); none: header lines drawn by synth
     data_path:str|None = free(None, lambda p: p != '', 'names no folder; give one, or leave it out for synthetic lines')
     # Folders of more lines to train on, such as those of `predict --pick`; on the command line with commas between. The
     # review.jsonl in each is applied, and lines with `verified: false` that it does not confirm are left out

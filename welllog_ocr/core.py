@@ -144,7 +144,8 @@ def is_command(
     return True
 
 _TRAIN = 'torch torchvision transformers accelerate datasets peft safetensors wandb matplotlib onnx onnxscript psutil'
-_MORE = dict.fromkeys(_TRAIN.split(), ('train', 'training and reading with the folder of a model')) # package -> extra, why
+# package -> extra, why
+_MORE = dict.fromkeys(_TRAIN.split(), ('train', 'training and reading with the folder of a model'))
 _MORE |= dict.fromkeys(('anywidget', 'ipywidgets', 'traitlets'), ('review', 'the widgets of a notebook'))
 
 def _absent(kind, e:BaseException, trace): # as `sys.excepthook`
@@ -207,8 +208,8 @@ def run_command(
 
 def _leave_full_disk(e:Exception):
     if not (why := disk_refusal(e)): return
-    print(redact(f'SetupError: {getattr(e, "filename", None) or "a file"}: the disk refuses it ({why}), so the work ends '
-                 'here; make room or rights there, and give the same command again'), file=sys.stderr)
+    print(redact(f'SetupError: {getattr(e, "filename", None) or "a file"}: the disk refuses it ({why}), so the work '
+                 'ends here; make room or rights there, and give the same command again'), file=sys.stderr)
     sys.exit(SetupError.exit_code)
 
 # %% ../nbs/00_core.ipynb #ab9bc685

@@ -45,8 +45,8 @@ def _arguments(argv=None):
     p.add_argument('--kind', default='auto', choices=('auto', 'line', 'page', 'record'), help='line: each picture is '
                    'one line; page: a sheet, or a log with its header on top; auto: by its shape; record: a page, of '
                    'which the model writes the record [auto]')
-    p.add_argument('--ground', default=EMBEDDED, metavar='MODEL', help='with --kind record: the model of lines that the '
-                   f'record is held against [{EMBEDDED}]')
+    p.add_argument('--ground', default=EMBEDDED, metavar='MODEL', help='with --kind record: the model of lines that '
+                                                                       f'the record is held against [{EMBEDDED}]')
     p.add_argument('--output', metavar='FILE', help=f'its ending names the format: {", ".join(WRITERS)}; the rows also '
                    'stand in a .jsonl beside it, where a run that was cut off continues. Without: shown on the screen')
     p.add_argument('--rows', default='scan', choices=list(ROWS), help='what a row of a .csv, .parquet or .xlsx '
@@ -121,7 +121,8 @@ def _show(row:dict):
     if 'error' in row: return
     sure = f', mean confidence {row["confidence"]:.2f}' if row['lines'] else ''
     columns, values = record_table(row)
-    print(f'{_name(row)} ({len(row["lines"])} lines{sure})', *[text_table(columns, values, 'lllrl') + '\n']*bool(values),
+    table = [text_table(columns, values, 'lllrl') + '\n'] if values else []
+    print(f'{_name(row)} ({len(row["lines"])} lines{sure})', *table,
           *(f'  {visible(t)}' for t in row['text'].split('\n')), '', sep='\n', flush=True)
 
 def _count(scans, without, total:list): # in a thread: the first page need not wait for the list of a large archive

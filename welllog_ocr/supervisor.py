@@ -319,8 +319,8 @@ def main(
 ):
     "Supervise, and exit with the status of the training"
     if not hasattr(os, 'fork'):
-        raise SetupError('the supervisor is written for Linux and macOS, and this system has no fork; start the training '
-                         'itself (python -m welllog_ocr.train): the same command goes on after a crash')
+        raise SetupError('the supervisor is written for Linux and macOS, and this system has no fork; start the '
+                         'training itself (python -m welllog_ocr.train): the same command goes on after a crash')
     with _own_folder(cfg):
         if cfg.notify_url: os.environ.setdefault('WELLLOG_OCR_NOTIFY_URL', cfg.notify_url) # a secret stays out of files
         home, s = supervisor_dir(cfg.run_dir), Supervisor(cfg, rules)

@@ -57,11 +57,12 @@ def read_line(
     low, high = np.maximum(np.floor(quad.min(0)), 0), np.minimum(np.ceil(quad.max(0)), size)
     whole, there = np.ptp(quad, 0) + 1e-9, np.maximum(high - low, 0)
     if min(np.linalg.norm(quad[k] - quad[0]) for k in (1, 3)) < 3:
-        raise bad_image(source, 'a line is less than 3 pixels high or wide, so nothing can be read on it; draw it again')
+        raise bad_image(source, 'a line is less than 3 pixels high or wide, so nothing can be read on it; draw it '
+                                'again')
     if (there/whole).prod() < .5:
         corners = ', '.join(f'{x:.0f} {y:.0f}' for x, y in outline[:4].tolist())
-        raise bad_image(source, f'a line at {corners} lies outside of the picture, which is {size[0]} x {size[1]} pixels; '
-                   'the labels are of another picture, or of one of another size')
+        raise bad_image(source, f'a line at {corners} lies outside of the picture, which is {size[0]} x {size[1]} '
+                                'pixels; the labels are of another picture, or of one of another size')
     img = _around(source, page, size, (*map(int, low), *map(int, high)))
     return Image.fromarray(_painted(np.asarray(img), outline - low, quad - low)), np.round(quad, 1).tolist()
 

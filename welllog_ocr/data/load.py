@@ -16,11 +16,13 @@ import numpy as np
 from PIL import Image
 
 from ..core import DataError, EmptyLabel, ImageError, first_few, stable_hash
-from .sample import Sample, Skip, Splits, as_name, kind_by_shape, leaks, skip_report, split_by_group, tidy
+from .sample import Sample, Skip, Splits, as_name, kind_by_shape, leaks, skip_report, split_by_group
+from .sample import tidy
 from .line import read_line
 from .scan import read_bytes, read_image, read_region, scan_info
 from .orient import Pose, find_header, find_pose, on_its_head, set_pose
-from .formats import IMAGE_COLUMNS, RECORD_COLUMNS, TEXT_COLUMNS, TOO_MANY, Cell, find_splits, read_table
+from .formats import IMAGE_COLUMNS, RECORD_COLUMNS, TEXT_COLUMNS, TOO_MANY, Cell, find_splits
+from .formats import read_table
 from .records import parse_record, record_text, unsure_cells
 from .hub import hub_folder
 

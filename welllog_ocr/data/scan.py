@@ -95,8 +95,8 @@ def _kind(source, f)->str:
     kind = format_of(head)
     if not head: raise bad_image(source, 'the file is empty (0 bytes); copy it again')
     if not kind:
-        raise bad_image(source, f'cannot be decoded, as it is no {", ".join(FORMATS[:-1])} or PDF, whatever its name says; '
-            'convert it or drop its row')
+        raise bad_image(source, f'cannot be decoded, as it is no {", ".join(FORMATS[:-1])} or PDF, whatever its name '
+                                'says; convert it or drop its row')
     return kind
 
 def _format(source)->str:
@@ -157,8 +157,8 @@ def _whole_strips(source, img, length:int):
             'scan or convert it again')
     lost = sum(o + c > length for o, c in zip(offsets, counts))
     if lost:
-        raise bad_image(source, f'{lost} of its {len(offsets)} pieces lie beyond the end of the file, so it is cut off; '
-            'copy it again')
+        raise bad_image(source, f'{lost} of its {len(offsets)} pieces lie beyond the end of the file, so it is cut '
+                                'off; copy it again')
 
 def _check_page(source, page:int, n:int):
     if not 0 <= page < n: raise bad_image(source, f'has no page {page}, counted from 0; it has {n}')
@@ -247,7 +247,8 @@ def _scan_dpi(source, page)->float:
     (left, low, right, high), found, covered = page.get_bbox(), [], 0
     for o in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3):
         (x0, y0, x1, y1), (w, h) = _on_page(o), o.get_px_size()
-        if w*h > 8*MAX_PIXELS: raise bad_image(source, f'a picture on it has {w*h//10**6} million pixels; cut the page up')
+        if w*h > 8*MAX_PIXELS: raise bad_image(source, f'a picture on it has {w*h//10**6} million pixels; cut the '
+                                                       'page up')
         seen = max(0, min(x1, right) - max(x0, left))*max(0, min(y1, high) - max(y0, low))
         found.append((72*math.sqrt(w*h/max(1, (x1 - x0)*(y1 - y0))), seen))
     for dpi, seen in sorted(found, reverse=True):
@@ -280,7 +281,8 @@ def _grey_if_grey(img)->Image.Image:
 
 def _rows(source, h:int, top:int, height:int|None)->int:
     if not 0 <= top < h or height is not None and height < 1:
-        raise bad_image(source, f'has {h} rows, so there is no region of {height} rows from row {top}; rows count from 0')
+        raise bad_image(source, f'has {h} rows, so there is no region of {height} rows from row {top}; rows count '
+                                'from 0')
     return min(h - top, height or h)
 
 # %% ../../nbs/data/02_scan.ipynb #53a43b6a

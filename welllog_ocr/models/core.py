@@ -263,7 +263,8 @@ def _no_model(path:Path)->str: # what it is, and what to name
     run = next((p for p in (path, *list(path.parents)[:2]) if (p/'run.json').is_file()), path)
     near = [run/'best', run/'final', *path.glob('*/'), *path.glob('*/best')]
     found = [p for p in near if (p/'config.json').is_file() and not (p/'run.json').exists()]
-    such = f'name a model, such as {found[0]}' if found else 'name a folder that save_pretrained wrote, such as best/ of a run'
+    other = 'name a folder that save_pretrained wrote, such as best/ of a run'
+    such = f'name a model, such as {found[0]}' if found else other
     if not path.exists(): return f'there is no such folder, and no such model on the hub; {such}'
     if path.is_file(): return f'is a file, and a model is a folder; {such}'
     if (path/'run.json').is_file(): return f'is a run folder, which holds models and is none itself; {such}'

@@ -21,8 +21,8 @@ from ..core import ConfigError, DataError, SetupError
 from ..data.sample import Sample
 from ..files import read_json, write_json
 from .architectures import ARCHITECTURES
-from .core import (Prediction, Recogniser, adapter_base, adapter_config, first_line, from_hub, load_pretrained,
-                                     model_file, model_type, no_progress_bars)
+from .core import Prediction, Recogniser, adapter_base, adapter_config, first_line, from_hub
+from .core import load_pretrained, model_file, model_type, no_progress_bars
 from .decoding import (IGNORE, LOOP, GenerationWatch, Thinned, answer_limits, each_loss, explained,
                                          finished, totals)
 from .lora import (add_lora, audit as audit_rows, audit_table, count_4bit, has_adapter, load_4bit,
@@ -469,7 +469,8 @@ def without_weights(
 )->ChatRecogniser:
     "A recogniser that asks and measures, and cannot read. Raises `SetupError` for a model of another family"
     from transformers import AutoConfig
-    kind, base, file = model_type(name), adapter_base(name) if adapter_config(name) else name, model_file(name, GENERATION)
+    kind, file = model_type(name), model_file(name, GENERATION)
+    base = adapter_base(name) if adapter_config(name) else name
     if kind not in ARCHITECTURES:
         raise SetupError(f"'{name}' is a '{kind}' model, and a server is asked as a vision-language model is; "
                          f'name the folder of one: {", ".join(sorted(ARCHITECTURES))}')

@@ -246,7 +246,8 @@ def _told(path):
                                                       'make room, and start again') from None
         if 'locked' not in str(e): raise
         raise ConfigError(f'{path}: is open elsewhere, or on a volume that knows no locks ({e}), so another program '
-                          'could read or write something half; close it there, or name an output on another volume') from None
+                          'could read or write something half; close it there, or name an output on another '
+                          'volume') from None
 
 def open_catalog(
     path:Path,        # Of `build_catalog`

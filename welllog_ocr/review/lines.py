@@ -23,7 +23,8 @@ from ..data.scan import read_region
 from ..render import visible
 from .log import STATES
 from .session import ReviewSession
-from .page import CARD_STYLE, MARKS, diff_html, facts_html, front_end, lost_html, small_picture, state_html
+from .page import CARD_STYLE, MARKS, diff_html, facts_html, front_end, lost_html, small_picture
+from .page import state_html
 from .page import strip_html, text_html
 
 # %% ../../nbs/review/05_lines.ipynb #e0800d0a

@@ -79,8 +79,7 @@ def set_rng_state(
     import numpy as np
     if not {'python', 'numpy'} <= numbers.keys() or 'rng.torch' not in tensors:
         raise CheckpointError('the checkpoint lacks the state of a random generator, so the run would go on '
-                              'differently; '
-                              'resume from another one')
+                              'differently; resume from another one')
     (version, keys, spare), (kind, words, *rest) = numbers['python'], numbers['numpy']
     random.setstate((version, tuple(keys), spare))
     np.random.set_state((kind, np.array(words, dtype=np.uint32), *rest))
@@ -266,8 +265,10 @@ def named_checkpoint(
     near = [path, path/'checkpoints', path.parent, path.parent/'checkpoints', *roots]
     found = path.parent if path.is_file() and (path.parent/MANIFEST).is_file() else next(
         (f for root in near if not root.is_symlink() for f in checkpoints(root).values()), None)
-    advice = f'name a checkpoint, such as {found}' if found else 'no checkpoint is near it: name one of a run, a step-...'
-    raise ConfigError(f'{name}: {_what_is(path)}, and a training goes on from a checkpoint; {advice}, or auto, or never')
+    none = 'no checkpoint is near it: name one of a run, a step-...'
+    advice = f'name a checkpoint, such as {found}' if found else none
+    raise ConfigError(f'{name}: {_what_is(path)}, and a training goes on from a checkpoint; {advice}, or auto, or '
+                      'never')
 
 def _what_is(path:Path)->str:
     if not path.exists(): return 'there is no such folder'

@@ -182,7 +182,8 @@ def check_output(
                  f'the run does without: {then}'), speed
 
 _POWER = 'after a power cut the last save may be missing, and the one before it counts'
-_WITHOUT = {'locks': 'a file lock.held stands in for the lock, so start no two trainings in a run folder at the same moment',
+_WITHOUT = {'locks': 'a file lock.held stands in for the lock, so start no two trainings in a run folder at the same '
+                     'moment',
             'rights of files': 'what is written has the rights that the volume gives',
             'forcing a file to disk': _POWER, 'forcing a name to disk': _POWER}
 

@@ -102,8 +102,8 @@ def check_same(
     was = manifest.get('model_origin') or model # older runs do not say
     if was != model:
         raise ConfigError(f'{folder} was started with the model {was}, and now it would be {model or "another"}, so '
-                          f'its metrics would mix two; set model_revision={was.rpartition("@")[2]} to go on, or give the '
-                          f'run on the other model {_ITS_OWN}')
+                          f'its metrics would mix two; set model_revision={was.rpartition("@")[2]} to go on, or give '
+                          f'the run on the other model {_ITS_OWN}')
     notes = [f'settings changed: {changes_text(recorded)}'] if recorded else []
     other = {k: (manifest['versions'].get(k), v) for k, v in versions().items() if manifest['versions'].get(k) != v}
     if other: notes.append(f'versions differ, so results may differ in their last bits: {changes_text(other)}')

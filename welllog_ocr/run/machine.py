@@ -42,8 +42,8 @@ def this_machine(
         memory, name = psutil.virtual_memory(), ''
         total, free = memory.total, min(memory.available, group_left)
     shm = shutil.disk_usage('/dev/shm').free if os.path.isdir('/dev/shm') else None
-    return Machine(device.type, name, total, free, has_bf16(device), torch.get_num_threads(), min(processors(), quota), shm,
-                   _promised(env))
+    return Machine(device.type, name, total, free, has_bf16(device), torch.get_num_threads(),
+                   min(processors(), quota), shm, _promised(env))
 
 def _promised(env)->int:
     if env.get('CUDA_VISIBLE_DEVICES') in ('', '-1'): return 0 # hidden on purpose
