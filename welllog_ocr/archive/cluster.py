@@ -51,6 +51,7 @@ def cluster(
     "Ray, connected. Raises `SetupError` when it is not installed, or nothing answers at the address"
     os.environ.setdefault('RAY_AUTH_MODE', 'disabled') # of a cluster that asks for a token, the user sets it
     os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
+    os.environ.setdefault('RAY_task_events_report_interval_ms', '0') # the last 100,000 calls would be kept in memory
     try: import ray
     except ModuleNotFoundError:
         raise SetupError('the package ray is not installed, and it hands out the work; '
