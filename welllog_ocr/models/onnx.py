@@ -39,7 +39,7 @@ def open_session(
     threads:int=0, # Processor threads; 0: all
 ):
     "An `onnxruntime.InferenceSession` on the processor. Raises `SetupError` when the file cannot be run"
-    os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1') # or it writes down what it does, and sends it to its makers
+    os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1') # or it keeps files about how it is used, for its makers
     try: import onnxruntime as ort # here: line recognisers under torch do without
     except ModuleNotFoundError:
         raise SetupError('the package onnxruntime is not installed, and it runs ONNX files; '
