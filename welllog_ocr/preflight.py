@@ -7,18 +7,15 @@ __all__ = ['ARGS', 'machine_report', 'summary', 'PreflightError', 'Preflight', '
 
 # %% ../nbs/08_preflight.ipynb #456f4627
 import os, platform, re, subprocess, sys
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires
 
 from .config import command_config
 from .core import is_command, processors, run_command
 from .render import size_text
 from .run.cgroup import group_limits
+from .run.folder import installed
 
 # %% ../nbs/08_preflight.ipynb #a1f00c02
-def _installed(name:str)->str:
-    try: return version(name)
-    except PackageNotFoundError: return 'not there'
-
 def _card()->str: # by the driver, since torch may be what is broken
     ask = ['nvidia-smi', '--query-gpu=name,driver_version,memory.total', '--format=csv,noheader']
     try: return subprocess.run(ask, capture_output=True, text=True, timeout=20).stdout.strip() or 'none'
@@ -31,13 +28,13 @@ def machine_report(
 )->str:
     "Versions and machine, to be put into the report of a mistake; nothing in it is secret"
     names = dict.fromkeys(re.match(r'[\w.-]+', r)[0] for r in requires('welllog_ocr') or ())
-    found, (left, quota) = {n: _installed(n) for n in names if n != 'welllog_ocr'}, group_limits()
+    found, (left, quota) = {n: installed(n) for n in names if n != 'welllog_ocr'}, group_limits()
     return '\n'.join([
-        f'welllog_ocr {_installed("welllog_ocr")}, Python {platform.python_version()}, {platform.platform()}',
+        f'welllog_ocr {installed("welllog_ocr")}, Python {platform.python_version()}, {platform.platform()}',
         f'processors {processors()}, of which this process may use {quota:g}; memory left by its group '
         f'{size_text(left) if left < 2**60 else "not limited"}; graphics card: {_card()}',
-        'packages ' + ', '.join(f'{n} {v}' for n, v in found.items() if v != 'not there'),
-        'not there ' + ', '.join(n for n, v in found.items() if v == 'not there'),
+        'packages ' + ', '.join(f'{n} {v}' for n, v in found.items() if v),
+        'not there ' + ', '.join(n for n, v in found.items() if not v),
         'variables that are set ' + ', '.join(sorted(filter(_ABOUT_US.match, env)))])
 
 # %% ../nbs/08_preflight.ipynb #a1f00c04

@@ -292,10 +292,10 @@ def push(
     if not re.fullmatch(r'[\w-][\w.-]*/[\w-][\w.-]{0,95}', name, re.A):
         raise ConfigError(f'{name!r:.80}: is no name on the hub; give user/name, of letters, digits, ., _ and -')
     if not Path(folder).is_dir(): raise ConfigError(f'{folder}: no such folder; name a run, a model or a data set')
-    if (Path(folder)/'run.json').is_file() and not _model_folder(Path(folder)):
+    model = _model_folder(Path(folder))
+    if (Path(folder)/'run.json').is_file() and not model:
         raise DataError(f'{folder}: has no best/ yet, so there is nothing to send; train until its first evaluation')
     with tempfile.TemporaryDirectory() as home:
-        model = _model_folder(Path(folder))
         parcel = (model_parcel(folder, name, licence, Path(home)/'merged' if merged else None) if model else
                   data_parcel(folder, name, Path(home), licence))
         what = f'{name}, {parcel.kind}, {"public" if public else "private"}'

@@ -146,7 +146,7 @@ def page_reader(
     kind:str='auto',  # `line`, `page`, `auto`: by the shape of each picture; `record`: a page, whose record is written
     workers:int=0,    # Threads that read pages, or prepare them for a graphics card; 0: all cores, or half of them
     bf16:bool=True,   # bfloat16 where the device has it
-    ground=EMBEDDED,    # Reader of lines, or its name, that a written record is held against
+    ground=EMBEDDED,  # Reader of lines, or its name, that a written record is held against
 ): # Function (iterator of `Scan`s, `Done`) -> iterator of (row, `Page` or `None`), in the same order
     "What reads scans. Raises `ConfigError` when the model does not read this kind"
     reader, writer = as_reader(rec, bf16), None
