@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From a fresh clone to a fine-tuned recogniser: environment, a drawn header as a record, fine-tuning on drawn lines, and a table of before and after.
-# What is typed behind it goes to the training: ./scripts/quickstart.sh --data_path MY_LINES
+# What is typed behind it goes to the training: ./scripts/quickstart.sh --experiment_name mine --data_path MY_LINES
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/env.sh
@@ -14,14 +14,17 @@ echo "A drawn header as the record of a well, read without any training:"
 echo "Now a model learns to read such headers better."
 .venv/bin/python -m welllog_ocr.train --config configs/experiments/quick_val.py "$@"
 
-cat <<'END'
+name=quick_val last=''
+for word in "$@"; do
+    case "$last $word" in *' --experiment_name='*) name="${word#*=}" ;; '--experiment_name '*) name="$word" ;; esac
+    last="$word"
+done
+cat <<END
 
-Where to look next
-  runs/quick_val/report.html   the run on a page, with pictures
-  runs/quick_val/report.md     the table above
-  runs/quick_val/curves.png    how the losses and the errors went
-  runs/quick_val/eval/         every evaluation, line by line
-  your own lines               ./scripts/quickstart.sh --data_path FOLDER   (FOLDER/train and FOLDER/eval, each with images and a metadata.jsonl)
-  evaluate a model             .venv/bin/python -m welllog_ocr.evaluate --model runs/quick_val/best --data FOLDER --against PP-OCRv6-small
-  see what is drawn            .venv/bin/python -m welllog_ocr.synth drawn_lines --n 200
+What next (after: source .venv/bin/activate)
+  look at the run     runs/$name/report.html, a page with pictures
+  read a scan         python -m welllog_ocr.predict --model runs/$name/best SCAN --overlay look/
+  your own lines      ./scripts/quickstart.sh --experiment_name mine --data_path FOLDER   (FOLDER/train, with images and a metadata.jsonl)
+  evaluate a model    python -m welllog_ocr.evaluate --model runs/$name/best --data FOLDER --against PP-OCRv6-small
+  see what is drawn   python -m welllog_ocr.synth drawn_lines --n 200
 END

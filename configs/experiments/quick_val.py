@@ -1,8 +1,8 @@
 """A few minutes on two processor cores: does fine-tuning help on these headers at all?
 
-As it stands it learns from drawn lines alone. With lines of your own beside them it learns much more:
+As it stands it learns from drawn lines alone. With lines of your own beside them:
 
-    python -m welllog_ocr.train --config configs/experiments/quick_val.py --data_path FOLDER
+    python -m welllog_ocr.train --config configs/experiments/quick_val.py --experiment_name mine --data_path FOLDER
 """
 from pathlib import Path
 
