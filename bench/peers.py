@@ -15,34 +15,41 @@ READERS = ('tesseract', 'rapidocr', 'ours', 'fine-tuned')
 
 # reading
 
-def tesseract(args):
-    "(reads lines, reads a page into [(corners, text)])"
+def tesseract(args=None):
+    "(reads lines into [(text, confidence)], reads a page into [(corners, text, confidence)])"
     if not shutil.which('tesseract'): raise SystemExit('tesseract is not installed (apt install tesseract-ocr)')
     import io
-    def run(img, *options):
+    from statistics import fmean
+    def words(img, mode):
+        "[(which line, x, y, width, height, text, confidence)]"
         out = io.BytesIO()
         img.save(out, 'PNG')
-        return subprocess.run(['tesseract', 'stdin', 'stdout', *options], input=out.getvalue(), capture_output=True, check=True).stdout.decode()
+        said = subprocess.run(['tesseract', 'stdin', 'stdout', '--psm', mode, 'tsv'], input=out.getvalue(), capture_output=True, check=True).stdout.decode()
+        rows = [r.split('\t') for r in said.splitlines()[1:]]
+        return [(tuple(c[1:5]), *map(int, c[6:10]), c[11].strip(), float(c[10])/100) for c in rows if len(c) == 12 and c[11].strip()]
+    said = lambda ws: (' '.join(w[5] for w in ws), fmean(w[6] for w in ws) if ws else 0.)
     def page(img):
         lines = {}
-        for row in run(img, '--psm', '3', 'tsv').splitlines()[1:]:
-            cells = row.split('\t')
-            if len(cells) == 12 and cells[11].strip(): lines.setdefault(tuple(cells[1:5]), []).append((*map(int, cells[6:10]), cells[11]))
-        return [([(min(w[0] for w in ws), min(w[1] for w in ws)), (max(w[0] + w[2] for w in ws), min(w[1] for w in ws)), (max(w[0] + w[2] for w in ws), max(w[1] + w[3] for w in ws)), (min(w[0] for w in ws), max(w[1] + w[3] for w in ws))],
-                 ' '.join(w[4] for w in ws)) for ws in lines.values()]
-    return lambda imgs: [run(i, '--psm', '7').strip() for i in imgs], page
+        for w in words(img, '3'): lines.setdefault(w[0], []).append(w)
+        def corners(ws):
+            x0, y0, x1, y1 = min(w[1] for w in ws), min(w[2] for w in ws), max(w[1] + w[3] for w in ws), max(w[2] + w[4] for w in ws)
+            return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
+        return [(corners(ws), *said(ws)) for ws in lines.values()]
+    return lambda imgs: [said(words(i, '7')) for i in imgs], page
 
-def rapidocr(args):
+def rapidocr(args=None):
     import numpy as np
     try: from rapidocr import RapidOCR
     except ModuleNotFoundError: raise SystemExit('rapidocr is not installed (pip install rapidocr onnxruntime)')
     engine = RapidOCR(params={'Global.log_level': 'error'})
     bgr = lambda img: np.ascontiguousarray(np.asarray(img.convert('RGB'))[..., ::-1])
-    def lines(imgs): return [(engine(bgr(i), use_det=False, use_cls=False, use_rec=True).txts or ('',))[0] for i in imgs]
+    def line(img):
+        found = engine(bgr(img), use_det=False, use_cls=False, use_rec=True)
+        return (found.txts[0], float(found.scores[0])) if found.txts else ('', 0.)
     def page(img):
         found = engine(bgr(img), use_det=True, use_cls=True, use_rec=True)
-        return [(q.tolist(), t) for q, t in zip(found.boxes, found.txts)] if found.txts else []
-    return lines, page
+        return [(q.tolist(), t, float(c)) for q, t, c in zip(found.boxes, found.txts, found.scores)] if found.txts else []
+    return lambda imgs: [line(i) for i in imgs], page
 
 def _ours(name):
     import numpy as np
@@ -57,8 +64,8 @@ def _ours(name):
         best = {}
         for n, p in zip(owner, read(pictures)):
             if n not in best or p.confidence > best[n].confidence: best[n] = p
-        return [(s.quad.tolist(), best[n].text) for n, s in enumerate(boxes) if best[n].text]
-    return lambda imgs: [p.text for p in read([np.asarray(i) for i in imgs])], page
+        return [(s.quad.tolist(), best[n].text, best[n].confidence) for n, s in enumerate(boxes) if best[n].text]
+    return lambda imgs: [(p.text, p.confidence) for p in read([np.asarray(i) for i in imgs])], page
 
 def reader(name, args): return dict(tesseract=tesseract, rapidocr=rapidocr).get(name, lambda a: _ours('PP-OCRv6-small' if name == 'ours' else a.model))(args)
 
@@ -77,7 +84,7 @@ def child(args):
     imgs = [read_image(args.data/'lines'/'eval'/r['file_name']) for r in wanted]
     lines(imgs[:1])
     start = time.perf_counter()
-    texts = lines(imgs)
+    texts = [t for t, _ in lines(imgs)]
     out = dict(texts=texts, seconds=time.perf_counter() - start, pages={}, page_seconds=0.)
     del imgs
     for n, row in enumerate(pages(args)):
@@ -102,7 +109,7 @@ def stretches(found:list)->list[str]:
     "Every stretch of up to six boxes of a row"
     import numpy as np
     from welllog_ocr.read.layout import rows_of_boxes
-    rows = rows_of_boxes([np.float32(q) for q, _ in found])
+    rows = rows_of_boxes([np.float32(q) for q, *_ in found])
     return sorted({' '.join(found[i][1] for i in row[a:a + n]) for row in rows for a in range(len(row)) for n in range(1, 7)})
 
 def page_figures(out:dict, wanted:list)->dict:

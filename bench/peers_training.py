@@ -15,11 +15,19 @@ from pathlib import Path
 
 BATCH = 16
 
+def published(model):
+    "As transformers gives it: channels first, batch norms that do their own work, its own choice of attention"
+    import torch
+    from welllog_ocr.models.ctc import Folded, Folding
+    for m in model.modules():
+        if isinstance(m, (Folding, Folded)): m.__class__ = type(m).__base__
+        if getattr(m, '_supports_sdpa', False): m.config._attn_implementation = 'sdpa'
+    return model.to(memory_format=torch.contiguous_format)
+
 def trainer_speed(samples, best:bool, workers:int, folder)->float:
     "Lines a second of the Trainer"
     import torch
     from transformers import Trainer, TrainerCallback, TrainingArguments
-    from throughput import published
     from welllog_ocr.models.ctc import CTCRecogniser, filled
 
     class Lines(torch.utils.data.Dataset):
@@ -48,8 +56,8 @@ def trainer_speed(samples, best:bool, workers:int, folder)->float:
 
 def base(lines:int):
     "configs/base.py, with every layer trained"
-    from throughput import BASE
-    return BASE.replace(freeze='', synth_lines=lines, synth_eval_lines=1)
+    from welllog_ocr.config import load_config
+    return load_config(Path(__file__).parents[1]/'configs'/'base.py').replace(freeze='', synth_lines=lines, synth_eval_lines=1)
 
 def our_speed(samples, workers:int)->float:
     "Lines a second of this project's own step"

@@ -4,24 +4,48 @@
 
 PAGES is a folder of sheets; TRUTH.jsonl has a row for each (file_name, fields, runs, unsure, split), as `evaluate --fields` takes it. All sheets of the splits are read by each model, and their time is that of reading from the file to the
 record, without loading the model. F1 is over cells: all, those of the title block, those of the run table. `coverage` is the share of the filled cells that can be taken over when 99 of 100 are to be right. Predictions stay in FOLDER, for
-`evaluate --fields` and `bench/las.py`.
+`evaluate --fields` and `bench/las.py`. Where `rapidocr` or `tesseract` stands for a model, that reader finds and reads the lines of the sheet (the right way up), our pairing makes a record of them, and it reads the doubtful cells on their own, as ours does.
 """
 import argparse, tempfile, time
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
+import peers
 from welllog_ocr.eval.fields import coverage, figures, read_cells
 from welllog_ocr.evaluate import _meaning
 from welllog_ocr.files import read_jsonl, writable_dir, write_jsonl
 from welllog_ocr.predict import predict
-from welllog_ocr.read.backends import open_reader
+from welllog_ocr.read.backends import Read, open_reader
+from welllog_ocr.read.page import first_reading, prepare_page, to_row
 from welllog_ocr.render import md_table
 from welllog_ocr.data.own_forms import use_vocabulary
 
-def read(model:str, pages:list, out:Path)->float: # Seconds a page
+OTHERS = dict(rapidocr=peers.rapidocr, tesseract=peers.tesseract)
+
+def by_another(name:str): # Reads pages into rows
+    "Another reader's boxes and texts under our pairing"
+    lines, whole = OTHERS[name]()
+    def rows(pages):
+        for path in pages:
+            page = prepare_page(path, 0, 'page')
+            seen = whole(page.img)
+            page.quads, page.owner = [np.float32(q) for q, *_ in seen], [(n, 0) for n in range(len(seen))]
+            best, found = first_reading(page, [Read(t, c) for _, t, c in seen])
+            second = [Read(t, c) for t, c in lines([Image.fromarray(p) for p in found.pictures])] if found else []
+            yield to_row(page, best, found, second)
+    return rows
+
+def by_ours(model:str): # Reads pages into rows
     reader = open_reader(model)
-    list(predict(reader, pages[:1], 'page', workers=1)) # warm up
+    return lambda pages: predict(reader, pages, 'page', workers=1)
+
+def read(model:str, pages:list, out:Path)->float: # Seconds a page
+    rows = (by_another if model in OTHERS else by_ours)(model)
+    list(rows(pages[:1])) # warm up
     start = time.perf_counter()
-    write_jsonl(out, predict(reader, pages, 'page', workers=1))
+    write_jsonl(out, rows(pages))
     return (time.perf_counter() - start)/len(pages)
 
 def line(name:str, split:str, cells:list, seconds:float)->list:

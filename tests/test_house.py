@@ -1,6 +1,7 @@
 """What holds for the whole house: imports point down, nothing unpickles, settings stand in one place."""
 import ast, json, re, subprocess, sys
 from configparser import ConfigParser
+from importlib.util import find_spec
 
 import pytest
 from conftest import ROOT
@@ -9,7 +10,6 @@ CHAPTERS = sorted(p for p in (ROOT/'nbs').rglob('[0-9]*.ipynb') if p.parent.name
 BASES = {'core', 'files', 'render', 'vocabulary', 'config', 'metrics'}
 MAY_IMPORT = dict(base='', data='base', draw='base data', review='base data', models='base data', eval='base data models', read='base data review models eval',
                   run='base data draw review models eval', archive='base data models eval read') # what each room may import besides itself; a command may import everything
-STILL_AT_THE_ROOT = set() # rooms import these until they are split
 
 def _cells(nb, kind='code'): return [''.join(c['source']) for c in json.loads(nb.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == kind]
 def _module(nb): return next(m[1] for s in _cells(nb) if (m := re.search(r'#\|\s*default_exp\s+(\S+)', s)))
@@ -21,7 +21,7 @@ def _imports(nb): return {m for s in _exported(nb) for m in re.findall(r'from we
 def test_a_room_imports_only_bases_and_rooms_further_down(nb):
     room = _room(_module(nb))
     if room == 'commands': return
-    bad = {m for m in _imports(nb) if _room(m) not in (room, *MAY_IMPORT[room].split())} - STILL_AT_THE_ROOT
+    bad = {m for m in _imports(nb) if _room(m) not in (room, *MAY_IMPORT[room].split())}
     assert not bad
 
 @pytest.mark.parametrize('folder', sorted({p.parent for p in CHAPTERS}), ids=lambda p: p.name)
@@ -79,6 +79,26 @@ def test_links_lead_somewhere():
     pages = {p: p.read_text(encoding='utf-8') for p in ROOT.glob('*.md')} | {p: '\n'.join(_cells(p, 'markdown')) for p in (ROOT/'nbs').rglob('*.ipynb')}
     links = [(p, l.split('#')[0]) for p, text in pages.items() for l in re.findall(r'\]\(([^)\s]+)\)', text) if not l.startswith(('http', '#'))]
     assert len(links) > 100 and not [(p.name, l) for p, l in links if not (p.parent/l).exists()]
+
+def _names(module): # what stands at the top of a module
+    path = (ROOT/'welllog_ocr').joinpath(*module.split('.')[1:])
+    tree = ast.parse((path/'__init__.py' if path.is_dir() else path.with_suffix('.py')).read_text(encoding='utf-8'))
+    bound = lambda n: [n.id] if isinstance(n, ast.Name) else [x for e in getattr(n, 'elts', ()) for x in bound(e)]
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)): yield node.name
+        elif isinstance(node, ast.ImportFrom): yield from (a.asname or a.name for a in node.names)
+        elif isinstance(node, ast.Assign): yield from (x for t in node.targets for x in bound(t))
+
+@pytest.mark.parametrize('path', sorted([*(ROOT/'bench').glob('*.py'), *(ROOT/'scripts').glob('*.py')]), ids=lambda p: p.name)
+def test_what_benches_and_scripts_import_is_there(path):
+    "They run by hand, and late imports in them would fail only then"
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.ImportFrom) and node.module.split('.')[0] == 'welllog_ocr':
+            here = set(_names(node.module))
+            assert {a.name for a in node.names if not (ROOT/'welllog_ocr'/f'{a.name}.py').exists()} <= here, node.module
+        else:
+            for name in [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names] if isinstance(node, ast.Import) else []:
+                assert (path.parent/f'{name}.py').exists() or find_spec(name.split('.')[0]), f'{name}: neither a package nor a file beside it'
 
 def test_versions_are_pinned_inside_the_ranges():
     from packaging.requirements import Requirement
