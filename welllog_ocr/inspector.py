@@ -94,7 +94,7 @@ def _read_train(cfg, best:Path, log:Callable)->list[dict]:
     while len(rows) < len(samples):
         rows += evaluate(rec, samples[len(rows):len(rows) + n], cfg.per_device_eval_batch_size, bf16=cfg.bf16)
         left = (time.monotonic() - began)/len(rows)*(len(samples) - len(rows))
-        log(f'{len(rows):,} of {len(samples):,} samples of train are read; about {span_text(left)} left')
+        log(f'{len(rows):,} of {len(samples):,} samples of train are read' + f'; about {span_text(left)} left'*(left > 0))
     return rows
 
 def train_rows(
