@@ -54,17 +54,15 @@ def rapidocr(args=None):
 def _ours(name):
     import numpy as np
     from welllog_ocr.read.detect import Detector
-    from welllog_ocr.read.page import line_pictures
+    from welllog_ocr.read.page import Page, _best, line_pictures
     from welllog_ocr.read.backends import open_reader
     read, finder = open_reader(name), Detector()
     def page(img):
         grey = np.asarray(img.convert('L'))
         boxes = finder(grey)
         pictures, owner = line_pictures(grey, boxes)
-        best = {}
-        for n, p in zip(owner, read(pictures)):
-            if n not in best or p.confidence > best[n].confidence: best[n] = p
-        return [(s.quad.tolist(), best[n].text, best[n].confidence) for n, s in enumerate(boxes) if best[n].text]
+        best = _best(Page('', 0, {}, [s.quad for s in boxes], pictures, owner, img), read(pictures))
+        return [(s.quad.tolist(), p.text, p.confidence) for s, p in zip(boxes, best) if p.text]
     return lambda imgs: [(p.text, p.confidence) for p in read([np.asarray(i) for i in imgs])], page
 
 def reader(name, args): return dict(tesseract=tesseract, rapidocr=rapidocr).get(name, lambda a: _ours('PP-OCRv6-small' if name == 'ours' else a.model))(args)
@@ -130,7 +128,7 @@ def line_figures(out:dict, wanted:list)->dict:
     from welllog_ocr.metrics import summarise
     rows = [r for r in wanted if r['split'] == 'eval']
     pick = lambda keep: summarise([dict(reference=r['text'], prediction=t) for r, t in zip(rows, out['texts']) if keep(r)])
-    every, hand = pick(lambda r: True), pick(lambda r: r.get('style') == 'handwritten')
+    every, hand = pick(lambda r: True), pick(lambda r: r.get('style', r.get('made')) == 'handwritten')
     return dict(n=every['n'], cer=every['cer'], exact=every['exact'], n_hand=hand['n'], cer_hand=hand['cer'], exact_hand=hand['exact'], per_s=len(rows)/out['seconds'], mb=out['mb'])
 
 def table(head:list, rows:list)->str:
