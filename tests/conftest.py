@@ -46,16 +46,21 @@ def share(ci, full):
 TABLE = []
 
 @pytest.fixture
-def reliability():
+def reliability(request):
     "Called with (fault, tried, recovered, bit-exact) by the tests of the soak: a row of RELIABILITY.md"
-    return lambda *row: TABLE.append(row)
+    from welllog_ocr import __version__
+    return lambda *row: TABLE.append((*row, f'`{request.node.path.name}::{request.node.originalname}`', __version__))
+
+def fault_of(line): return line.removeprefix('| ').partition(' | ')[0]
 
 def pytest_sessionfinish(session, exitstatus):
-    if not TABLE: return
-    lines = ['| fault | tried | recovered | bit-exact |', '| --- | ---: | ---: | --- |', *(f'| {" | ".join(map(str, row))} |' for row in TABLE)]
-    print('\n\n' + '\n'.join(lines))
-    if exitstatus == 0 and session.config.option.markexpr == 'soak' and len(TABLE) > 30: # a whole soak, not a part of it, nor the shares of CI
-        text = '# Reliability\n\nWritten by `pytest -m soak`: each fault as it was injected, how often, and what came of it.\n\n'
-        path = ROOT/'RELIABILITY.md'
-        met  = path.read_text(encoding='utf-8').partition('\n## ')[1:] # what people met is written by hand
-        path.write_text(text + '\n'.join(lines) + '\n' + ''.join(met), encoding='utf-8')
+    "A row takes the place of the one of the same fault, or comes behind the others; what stands beside the table is written by hand"
+    rows = [f'| {" | ".join(map(str, row))} |' for row in TABLE]
+    if rows: print('\n\n' + '\n'.join(rows))
+    if not rows or session.config.option.markexpr != 'soak': return # the shares of CI
+    from welllog_ocr.files import locked
+    with locked(path := ROOT/'RELIABILITY.md'), open(path, 'r+', encoding='utf-8') as f:
+        lines, new = f.read().splitlines(), {fault_of(r): r for r in rows}
+        lines = [new.pop(fault_of(line), line) for line in lines]
+        end = next(n for n, line in enumerate(lines) if n and line == '' and lines[n - 1].startswith('|'))
+        f.seek(0), f.truncate(), f.write('\n'.join([*lines[:end], *new.values(), *lines[end:], '']))

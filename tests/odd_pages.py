@@ -11,6 +11,7 @@ def scan_reader(spec):
             text = path.read_bytes().decode('utf-8', 'surrogatepass')
             if text.startswith('kill'): os.kill(os.getpid(), signal.SIGKILL)
             if text.startswith('hang'): time.sleep(3600)
+            if text.startswith('slow'): time.sleep(.05)
             row = dict(file=str(path), page=0, place=place)
             if text.startswith('bad'): yield place, row | dict(error=f'{path}: {text}; convert it'); continue
             fields = {name: value(text, n) for n, name in enumerate(('company', 'well', 'field'))}

@@ -1,9 +1,10 @@
 """The page to drop a scan on, in a browser and by its API: nothing runs, nothing is loaded from elsewhere, nothing stays."""
-import importlib.util, json, os, socket, subprocess, sys, threading, time, urllib.error, urllib.request
+import importlib.util, json, os, random, socket, subprocess, sys, threading, time, urllib.error, urllib.request
 from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from conftest import share
 from hostile import HOSTILE
 from lab import ARGS, CHROMIUM, needs_browser
 
@@ -177,6 +178,29 @@ def test_the_command(tmp_path):
     assert ask(said.split()[0], Host='scans.example')[0] == 403 and len([*tmp_path.glob('*/in/rows')]) == 1
     app.terminate()
     assert app.wait(30) == 143 and [*tmp_path.iterdir()] == [] and app.stderr.read().count('\n') == 1
+
+@share(3, 40)
+def test_readers_are_killed(served, n, reliability):
+    "At random times, while ten people wait for their scans: each scan is read, or its owner gets one message; nothing stays"
+    rng, files, killed = random.Random(0), [*range(6 if n < 10 else 38)], 0
+    def wait(who):
+        mine = [(served.root/'up'/f'{who}-{i}'/'x.tif', f'{who}-{i}.tif') for i in files]
+        for path, name in mine: path.parent.mkdir(), path.write_text(f'slow {name}')
+        for _ in served.house.read_all(f'tab {who}', mine): pass
+    people = [threading.Thread(target=wait, args=(who,)) for who in range(10)]
+    for p in people: p.start()
+    while killed < n:
+        time.sleep(rng.uniform(.02, 1.2))
+        assert any(p.is_alive() for p in people), f'{n - killed} kills had no time; more scans are needed'
+        for child, _ in list(served.desk.readers.working.values()): child.process.kill(); killed += 1
+    for p in people: p.join()
+    visits = [served.house.visits.of(f'tab {who}') for who in range(10)]
+    read, wrong = {r['file']: r['text'] for v in visits for r in v.rows}, [w for v in visits for w in v.wrong]
+    assert all(text == f'slow {name}' for name, text in read.items()) and all('signal 9' in w for w in wrong) and len(wrong) <= killed
+    assert sorted([*read, *(w.partition(':')[0] for w in wrong)]) == sorted(f'{who}-{i}.tif' for who in range(10) for i in files)
+    for who in range(10): served.house.visits.forget(f'tab {who}')
+    assert served.left() == []
+    reliability('SIGKILL of the readers of the page to drop scans on, ten people at once', killed, killed, f'{len(read)} scans read, {len(wrong)} named to their owners')
 
 @pytest.mark.soak
 @needs_browser

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import ROOT
 from PIL import Image
+from welllog_ocr.archive import store, work
 from welllog_ocr.archive.plan import finish, gather, open_plan
 from welllog_ocr.archive.reader import AtWork
 from welllog_ocr.archive.store import list_scans, open_store
@@ -73,12 +74,27 @@ class Silent:
             if not reader.killed: finish(self.plan.store, part.name, [(s.place, dict(file=s.place, page=0, place=s.place)) for s in part.scans])
             yield *self.working.pop(n), 'it was killed twice' if reader.killed else ''
 
-def test_a_file_over_which_readers_are_silent_is_listed_and_no_other(tmp_path):
-    plan = planned(archive(tmp_path, 9))
-    read_parts(plan, Silent(plan, '00004.tif'), timeout=900, say=lambda _: None)
+def beside_a_hanging_file(m, folder):
+    plan = planned(archive(folder, 9))
+    m.read_parts(plan, Silent(plan, '00004.tif'), timeout=900, say=lambda _: None)
     rows = dict(gather([plan]).rows())
     assert len(rows) == 9 and [k for k, r in rows.items() if 'error' in r] == ['00004.tif']
     assert 'longer than 900 s, twice' in rows['00004.tif']['error']
+
+def test_a_file_over_which_readers_are_silent_is_listed_and_no_other(tmp_path): beside_a_hanging_file(work, tmp_path)
+
+def killed_while_a_part_is_written(m, folder):
+    "Before its bytes are forced to disk, and before it has its name: it is not there, and the next reader puts it down whole"
+    from faults import silent_exit # here: the drivers below import this file, and need no torch
+    out = m.open_store(folder/'out')
+    for n, call in enumerate(('fsync', 'link')):
+        def killed():
+            setattr(os, call, lambda *_: os.kill(os.getpid(), signal.SIGKILL)) # in a child
+            m.write_once(out, f'parts/{n}', b'first')
+        assert silent_exit(killed) == -signal.SIGKILL and f'{n}' not in m.names_in(out, 'parts')
+        assert m.write_once(out, f'parts/{n}', b'second') and m.fetch(out, f'parts/{n}') == b'second'
+
+def test_a_part_is_there_when_it_is_whole(tmp_path): killed_while_a_part_is_written(store, tmp_path)
 
 @pytest.mark.soak
 @pytest.mark.parametrize('engine', ('processes', 'ray'))

@@ -1,9 +1,11 @@
 """The catalog as a user meets it: what must not be overwritten, lists, pages in a browser, pictures of other folders."""
-import asyncio, shutil, sqlite3
+import asyncio, random, shutil, signal, sqlite3, time
 from contextlib import closing
 
 import pytest
 from PIL import Image
+from conftest import share
+from runs import in_child
 from test_commands import error
 
 from welllog_ocr.catalog import build_catalog, search
@@ -54,6 +56,36 @@ def test_a_run_that_is_killed_leaves_the_old_catalog(place):
         for end in ('', '-journal'): shutil.copy(place/f'w.db{end}', place/f'killed.db{end}') # as a kill at this moment leaves them
         other.rollback()
     assert search(place/'killed.db', 'smith', pictures=False) == search(place/'w.db', 'smith', pictures=False) and not (place/'killed.db-journal').exists()
+
+def built(place, add=False):
+    build_catalog([place/'more.jsonl' if add else place/'found.jsonl'], place/'w.db', add)
+
+def pages(place):
+    with closing(open_catalog(place/'w.db')) as db:
+        assert db.execute('PRAGMA integrity_check').fetchone() == ('ok',)
+        return db.execute('SELECT count(*) FROM pages').fetchone()[0]
+
+@share(4, 120)
+def test_killed_while_it_is_built(place, n, reliability):
+    "A first catalog, one in place of another, pages added to one: what was there before is there, or all of the new one; the next build has all, and nothing is left"
+    rng, size = random.Random(0), 60 if n < 10 else 300
+    for name, k in (('found', 0), ('more', size)):
+        write_jsonl(place/f'{name}.jsonl', [_row(place/f'scans/{i}.tif', f'SMITH {i % 50}', field=f'FIELD {i}') for i in range(k, k + size)])
+    built(place)
+    start, killed = time.monotonic(), 0
+    built(place, True)
+    whole = time.monotonic() - start
+    while killed < n:
+        (place/'w.db').unlink()
+        if kind := rng.choice(['', 'again', 'add']): built(place)
+        status = in_child(lambda: built(place, kind == 'add'), rng.uniform(0, 1.2*whole))
+        assert status in (0, -signal.SIGKILL)
+        killed += status != 0
+        if kind or (place/'w.db').exists(): assert pages(place) in (size, 2*size if kind == 'add' else size)
+        built(place, kind == 'add')
+        assert pages(place) == (2*size if kind == 'add' else size) and search(place/'w.db', 'smith', pictures=False)
+        assert {p.name for p in place.iterdir()} == {'scans', 'secret.png', 'found.jsonl', 'more.jsonl', 'w.db'}
+    reliability('SIGKILL while a catalog is built, built anew, or added to', killed, killed, 'the old one or the new one')
 
 def test_other_rows_leave_the_catalog_as_it_was(place):
     build_catalog([place/'found.jsonl'], place/'w.db')

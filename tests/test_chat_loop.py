@@ -42,4 +42,6 @@ def test_the_loop(name, tmp_path, monkeypatch): through_the_loop(name, tmp_path,
 
 @pytest.mark.soak
 @pytest.mark.parametrize('name', [n for n in ARCHITECTURES if n != 'qwen3_vl'])
-def test_the_loop_with(name, tmp_path, monkeypatch): through_the_loop(name, tmp_path, monkeypatch)
+def test_the_loop_with(name, tmp_path, monkeypatch, reliability):
+    through_the_loop(name, tmp_path, monkeypatch)
+    reliability(f'a training of {name} cut off and resumed', 1, 1, 'yes')

@@ -7,18 +7,18 @@ from PIL import Image, ImageDraw
 from welllog_ocr.draw.forms import lay_out
 from welllog_ocr.draw.page import draw_page, page_lines, page_record
 from welllog_ocr.eval.fields import figures, page_cells
+from welllog_ocr.read import record
 from welllog_ocr.read.backends import Read
 from welllog_ocr.read.layout import lay_level
-from welllog_ocr.read.record import find_cells, to_record
 
-def read_truly(img, lines):
+def read_truly(img, lines, m=record):
     "The record of a page whose lines are read without errors; cells are left to the lines"
     quads = [np.float32([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]) for x0, y0, x1, y1 in (l['box'] for l in lines)]
     texts = [l['text'] for l in lines]
-    found = find_cells(np.asarray(img.convert('L')), quads, texts)
+    found = m.find_cells(np.asarray(img.convert('L')), quads, texts)
     rows = [dict(text=t, confidence=1., box=q.tolist()) for t, q in zip(texts, quads)]
     place, order = (lambda q: q.tolist()), {n: n for n in range(len(rows))}
-    return to_record(found, [Read(t, 1.) for t in texts], [Read('', 0.)]*len(found.pictures), place, rows, order)
+    return m.to_record(found, [Read(t, 1.) for t in texts], [Read('', 0.)]*len(found.pictures), place, rows, order)
 
 def drawn(i, seed='records', dpi=150):
     page = lay_out(seed, i, dpi)

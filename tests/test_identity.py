@@ -51,7 +51,7 @@ def test_changes_of_any_settings_are_seen(examples, reliability, tmp_path):
             return
         assert not want['refused'] and all(any(n in note for note in notes) for n in want['recorded'])
     run()
-    reliability('any settings changed between two starts: told or refused by their class', examples, examples, '')
+    reliability('any settings changed between two starts: reported or refused by their class', examples, examples, '')
 
 @pytest.mark.parametrize('name', KEYS)
 def test_a_setting_that_an_old_run_did_not_have_counts_with_its_default(name):

@@ -46,11 +46,12 @@ def test_two_processes_are_one_and_either_goes_on(home):
     same(one, start(home, 'three'))
 
 @pytest.mark.soak # a minute
-def test_weights_in_pieces_are_saved_whole(home):
+def test_weights_in_pieces_are_saved_whole(home, reliability):
     one, two = train(tiny(home, experiment_name='one')), start(home, 'pieces', [str(Path(__file__).parent/'pieces.py')])
     same(one, two)
     back_to(two, 14)
     same(one, train(tiny(home, experiment_name='pieces')))
+    reliability('two processes with weights in pieces (FSDP), cut off, and gone on with by one', 1, 1, 'losses within 1e-5')
 
 @pytest.mark.parametrize('n', [2, 3, 8])
 def test_a_batch_is_shared_out_once_and_all_have_as_many_parts(n):

@@ -1,7 +1,9 @@
 """The review file under crashes, several writers and strange content; what a training makes of it."""
-import json, multiprocessing, os, random, signal, subprocess, sys
+import itertools, json, multiprocessing, os, random, signal, time
+from collections import Counter
 
 import pytest
+from conftest import share
 from hypothesis import given, settings, strategies as st
 
 from welllog_ocr.core import DataError, SetupError, stable_hash
@@ -9,6 +11,7 @@ from welllog_ocr.files import read_jsonl
 from welllog_ocr.data.sample import Sample, fingerprint
 from welllog_ocr.review.log import Changes, Review, apply_review, review_text
 from welllog_ocr.review.session import ReviewSession
+from welllog_ocr.review.values import ValueReview
 
 KEYS = [f'{i:016x}' for i in range(8)]
 
@@ -29,19 +32,44 @@ def test_several_writers_lose_nothing(tmp_path):
     assert Review(path).complaints == []
     for k in range(4): assert [r['text'] for r in rows if r['who'] == f'w{k}'] == [f'w{k} {i}' for i in range(40)]
 
-def test_killed_at_any_moment(tmp_path):
-    "What was reported as written is there, whatever was under way"
-    path = tmp_path/'review.jsonl'
-    code = ('import sys\nfrom welllog_ocr.review.log import Review\nr, i = Review(sys.argv[1], "x"), 0\n'
-            'while True:\n    r.mark(f"{i % 8:016x}", "fixed", f"text {i}"); print(i, flush=True); i += 1')
+def turns(k):
+    "What a reviewer of values does, without end: one is corrected, or three of a page in one go, or the last is taken back"
+    rng = random.Random(k)
+    for n in itertools.count():
+        keys = rng.sample(KEYS, rng.choice([1, 1, 3]))
+        yield [] if rng.random() < .25 else [dict(key=key, state='fixed', text=f'{k} {n} {key}') for key in keys]
 
-    for seed in range(6):
-        p = subprocess.Popen([sys.executable, '-c', code, str(path)], stdout=subprocess.PIPE, text=True)
-        for _ in range(random.Random(seed).randint(1, 30)): p.stdout.readline()
-        p.send_signal(signal.SIGKILL)
-        found = Review(path)
-        assert len(found.marks) and all(m.state == 'fixed' for m in found.marks.values())
-        assert all(r['key'] in KEYS for r in read_jsonl(path))
+def review_until_killed(path, k, done):
+    try:
+        review = ValueReview(path, 'x')
+        for marks in turns(k):
+            review.mark_all(marks) if marks else review.undo_all()
+            os.write(done, b'.')
+    finally: os._exit(1)
+
+def after(said, marks): return [*said, marks] if marks else said[:-1]
+def standing(said): return {m['key']: (m['state'], m['text']) for marks in said for m in marks}
+
+@share(6, 200)
+def test_killed_at_any_moment(tmp_path, n, reliability):
+    "What a reviewer was told is written is there, undone when it was undone; what was under way is there as a whole, or not at all"
+    path, said = tmp_path/'review.jsonl', []
+    for k in range(n):
+        (ready, done), rng = os.pipe(), random.Random(f'kill {k}')
+        if not (pid := os.fork()): review_until_killed(path, k, done)
+        os.close(done)
+        told = sum(len(os.read(ready, 1)) for _ in range(rng.randint(1, 12)))
+        time.sleep(rng.uniform(0, .004))
+        os.kill(pid, signal.SIGKILL), os.waitpid(pid, 0)
+        told += sum(map(len, iter(lambda: os.read(ready, 4096), b''))) # and what was said before the end
+        os.close(ready)
+        what = turns(k)
+        for marks in itertools.islice(what, told): said = after(said, marks)
+        found = ValueReview(path, 'y')
+        if states(found) != standing(said): said = after(said, next(what))
+        assert states(found) == standing(said) and not found.complaints
+        assert +found.states == Counter(m.state for m in found.marks.values())
+    reliability('SIGKILL of who reviews values, while one is judged, a page in one go, or an undo', n, n, 'nothing lost, nothing half')
 
 def test_cut_anywhere(tmp_path):
     "A file cut at any byte opens, tells, and goes on"

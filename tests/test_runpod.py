@@ -188,7 +188,7 @@ def test_in_jupyterlab_again_and_again(long, reliability):
     reliability('browser reloaded, kernel restarted, notebook reopened in JupyterLab while a run goes on', 30, '30', 'run unharmed, view back')
 
 @pytest.mark.soak
-def test_a_new_pod_goes_on(long):
+def test_a_new_pod_goes_on(long, reliability):
     "Another machine with the old volume: what the lost one left in locks and status is stale, and one call goes on"
     run = launch(long)
     wait_for(lambda: run_status(run)['step'] >= 5 or not run_status(run)['alive'], 'no step')
@@ -204,3 +204,4 @@ def test_a_new_pod_goes_on(long):
     wait_for(lambda: any(e['event'] == 'resumed' for e in read_jsonl(run/'events.jsonl')), 'not resumed')
     assert any(e['event'] == 'took_over' for e in read_jsonl(run/'events.jsonl'))
     assert 'step' in stop(run)
+    reliability('a pod is lost, and another one takes over its volume, locks and all', 1, 1, 'goes on from the last checkpoint')

@@ -377,7 +377,7 @@ def test_a_loss_that_is_no_number(home, monkeypatch, n, reliability):
         assert all(torch.isfinite(m).all() for m in run.ema.mean)
     reliability('a loss or gradient that is not finite: no update', n, n, 'weights finite')
 
-def test_loss_spikes_are_found_and_calm_runs_are_not_accused(home, reliability):
+def test_loss_spikes_are_found_and_calm_runs_are_not_accused(home):
     rng, run = random.Random(0), runner(home, 1)
     def found(spike_at):
         callback, told = Spikes(), []
@@ -389,7 +389,6 @@ def test_loss_spikes_are_found_and_calm_runs_are_not_accused(home, reliability):
         return told
     for i in range(20): assert 30 + i*4 in found(30 + i*4)
     assert not any(found(0) for _ in range(20))
-    reliability('loss spikes found; none in calm runs', 40, 40, '')
 
 @share(2, 50)
 def test_workers_that_die(home, n, reliability):
