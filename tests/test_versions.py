@@ -1,5 +1,7 @@
 """What version 0.1.0 left on the disk is still read: a run folder with a checkpoint, a review file, a results file."""
 import json, re, shutil
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,17 @@ def test_its_results_go_on(old):
     main(_arguments(['--model', 'model', 'two', '--kind', 'line', '--output', 'found.jsonl']))
     after = (old/'found.jsonl').read_text().splitlines()
     assert after[:2] == before and [json.loads(l)['file'] for l in after] == ['two/00.png', 'two/01.png', 'two/02.png']
+
+def test_the_changelog_names_modules_that_are_there():
+    table = (MADE.parents[2]/'CHANGELOG.md').read_text().partition('| 0.1.0 | 0.2.0 |')[2].partition('\n\n')[0]
+    rows = [row.split(' | ')[1] for row in table.splitlines()[2:]]
+    assert len(rows) > 12
+    for row in rows:
+        where = ''
+        for name in re.findall(r'`([\w.]+)`', row):
+            home, _, last = (where + name if name.startswith('.') else name).rpartition('.')
+            module = f'welllog_ocr.{home}.{last}'.replace('..', '.')
+            if last.islower() and (not home or find_spec(f'welllog_ocr.{home}').submodule_search_locations) and find_spec(module): where = module.removeprefix('welllog_ocr.')
+            else:
+                assert hasattr(import_module(f'welllog_ocr.{home or where}'), last), name
+                where = home or where

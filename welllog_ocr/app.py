@@ -135,10 +135,9 @@ def page_style()->str: # CSS
 
 def _about(limits)->str: # `limits`: the arguments of the command
     return (f'<h1>{_TITLE}</h1><p>Drop scans of well-log headers. Each sheet is shown with what was read of it; '
-            'correct what is wrong, and save it. '
-            f'Files of up to {limits.limit_mb:g} MB and {limits.limit_pages} pages. A scan is deleted '
-            'as soon as it was read, and what was read when this tab is closed.</p>'
-            '<p><b class="good">✓ sure</b> <b class="warn">? worth a look</b> <b class="bad">! doubtful</b></p>')
+            f'correct what is wrong, and save it. Files of up to {limits.limit_mb:g} MB and {limits.limit_pages} '
+            'pages. A scan is deleted as soon as it was read, and what was read when this tab is closed.</p><p><b '
+            'class="good">✓ sure</b> <b class="warn">? worth a look</b> <b class="bad">! doubtful</b></p>')
 
 def theme(gradio):
     "Fonts of the machine alone, and the colours of all our pages"
@@ -186,7 +185,7 @@ def build_page(
         drop = gradio.File(file_count='multiple', label=what, height=120)
         status = gradio.HTML(elem_classes='status')
         pages = gradio.Radio(label='Pages', visible=False, elem_classes='pages')
-        def edit(told): return edit_value(house.visits, told)
+        def edit(change): return edit_value(house.visits, change)
         sheet = gradio.HTML(js_on_load=js, server_functions=[edit])
         def dropped(files, now, request:gradio.Request):
             if files: yield from _news(gradio, house, request.session_hash, files, now)
@@ -226,7 +225,7 @@ def _host(address:str)->str|None: return urlsplit('//' + address.rpartition('//'
 
 class Guard:
     "Lets in who may come in, in front of everything else"
-    def __init__(self, app, token:str): # token '': whoever sits at this machine
+    def __init__(self, app, token:str): # token '': everyone at this machine
         self.app, self.token = app, token.encode()
         self.sign = hashlib.sha256(b'welllog_ocr ' + self.token).hexdigest() # what the browser keeps
 
@@ -248,10 +247,9 @@ class Guard:
 
 # %% ../nbs/25_app.ipynb #3cddf476
 _ASK = ('<h1>Well-log scans</h1><form method="post" action="enter"><p><label>Token <input name="token" type="password" '
-        'autofocus autocomplete="current-password"></label> <button>Enter</button></p>'
-        '<p class="bad" role="status">{}</p></form>'
-        '<p class="note">Whoever started the server knows the token. Other systems send it as the header '
-        '<code>Authorization: Bearer TOKEN</code>.</p>')
+        'autofocus autocomplete="current-password"></label> <button>Enter</button></p><p class="bad" '
+        'role="status">{}</p></form><p class="note">The person who started the server knows the token. Other systems '
+        'send it as the header <code>Authorization: Bearer TOKEN</code>.</p>')
 _ALONE = 'this server answers browsers of its own machine alone; open http://127.0.0.1, or start it with a token'
 _NO_TOKEN = 'no token was sent, or a wrong one; send the header "Authorization: Bearer TOKEN"'
 
@@ -270,7 +268,7 @@ async def ask(self:Guard, scope, receive): # an answer of starlette
             secure = request.url.scheme == 'https'
             answer.set_cookie(_COOKIE, self.sign, httponly=True, samesite='strict', secure=secure)
             return answer
-        said = 'This is not the token; ask whoever started the server.'
+        said = 'This is not the token; ask the person who started the server.'
         await asyncio.sleep(1) # guessing takes its time
     if 'text/html' not in request.headers.get('accept', ''):
         return PlainTextResponse(_NO_TOKEN, 401, {'WWW-Authenticate': 'Bearer'})
@@ -357,7 +355,7 @@ def _listen(args)->socket.socket:
 # %% ../nbs/25_app.ipynb #5bd5b92a
 def _serve(s:socket.socket, app, args):
     import uvicorn
-    s.listen(100) # whoever comes before the server is ready waits
+    s.listen(100) # browsers that come before the server is ready wait
     who = 'the page asks for the token' if args.token else 'without a token, only browsers of this machine are answered'
     print(f'http://{args.host}:{s.getsockname()[1]}/ ({who}; Ctrl-C ends it)', flush=True)
     server = uvicorn.Server(uvicorn.Config(app, log_level='warning', timeout_graceful_shutdown=2))

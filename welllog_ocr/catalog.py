@@ -63,10 +63,10 @@ def _put_folders(db, named:list|None):
     db.executemany('INSERT INTO folders VALUES (?)', [(os.path.realpath(f),) for f in named])
 
 def _progress():
-    told = time.monotonic()
+    said = time.monotonic()
     def say(n):
-        nonlocal told
-        if time.monotonic() > told + 5: told = time.monotonic(); print(f'{n} pages', file=sys.stderr, flush=True)
+        nonlocal said
+        if time.monotonic() > said + 5: said = time.monotonic(); print(f'{n} pages', file=sys.stderr, flush=True)
     return say
 
 def _is_archive(name)->bool: return is_url(name) or (Path(name)/ABOUT).is_file()

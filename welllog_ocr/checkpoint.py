@@ -35,16 +35,15 @@ def overview(
 )->list[str]:
     """A line for each checkpoint, newest first: step, CER, whether it is whole. Raises `CheckpointError` when none of
     them is"""
-    run_id, root = read_json(run/'run.json')['run_id'], run/read_json(run/'config.json').get('checkpoint_dir',
-                                                                                             'checkpoints')
-    lines, whole = [], 0
+    run_id, lines, whole = read_json(run/'run.json')['run_id'], [], 0
+    root = run/read_json(run/'config.json').get('checkpoint_dir', 'checkpoints')
     for folder in [Path(only)] if only else checkpoints(root).values():
         try: facts = verify(folder, run_id)['facts']
         except CheckpointError as e: lines.append(f'bad    {e}')
         else:
             whole += 1
-            lines.append(f'whole  {folder.name}' + (f'  CER {facts["cer"]:.2%}' if facts.get('cer') is not None
-                                                    else ''))
+            known = facts.get('cer') is not None
+            lines.append(f'whole  {folder.name}' + (f'  CER {facts["cer"]:.2%}' if known else ''))
     if lines and not whole: raise CheckpointError(f'{run}: no checkpoint is whole:\n  ' + '\n  '.join(lines))
     return lines or ['no checkpoint yet: the run starts at its first step']
 

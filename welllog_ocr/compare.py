@@ -44,7 +44,7 @@ from .render import Curve, Doc, DocTable, Title, Tone, esc, html_block, html_cha
 from .review.log import Review
 from .review.page import CARD_STYLE, change, change_html
 from .run.folder import data_changes
-from .run.report import defaults, find_images
+from .run.report import NO_SETTINGS, defaults, find_images
 
 # %% ../nbs/12_compare.ipynb #a958d891
 @dataclass
@@ -78,11 +78,11 @@ def find_run(
         if there := _names_in(near): raise ConfigError(f'{word}: no such run{did_you_mean(Path(word).name, there)}')
         raise ConfigError(f'{word}: no such run, and {near}/ holds none at all; '
                           'name the folder of a run, which holds run.json')
-    if not (path/'run.json').is_file():
-        inside = f'it holds runs: name one of {", ".join(names)}' if (names := _names_in(path)) else \
-                 'name a folder that a training made, such as runs/quick_val'
-        raise ConfigError(f'{path} holds no run.json, so it is not a run; {inside}')
-    return path
+    if (path/'run.json').is_file(): return path
+    what = f'it holds runs: name one of {", ".join(names)}' if (names := _names_in(path)) else \
+           'name a folder that a training made, such as runs/quick_val'
+    if (path.parent/'run.json').is_file(): what = f'it is a part of a run: name {path.parent}'
+    raise ConfigError(f'{path} holds no run.json, so it is not a run; {what}')
 
 # %% ../nbs/12_compare.ipynb #483339d9
 def _cut_off(path:Path)->list[str]:
@@ -254,8 +254,6 @@ class Comparison:
 def _text(metric:str, rows:list)->str: return find_metric(metric).text(find_metric(metric).value(rows))
 
 # %% ../nbs/12_compare.ipynb #e3aa3096
-_NAMES = {'experiment_name', 'output_dir', 'resume_from_checkpoint'} # a name or place of a run is no setting
-
 def verdicts(
     c:Comparison,
 )->list[str]:
@@ -271,7 +269,7 @@ def _sentence(c:Comparison, best:int, other:int)->str:
     if d.real: text = f'{a.name} is better than {b.name}, and the difference is real: {facts}.'
     elif d.verdict == 'same': text = f'{a.name} and {b.name} have the same {label}: {facts}.'
     else: text = f'{a.name} is not clearly better than {b.name}: {facts}.{_more_needed(d)}'
-    if {k for k in a.config if a.config[k] != b.config.get(k)} - _NAMES == {'seed'}:
+    if {k for k in a.config if a.config[k] != b.config.get(k)} - NO_SETTINGS == {'seed'}:
         text += ' They differ in their seed alone: this is how much runs of one setting differ.'
     return text
 
@@ -288,7 +286,7 @@ def _columns(r:Result)->dict:
     versions = {f'version of {k}': v for k, v in r.manifest.get('versions', {}).items()}
     rows = sorted(str((d.get('id'), d.get('digest'))) for d in r.data if d.get('split') == 'train')
     data = stable_hash(rows) if r.data else r.manifest.get('data_fingerprint', '')
-    return {k: v for k, v in r.config.items() if k not in _NAMES} | versions | {'training data': data[:8]}
+    return {k: v for k, v in r.config.items() if k not in NO_SETTINGS} | versions | {'training data': data[:8]}
 
 def _settings(results:list[Result])->DocTable:
     "Settings, versions and training data in which the runs differ"
@@ -297,7 +295,7 @@ def _settings(results:list[Result])->DocTable:
     rows = [[k, *(redact(str(c.get(k, '-'))) for c in columns)] for k in keys]
     return DocTable(['setting', *(r.name for r in results)], rows)
 
-def _told(d:Difference, metric:str)->Tone:
+def _signed(d:Difference, metric:str)->Tone:
     "A difference with a sign for better or worse; in colour where it is real"
     if not d.value: return Tone(d.text(metric))
     better = find_metric(metric).better(d.value, 0)
@@ -311,7 +309,7 @@ def _metrics(c:Comparison)->DocTable:
     if not c.refused: head += [f'{m} against {c.results[0].name}' for m in labels]
     for k in order:
         row = [c.results[k].name, str(c.results[k].step), *(_text(m, c.results[k].rows) for m in c.metrics)]
-        rows.append(row + ([] if c.refused else [_told(c.difference(0, k, m), m) if k else '' for m in c.metrics]))
+        rows.append(row + ([] if c.refused else [_signed(c.difference(0, k, m), m) if k else '' for m in c.metrics]))
     return DocTable(head, rows, 'lr')
 
 def _effort(results:list[Result])->DocTable:
@@ -346,7 +344,7 @@ def _slices(c:Comparison)->DocTable:
     for name, where in {'all': None, **_parts_of(c.results[0].rows)}.items():
         for k in range(1, len(c.results)):
             d, both = c.difference(0, k, metric, where), [_text(metric, c.rows(j, where)) for j in (0, k)]
-            rows.append([name, c.results[k].name, d.n, d.groups, *both, _told(d, metric), d.better, d.worse])
+            rows.append([name, c.results[k].name, d.n, d.groups, *both, _signed(d, metric), d.better, d.worse])
     return DocTable(head, rows, 'llr')
 
 # %% ../nbs/12_compare.ipynb #eb17caf5

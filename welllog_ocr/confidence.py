@@ -16,7 +16,7 @@ def _arguments(argv=None):
     p.add_argument('rows', nargs='?', help='eval.jsonl of evaluate --output, or a file of eval/ of a run')
     p.add_argument('--model', help='folder of the model that read them: gets calibration.json, '
                                    'and predict then gives calibrated confidences')
-    p.add_argument('--precision', type=float, default=.99, help='share of lines that pass which must be right [0.99]')
+    p.add_argument('--precision', type=float, default=.99, help='share of the passing lines that must be right [0.99]')
     p.add_argument('--exact', action='store_true',
                    help='a line is right only when every character is; without, when every letter and digit is')
     p.add_argument('--fields', nargs='+', default=[], metavar='TRUTH.jsonl',

@@ -111,9 +111,8 @@ def _facts(data:Data)->list[str]:
         tall, seen = median(r.picture.letter for r in letters), [*map(_seen_letter, letters)]
         small = sum(s < 16 for s in seen)/len(seen)
         facts.append(f'Letters (capitals) are {tall:.0f} pixels tall in the middle of the set. Scaled as a model '
-            'scales them (lines to 48 pixels, blocks and pages to a million pixels) that becomes '
-            f'{median(seen):.0f}, and {small:.0%} of the images fall below 16, where small letters are under 12 '
-            'pixels and much is lost.')
+            f'scales them (lines to 48 pixels, blocks and pages to a million pixels) that becomes {median(seen):.0f}, '
+            f'and {small:.0%} of the images fall below 16, where small letters are under 12 pixels and much is lost.')
     tokens, most = [*map(tokens_about, texts)], data.max_seq_length
     cut = sum(t > most for t in tokens)
     facts.append(f'The longest label has {max(map(len, texts))} characters, about {max(tokens)} tokens; max_seq_length '
@@ -157,7 +156,7 @@ def _reviewed(splits:dict, path:Path|None)->tuple[dict, list]: # splits after th
 def doctor(
     path:str|Path,       # Data folder, or name of a data set of the hub
     review:str|Path='',  # Review file; '': `review.jsonl` in the data folder
-    model:str='',        # Line recogniser, as `open_reader` takes it; '': labels are judged by the ink alone
+    model:str='',        # Line recogniser, as `open_reader` takes it; '': labels are checked against the ink alone
     **how,
 )->Report: # Whose findings can be acted on
     "Examine a data set. Raises `DataError` when there is nothing to examine, `ConfigError` for a bad setting"

@@ -18,7 +18,7 @@ def _arguments(argv=None):
                    's3://bucket/folder; of shares with an output each, all of them; or one .jsonl, to write it in '
                    'another format')
     p.add_argument('--output', metavar='FILE', help=f'its ending names the format: {", ".join(WRITERS)}; the rows also '
-                   'stand in a .jsonl beside it. Without: it is only told what is there')
+                   'stand in a .jsonl beside it. Without: only a report of what is there')
     p.add_argument('--rows', default='scan', choices=list(ROWS), help='what a row of a .csv, .parquet or .xlsx '
                    'stands for: a scan with all its runs, a run, or a line of text [scan]')
     p.add_argument('--partial', action='store_true', help='write a file though parts are missing')

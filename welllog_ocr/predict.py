@@ -56,8 +56,8 @@ def _arguments(argv=None):
     p.add_argument('--vocabulary', metavar='FILE.toml', help='fields, wordings and forms beside the known ones; the '
                    'page on own forms says how')
     p.add_argument('--overlay', metavar='FOLDER', help='gets a picture of each page with what was read, for a check')
-    p.add_argument('--workers', type=int, default=0, help='pages that are read at the same time, or with a graphics '
-                   'card prepared for it; 0: as many as cores, or half of them [0]')
+    p.add_argument('--workers', type=int, default=0, help='pages that are read at the same time (with a graphics card: '
+                   'prepared for it); 0: as many as there are cores (with a card: half as many) [0]')
     p.add_argument('--float32', action='store_true', help='compute in float32 even where bfloat16 is faster')
     _archive_arguments(p)
     p.add_argument('--debug', action='store_true', help='show the traceback of an error')

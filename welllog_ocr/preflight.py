@@ -26,13 +26,14 @@ _ABOUT_US = re.compile('(WELLLOG|HF_|HUGGING|WANDB|MLFLOW|CUDA|NVIDIA|OMP_|MKL_|
 def machine_report(
     env=os.environ,
 )->str:
-    "Versions and machine, to be put into the report of a mistake; nothing in it is secret"
+    "Versions and machine, for a bug report; nothing in it is secret"
     names = dict.fromkeys(re.match(r'[\w.-]+', r)[0] for r in requires('welllog_ocr') or ())
-    found, (left, quota) = {n: installed(n) for n in names if n != 'welllog_ocr'}, group_limits()
+    found, limits = {n: installed(n) for n in names if n != 'welllog_ocr'}, group_limits()
+    left, quota = ('none' if n > 2**60 else text(n) for n, text in zip(limits, (size_text, '{:g}'.format)))
     return '\n'.join([
         f'welllog_ocr {installed("welllog_ocr")}, Python {platform.python_version()}, {platform.platform()}',
-        f'processors {processors()}, of which this process may use {quota:g}; memory left by its group '
-        f'{size_text(left) if left < 2**60 else "not limited"}; graphics card: {_card()}',
+        f'processors {processors()}; limits of the control group: processors {quota}, memory left {left}; '
+        f'graphics card: {_card()}',
         'packages ' + ', '.join(f'{n} {v}' for n, v in found.items() if v),
         'not there ' + ', '.join(n for n, v in found.items() if not v),
         'variables that are set ' + ', '.join(sorted(filter(_ABOUT_US.match, env)))])
@@ -42,7 +43,7 @@ if is_command(globals()) and '--report' in sys.argv: run_command(lambda: print(m
 
 ARGS = command_config(globals(), prog='python -m welllog_ocr.preflight', # before torch: --help answers at once
     description='Check all that can fail cheaply before a training, and say how long it will take and what it will '
-                'cost. With --report alone: versions and machine, for the report of a mistake.')
+                'cost. With --report alone: versions and machine, for a bug report.')
 
 # %% ../nbs/08_preflight.ipynb #1300d36f
 from functools import partial
@@ -194,6 +195,7 @@ def _ask_output(f:Preflight, sizes)->bool: # does the folder take them?
     f.checks.append(check)
     return True
 
+# %% ../nbs/08_preflight.ipynb #b074c0f0
 def _ask_disk(f:Preflight, env):
     volume = check_volume(f.cfg, env)
     f.checks.append(volume)

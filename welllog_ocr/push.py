@@ -61,8 +61,8 @@ def _checked(parcel:Parcel)->Parcel:
         if not name.endswith(('.json', '.jsonl', '.txt', '.md', '.jinja')): continue
         text = (f if isinstance(f, bytes) else f.read_bytes()).decode('utf-8', 'replace')
         if redact(text) != text:
-            raise DataError(f'{name}: holds what looks like a key or a password, and would show it to whoever reads it '
-                            f'there; take it out')
+            raise DataError(f'{name}: holds what looks like a key or a password, and would show it to its '
+                            'readers there; take it out')
     return parcel
 
 # %% ../nbs/26_push.ipynb #465f7d4a
@@ -119,7 +119,7 @@ def _licence(info:dict, default:str)->str: # '': there is none
 def _may_go(s, marked:bool)->bool:
     return not marked or str(s.info.get('shareable')).strip().lower() in ('true', 'yes', '1', 'y')
 
-_PLAIN = {'dpi', 'jfif', 'jfif_version', 'jfif_unit', 'jfif_density', 'gamma', 'srgb'} # tells nothing of a person
+_PLAIN = {'dpi', 'jfif', 'jfif_version', 'jfif_unit', 'jfif_density', 'gamma', 'srgb'} # nothing about a person
 
 def _picture(s, home:Path)->tuple[str, Path]: # name there, file here
     file, plain = file_of(s), False
@@ -176,8 +176,8 @@ def data_card(
 )->str: # Markdown
     "README.md of a data set: what is in it, and where it comes from"
     whole = [r for part in rows.values() for r in part]
-    told = lambda part, c: ', '.join(f'{n} {k or "not given"}' for k, n in Counter(r[c] for r in part).most_common(9))
-    splits = [[s, len(part), len({r['group'] for r in part}), told(part, 'kind'), told(part, 'style')]
+    counts = lambda part, c: ', '.join(f'{n} {k or "not given"}' for k, n in Counter(r[c] for r in part).most_common(9))
+    splits = [[s, len(part), len({r['group'] for r in part}), counts(part, 'kind'), counts(part, 'style')]
               for s, part in rows.items()]
     origins = Counter((str(r.get('source', '')), r['licence']) for r in whole)
     front = ['---', *licence_lines(sorted({r['licence'] for r in whole})), 'task_categories: [image-to-text]',

@@ -126,9 +126,8 @@ def headline(
              f'step {s["step"]}' + (f' of {s["total"]}' if s['total'] else ''),
              loss is not None and f'loss {loss:.3f}', s['best'] is not None and f'best CER {s["best"]:.2%}',
              speed and f'{speed:.1f} samples/s', s['elapsed_s'] and f'{span_text(s["elapsed_s"])} so far',
-             s['left_s'] is not None and f'about {span_text(s["left_s"])} left', s['cost'] is not None
-             and f'${s["cost"]:.2f}',
-             starts > 1 and f'started {starts} times']
+             s['left_s'] is not None and f'about {span_text(s["left_s"])} left',
+             s['cost'] is not None and f'${s["cost"]:.2f}', starts > 1 and f'started {starts} times']
     return visible(redact(', '.join(p for p in parts if p)))
 
 _SAID = dict(start='training begins, {total_steps} steps in all', resumed='it goes on', saved='step {at} is saved',

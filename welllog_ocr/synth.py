@@ -59,7 +59,7 @@ def write_folder(
     seed:int=0,              # Another seed draws other images
     eval_share:float=0.1,    # Share that goes to eval
     kind:str='line',         # What is drawn: `line`, `crop` or `page`
-    dpi:int|None=None,       # Resolution of pages, 72 to 600; none: 200
+    dpi:int|None=None,       # Resolution of pages, 72 to 600; `None`: 200
     format:str='png',        # File format, `png` or `tiff`
     light:bool=False,        # Pages that were copied well
 )->dict: # split -> images written

@@ -29,8 +29,7 @@ from .files import read_jsonl, writable_dir
 from .models.core import is_out_of_memory, load_model, release_memory
 from .preflight import Preflight, preflight, summary
 from .run.callbacks import (Curves, Evaluate, FitLanguage, HighLoss, Log, Pictures, Progress, Save, Spend,
-                                       Spikes, StopEarly,
-                                       StopOnLoss, Tidy, dispatch, save_final)
+                                       Spikes, StopEarly, StopOnLoss, Tidy, dispatch, save_final)
 from .run.card import write_cards
 from .run.checkpoint import Saver, rng_state, set_rng_state
 from .run.checks import OK, check_device, look_at_data, refuse_links
@@ -72,10 +71,9 @@ def step_with_retry(
 def _refuse_retry(run:Run, largest:int, why:str):
     if run.pg.n > 1: # the others wait in the middle of their step, and cannot take it again
         raise SetupError(f'step {run.step + 1}: the memory of rank {run.pg.rank} is too small ({why}), and with '
-                         f'several processes a step '
-                         f'cannot be cut smaller while it is under way; lower max_batch_cost below '
-                         f'{run.cfg.max_batch_cost} and start '
-                         'again: the run goes on from its last checkpoint, with the same result')
+                         'several processes a step cannot be cut smaller while it is under way; lower max_batch_cost '
+                         f'below {run.cfg.max_batch_cost} and start again: the run goes on from its last checkpoint, '
+                         'with the same result')
     if largest == 1 and (run.split > 1 or run.beside == 1): # else the parts are taken one by one
         raise SetupError(f'step {run.step + 1}: the memory is too small for a single sample ({why}); '
                          'use a smaller model, or leave out the largest samples')
@@ -118,10 +116,9 @@ def _count_update(run:Run, updated:bool):
         run.event('no_update', why='loss or gradient was not finite', loss=str(run.loss), grad_norm=str(run.grad_norm))
     if run.skipped_in_a_row == 5:
         raise Diverged(f'step {run.step + 1}: loss or gradient was not finite five times in a row (loss {run.loss}), '
-                       f'so nothing is learned '
-                       f'any more; the weights are those of step {run.step - 4}. Start a new run with a lower '
-                       f'learning_rate than '
-                       f'{run.cfg.learning_rate:g}, or with max_grad_norm below {run.cfg.max_grad_norm:g}')
+                       f'so nothing is learned any more; the weights are those of step {run.step - 4}. Start a new run '
+                       f'with a lower learning_rate than {run.cfg.learning_rate:g}, or with max_grad_norm below '
+                       f'{run.cfg.max_grad_norm:g}')
 
 # %% ../nbs/09_train.ipynb #99f34cce
 def train(
@@ -167,9 +164,8 @@ def _add_callbacks(run:Run, budget:Budget, saver:Saver, more)->tuple[Evaluate, S
     cfg, spikes = run.cfg, Spikes()
     beat = budget.insist if cfg.budget_cap and run.pg.n == 1 else None
     evaluation, save = Evaluate(beat, budget.eval_s), Save(saver, spikes)
-    run.callbacks = [Log(), StopOnLoss(cfg), evaluation, FitLanguage(), StopEarly(cfg), spikes,
-                     Curves(), HighLoss(), Progress(), Tidy(),
-                     *more, save, Spend(budget, save)]
+    run.callbacks = [Log(), StopOnLoss(cfg), evaluation, FitLanguage(), StopEarly(cfg), spikes, Curves(), HighLoss(),
+                     Progress(), Tidy(), *more, save, Spend(budget, save)]
     if tracker_names(vars(cfg)) and cfg.log_high_loss_samples: run.callbacks.append(Pictures())
     return evaluation, save
 
@@ -215,18 +211,18 @@ def _announce(run:Run, ready:Preflight, notes:list):
     notes = notes + [str(c) for c in ready.checks if c.verdict != OK and c.name != 'run']
     notes += [run.data.reviewed] if run.data.reviewed else []
     before = {n for e in read_jsonl(run.folder/'events.jsonl', missing_ok=True) for n in e.get('notes') or ()}
-    for note in notes: # the way of the machine with signals is told once
+    for note in notes: # the note on SIGTERM is shown once
         if not (note.startswith('sigterm: ') and note in before): print(f'note: {note}', flush=True)
     run.event('start', total_steps=run.total, train=len(run.data.train), synth_per_epoch=run.data.synth,
               eval=len(run.data.eval), notes=notes, hardware=check_device(ready.machine, run.cfg.bf16, {}).seen,
-              skipped=[s._asdict() for s in run.data.skips], rehearsal=asdict(ready.rehearsal) if ready.rehearsal
-              else None)
+              skipped=[s._asdict() for s in run.data.skips],
+              rehearsal=asdict(ready.rehearsal) if ready.rehearsal else None)
 
 # %% ../nbs/09_train.ipynb #7f3f2ffb
 def _train_beside(cfg:TrainingConfig, pg:ProcessGroup)->Path:
     "What every rank but the main process does"
     with main_process_first(pg): ready = _ready(cfg.replace(preflight=False))
-    # by the main process
+    # begun by the main process, so there is a run by now
     begun = cfg.replace(resume_from_checkpoint='auto') if cfg.resume_from_checkpoint == 'never' else cfg
     with main_process_first(pg): _, start, _ = find_checkpoint(begun, ready.data)
     run = Run(cfg, ready.rec, ready.data, [Evaluate(), FitLanguage(), save := Save(None), Spend(None, save)])

@@ -324,9 +324,8 @@ class HighLoss(Callback):
         cfg = run.cfg
         if not cfg.log_high_loss_samples or run.step not in run.evals: return
         rows, worst, samples = _hardest(run)
-        facts = [f'{len(worst)} of {len(rows)} eval samples: the worst {cfg.high_loss_samples_to_log}, '
-                 'and all with a mean loss above '
-                 f'{cfg.high_loss_threshold:g}.',
+        facts = [f'{len(worst)} of {len(rows)} eval samples: the worst {cfg.high_loss_samples_to_log}, and all with a '
+                 f'mean loss above {cfg.high_loss_threshold:g}.',
                  f"To correct labels, call inspect('{run.folder}') of welllog_ocr.inspector in a notebook."]
         title = f'High loss: {cfg.experiment_name}, step {run.step}'
         write_page(run.folder/'high_loss.html', worst, lambda r: samples[r['id']].image, title, facts)
@@ -397,9 +396,8 @@ class Spend(Callback):
         self.save.copy(run)
         raise BudgetReached(self.budget.why() if self.budget else
                             f'rank {run.pg.rank}: the main process, which counts the cost, says that what comes next '
-                            f'would go past '
-                            f'budget_cap={run.cfg.budget_cap:g}, so this one ends with it; raise it, and the same '
-                            f'command goes on')
+                            f'would go past budget_cap={run.cfg.budget_cap:g}, so this one ends with it; raise it, and '
+                            'the same command goes on')
 
     def count(self, run):
         self.budget.stepped(run.step in run.evals)

@@ -24,6 +24,7 @@ def _short(text)->str:
 
 def _count(n:int, what:str)->str: return f'{n} {what}' + ('' if n == 1 else 's')
 
+# %% ../../nbs/run/20_card.ipynb #1e24c18a
 class RunFiles:
     "What a run left in its folder"
     def __init__(
@@ -109,9 +110,9 @@ def _front(r:RunFiles, step:int, base:str, hub:str, licence:str, adapter:bool)->
         found = summarise(r.rows(step))
         metrics = [dict(type=k, name=k, value=round(v, 6)) for k in ('cer', 'wer', 'exact')
                    if (v := found[k]) is not None]
-        told = dict(task=dict(type='image-to-text'), metrics=metrics,
+        item = dict(task=dict(type='image-to-text'), metrics=metrics,
                     dataset=dict(type='well-log-headers', name=f'held-out lines {r.manifest["data_fingerprint"][:12]}'))
-        lines += of(inference=False, model_index=[dict(name=hub.rpartition('/')[2], results=[told])])
+        lines += of(inference=False, model_index=[dict(name=hub.rpartition('/')[2], results=[item])])
     return '\n'.join(['---', *lines, '---'])
 
 _ON_HUB = re.compile(r'\w[\w.-]*/\w[\w.-]*')

@@ -55,7 +55,7 @@ class Price:
     def _keep_asking(self, every:float):
         while self.refresh(): time.sleep(every)
 
-    def refresh(self)->bool: # Is there someone to ask?
+    def refresh(self)->bool: # Is there a provider to ask?
         "Ask once"
         try: found = self.ask()
         except (OSError, ValueError) as e:

@@ -28,9 +28,9 @@ class ProcessGroup:
     "The processes of a run, as one of them sees it"
     def __init__(
         self,
-        alone:bool=False, # Work for oneself, whatever the others do
+        alone:bool=False, # A group of one, whatever other processes there are
     ):
-        # the first one looks at the data while the others wait
+        # rank 0 looks at the data while the other ranks wait
         patience = InitProcessGroupKwargs(timeout=timedelta(hours=2))
         self.accelerator = Accelerator(cpu=_started() > 1 and not torch.cuda.is_available(), kwargs_handlers=[patience])
         self.device = self.accelerator.device
@@ -43,7 +43,7 @@ class ProcessGroup:
         self,
         items:list, # The same in every process
     )->list:
-        "Every n-th of them"
+        "The part of this rank: every n-th"
         return items[self.rank::self.n]
 
 # %% ../../nbs/run/01_distributed.ipynb #2316b0d9
@@ -58,7 +58,7 @@ def all_gather(
     self:ProcessGroup,
     value, # What JSON can hold
 )->list:
-    "What each process brings, in their order"
+    "The value of each rank, in their order"
     if self.n == 1: return [value]
     mine = torch.tensor(list(json.dumps(value).encode()), dtype=torch.uint8, device=self.device)
     lengths = [int(n) for n in _gathered(self, torch.tensor(len(mine), device=self.device))]
@@ -67,7 +67,7 @@ def all_gather(
 
 @patch
 def broadcast(self:ProcessGroup, value):
-    "What the first process says"
+    "The value of rank 0"
     return self.all_gather(value if self.is_main else None)[0]
 
 @patch
@@ -83,7 +83,7 @@ def all_reduce(self:ProcessGroup, *numbers)->list:
 def main_process_first(
     pg:ProcessGroup,
 ):
-    "The first process goes through the context alone, then the others do"
+    "The main process goes through the context alone, then the other ranks do"
     if pg.n > 1 and not pg.is_main: dist.barrier()
     yield
     if pg.n > 1 and pg.is_main: dist.barrier()
@@ -116,7 +116,7 @@ def reseed(
     self:ProcessGroup,
     *keys, # Seed and step
 ):
-    "Seed torch, in every process but the first"
+    "Seed torch, in every rank but 0"
     if not self.is_main: torch.manual_seed(int(rng_for('process', self.rank, *keys).integers(2**62)))
 
 # %% ../../nbs/run/01_distributed.ipynb #72b2045b

@@ -54,8 +54,7 @@ def data_changes(
 
 # %% ../../nbs/run/05_folder.ipynb #37230221
 PACKAGES = ('welllog_ocr', 'torch', 'transformers', 'accelerate', 'peft', 'bitsandbytes', 'numpy', 'pillow',
-            'opencv-python-headless',
-            'rapidocr')
+            'opencv-python-headless', 'rapidocr')
 
 def installed(
     package:str, # As it is called on PyPI
@@ -95,8 +94,7 @@ def check_same(
     recorded, refused = config_changes(old, redact_all(asdict(cfg)))
     if refused:
         raise ConfigError(f'{folder} was started with other settings ({changes_text(refused)}), and its metrics would '
-                          f'mix two experiments; '
-                          f'restore them, or give the new settings {_ITS_OWN}')
+                          f'mix two experiments; restore them, or give the new settings {_ITS_OWN}')
     if manifest['data_fingerprint'] != fingerprint:
         what = data_changes(read_jsonl(folder/'data.jsonl'), rows) or 'this version draws other lines, or fonts differ'
         raise DataError(f'{folder} was started with other data: {what}; restore the data, or give the run on the new '
@@ -132,9 +130,8 @@ def refuse_crash_loop(
     if len(ends) == 3 and len({(e['event'], e['step'], e.get('why'))
                                for e in ends}) == 1 and ends[0]['event'] == 'crashed':
         raise SetupError(f'{folder} has crashed three times at step {ends[0]["step"]} with the same error '
-                         f'({ends[0]["why"]}), '
-                         'so starting it once more would crash once more; fix the cause, then name a checkpoint with '
-                         '--resume FOLDER to go on')
+                         f'({ends[0]["why"]}), so starting it once more would crash once more; fix the cause, then '
+                         'name a checkpoint with --resume FOLDER to go on')
 
 # %% ../../nbs/run/05_folder.ipynb #e95fef24
 class Journal:

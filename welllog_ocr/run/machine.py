@@ -55,7 +55,7 @@ def load_now(
     proc:Path=Path('/proc'),
     mine:float|None=None,    # Seconds that this process has computed; `None`: as the system says
     clock:float|None=None,   # Seconds on a clock; `None`: now
-)->tuple: # on the clock, seconds that other programs have computed since the machine started, and processors
+)->tuple: # Seconds on the clock; seconds that other programs have computed since the machine started; processors
     "How the processors of the machine are used; no processors where the system does not say"
     clock, mine = time.perf_counter() if clock is None else clock, sum(os.times()[:4]) if mine is None else mine
     try: first, *rest = (proc/'stat').read_text().splitlines()

@@ -225,12 +225,12 @@ def fake_recogniser(
     import transformers
     from transformers.initialization import no_init_weights
     config, processor, dtype = parts_of(with_revision(cfg.model_name, cfg.model_revision))
-    chapter, _ = FAMILIES.get(config.model_type, ('', ''))
-    if chapter not in ('vlm', 'seq2seq'):
+    family, _ = FAMILIES.get(config.model_type, ('', ''))
+    if family not in ('vlm', 'seq2seq'):
         raise SetupError(f"'{cfg.model_name}' is a '{config.model_type}' model, "
                          'and memory is estimated for vision-language models, TrOCR and Donut; '
                          'a line recogniser is small, and preflight measures it')
-    whole = chapter == 'seq2seq'
+    whole = family == 'seq2seq'
     auto = transformers.VisionEncoderDecoderModel if whole else transformers.AutoModelForImageTextToText
     make = auto._from_config if whole else auto.from_config
     with memory, no_init_weights(): # random initial weights would need content

@@ -44,11 +44,11 @@ def _learnable(rec:Recogniser, samples:list)->tuple[list, list]:
 # %% ../../nbs/run/02_samples.ipynb #305130e8
 def drawn_lines(
     n:int,        # How many
-    share:float,  # Of them, those cut out of whole headers
+    share:float,  # Share of them that is cut out of whole headers
     series,       # Which: a number or a text
     epoch:int=0,  # Another epoch draws other lines
 )->list:
-    "Drawn lines of both sorts, as `Sample`s"
+    "Drawn lines of both kinds, as `Sample`s"
     crops = round(n*share)
     return [*SynthCrops(crops, series, epoch*crops), *SynthLines(n - crops, series, epoch*(n - crops))]
 
@@ -62,8 +62,7 @@ def _reviewed(cfg:TrainingConfig, found)->tuple:
     review = open_review(cfg.review)
     (train, a), (held, b) = (apply_review(s, review) for s in (found.train, found.eval))
     another = (f'; {b.fixed} of the corrected and {b.dropped} of the dropped are in eval, so its figures do not '
-               f'compare '
-               'with those of runs before') if b.fixed or b.dropped else ''
+               'compare with those of runs before') if b.fixed or b.dropped else ''
     return found._replace(train=train, eval=held), review_text(review, a + b) + another
 
 # %% ../../nbs/run/02_samples.ipynb #a167cdca
@@ -98,20 +97,21 @@ def _apart(samples:list, held:list)->list[bool]:
     there  = {pixels(s) for s in held if s.size in sizes}
     return [well_key(s.group) not in names and not (s.size in sizes and pixels(s) in there) for s in samples]
 
+# %% ../../nbs/run/02_samples.ipynb #d3135bbb
 def extra_samples(
     cfg:TrainingConfig,
     held=(), # `Sample`s of the eval split; of their wells, scans and pictures nothing is taken
 )->tuple[list, list, list[str]]: # `Sample`s; `Skip`s; what each folder adds, in a sentence
     "The lines of `extra_data`. Raises `DataError` for a folder in which nobody has confirmed a line"
-    samples, skips, told = [], [], []
+    samples, skips, texts = [], [], []
     for folder in map(Path, cfg.extra_data):
         found, more, text = _extra_folder(cfg, folder)
         apart = _apart(found, held)
         samples += [replace(s, id=f'{folder.name}/{s.id}') for s, ok in zip(found, apart) if ok]
         skips += more + [Skip(f'{folder.name}/{s.id}', 'is of a well or a scan that the run is evaluated on')
                          for s, ok in zip(found, apart) if not ok]
-        told.append(text)
-    return samples, skips, told
+        texts.append(text)
+    return samples, skips, texts
 
 # %% ../../nbs/run/02_samples.ipynb #c3f6e161
 _SHEETS = dict(page=SynthPages, record=SynthRecords) # kinds of whole headers
@@ -155,7 +155,7 @@ def run_data(
     if cfg.data_path is None and not cfg.extra_data:
         marks = stable_hash(['synth', cfg.seed, cfg.synth_lines, cfg.crop_share, fingerprint(found.eval)])
         return RunData([], subset(found.eval, cfg.eval_subset), cfg.synth_lines, marks, [], [], model=rec.origin)
-    extra, skips1, told = extra_samples(cfg, found.eval if cfg.data_path else ())
+    extra, skips1, texts = extra_samples(cfg, found.eval if cfg.data_path else ())
     (train, skips2), (extra, skips3), (held, skips4) = (
         _usable(rec, found.train), _usable(rec, extra), of_kind(found.eval, rec.kinds))
     train, held = subset(train, cfg.train_subset) + extra, subset(held, cfg.eval_subset)
@@ -169,7 +169,7 @@ def run_data(
     fonts = fingerprint([s for drawn_by in one for s in drawn_by(1, cfg.seed)]) if n_synth else ''
     marks = stable_hash([fingerprint(train), fingerprint(held), n_synth, cfg.crop_share, fonts])
     notes = notes_text([*found.train, *found.eval, *extra])
-    reviewed = '; '.join(filter(None, [reviewed, *told, notes]))
+    reviewed = '; '.join(filter(None, [reviewed, *texts, notes]))
     return RunData(train, held, n_synth, marks, skips, found.leaks, found.origin, reviewed, rec.origin)
 
 # %% ../../nbs/run/02_samples.ipynb #40b0383a
@@ -177,20 +177,20 @@ def language_texts(
     cfg:TrainingConfig,
     data:RunData,
 )->list[str]:
-    "Texts that show how headers go on"
+    "Texts that the n-gram language model is fitted on"
     n = min(cfg.language_texts, 50 if cfg.synth_kind in _SHEETS else cfg.language_texts if cfg.language_weight else 200)
     return [s.text for s in drawn(cfg, n, f'{cfg.seed}-language')] + 3*[s.text for s in data.train]
 
 def fit_language(
     cfg:TrainingConfig,
     data:RunData,
-    rec:Recogniser, # Learns from these texts
+    rec:Recogniser,
 ):
-    "Give the model the language of headers"
+    "Fit the n-gram language model of a recogniser"
     rec.fit_language(language_texts(cfg, data), cfg.language_weight)
 
 # %% ../../nbs/run/02_samples.ipynb #5a1f6bdc
-def _damaged(load, strength:float, *key): return augment(load(), rng_for('augment', *key), strength)
+def _degraded(load, strength:float, *key): return augment(load(), rng_for('augment', *key), strength)
 
 def epoch_samples(
     cfg:TrainingConfig,
@@ -199,7 +199,7 @@ def epoch_samples(
     epoch:int, # From 0
 )->list:
     "The samples of one epoch, augmented; images are made when they are asked for"
-    real = [replace(s, load=partial(_damaged, s.load, cfg.augment, cfg.seed, epoch, s.id))
+    real = [replace(s, load=partial(_degraded, s.load, cfg.augment, cfg.seed, epoch, s.id))
             for s in data.train] if cfg.augment else list(data.train)
     return real + _learnable(rec, drawn(cfg, data.synth, cfg.seed, epoch))[0]
 

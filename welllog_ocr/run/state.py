@@ -98,8 +98,7 @@ def _check_model(run:Run, s:Snapshot):
     for what, found in (('lacks', mine.keys() - theirs), ('has besides', theirs.keys() - mine)):
         if found:
             raise bad(f'the checkpoint {what} {len(found)} weights, such as {sorted(found)[0]}, so it is of another '
-                      f'model or was '
-                            'frozen differently; name the right one')
+                      'model or was frozen differently; name the right one')
     for n in mine:
         if mine[n] != theirs[n]:
             raise bad(f'{n} is {theirs[n]} in the checkpoint and {mine[n]} in the model, so it is of another model; '
@@ -132,9 +131,8 @@ def find_checkpoint(
     sweep(root)
     if named: return manifest['run_id'], _named(named, root, manifest['run_id']), notes
     found, bad = latest_valid(root, manifest['run_id'])
-    return manifest['run_id'], found or _before_the_first_save(cfg,
-                                                               manifest), notes + [f'a newer checkpoint was bad: {b}'
-                                                                                   for b in bad]
+    notes += [f'a newer checkpoint was bad: {b}' for b in bad]
+    return manifest['run_id'], found or _before_the_first_save(cfg, manifest), notes
 
 # %% ../../nbs/run/07_state.ipynb #a5fd31be
 def _before_the_first_save(cfg, manifest:dict)->Snapshot|None:
@@ -178,8 +176,7 @@ def cut_back(
     path = folder/'metrics.jsonl'
     if (n := keep_rows(path, rows)) < rows:
         raise CheckpointError(f'{path} has {n} rows, and the checkpoint was made after {rows}, so there would be a '
-                              f'gap; '
-                              'restore the file, or take an earlier checkpoint')
+                              'gap; restore the file, or take an earlier checkpoint')
     for at, p in evaluations(folder).items():
         if at > step: p.unlink()
     return n - rows
@@ -193,8 +190,7 @@ def resume(
     if start: restore(run, start)
     if forked and run.step >= run.total:
         raise ConfigError(f'the fork starts at step {run.step} and ends at step {run.total}, so nothing would be '
-                          f'trained; '
-                          'raise max_steps or num_train_epochs')
+                          'trained; raise max_steps or num_train_epochs')
     cut = cut_back(run.folder, start.state['metrics_rows'] if start else 0, run.step if start and not forked else -1)
     if start is None and not cut: return
     run.evals = {step: summarise(read_rows(p)) for step, p in evaluations(run.folder).items()}

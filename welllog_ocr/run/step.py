@@ -279,6 +279,5 @@ def _counted(run:Run, part:list, batch:dict|None)->dict|None:
     if part and batch is not None: run.spare = batch; return batch
     if batch is None and run.spare is None:
         raise DataError(f'step {run.step + 1}: none of the images of a part can be read, and there is nothing to put '
-                        f'in their place; '
-                        'look at the data folder')
+                        'in their place; look at the data folder')
     return dict(run.spare if batch is None else batch, idle=True)

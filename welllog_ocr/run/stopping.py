@@ -17,7 +17,7 @@ from ..core import ConfigError
 @dataclass
 class EarlyStopping:
     "Says after each evaluation whether to stop; counts evaluations without improvement"
-    patience:int = 3           # Evaluations without improvement that are endured; 0: never stop
+    patience:int = 3           # Evaluations without improvement before a stop; 0: never stop
     min_delta:float = 0.001    # By how much a value must be better to count
     min_evals:int = 2          # Evaluations before a stop is possible
     mode:str = 'min'           # Better is lower (`min`) or higher (`max`)

@@ -18,7 +18,7 @@ ENDS = dict(start=True, end=False, budget_reached=False, crashed=True, stopped=T
 
 class Tracker:
     "Shows the rows of a run elsewhere"
-    url, sent, failed = '', 0, True # where it is to be seen; rows sent; did the run end as it should?
+    url, sent, failed = '', 0, True # where it is to be seen; rows sent; has the run failed, as far as is known?
     def row(self, row:dict): "A row of metrics.jsonl"
     def event(self, event:dict): "A row of events.jsonl"
     def flush(self): "Rows and events until now were given"

@@ -22,7 +22,7 @@ from .wandb import WandB
 
 # %% ../../nbs/run/16_trackers.ipynb #29c1b289
 class _Curves(Tracker):
-    "A tracker whose row_curves are asked, value by value, for what they have: `has` holds (curve, step)"
+    "A tracker that is asked, value by value, for what it has: `has` holds (curve, step)"
     again = True # after an error it can begin anew
     def row(self, row):
         step = row['step']
@@ -140,8 +140,8 @@ class TensorBoard(_Curves):
         self.files, self.has = sorted(self.home.glob('*tfevents*')), set()
         for event in (e for path in self.files for e in tensorboard_events(path)):
             self.has |= {(v.tag, event.step) for v in event.summary.value}
-        told = md_table(['setting', 'value'], [[k, str(v)] for k, v in job['config'].items()])
-        if ('settings', 0) not in self.has: self._write(0, [text_pb('settings', told)])
+        table = md_table(['setting', 'value'], [[k, str(v)] for k, v in job['config'].items()])
+        if ('settings', 0) not in self.has: self._write(0, [text_pb('settings', table)])
 
     def put(self, step:int, new:dict, worst:list):
         data = [[str(r.get(c, '')) for c in SAMPLE_COLUMNS] for r in worst]
