@@ -148,7 +148,7 @@ class DataSettings:
     deskew:bool = refused(False)
     # Training samples to use, from the first; -1 or more than there are: all
     train_subset:int = refused(-1, '-1 or [1, inf)')
-    # Evaluation samples to use, from the first; -1 or too many: all
+    # Evaluation samples to use, from the first; -1 or more than there are: all
     eval_subset:int = refused(-1, '-1 or [1, inf)')
     # Share of the groups (wells) that is held out for evaluation when `data_path` has no eval split
     eval_share:float = refused(.1, '(0, 1)', 'must lie between 0 and 1, both splits need samples')
@@ -240,7 +240,7 @@ class ReportSettings:
     wandb_entity:str = free('', _is_wandb_name, _WANDB)
     # Addresses that get a message at the end, at a failure and near the budget, as apprise names them, with blanks
     # between (`slack://...`, `mailto://...`, or a webhook's https://...); empty: none. They are not kept in the run
-    # folder; secret ones belong into the variable WELLLOG_OCR_NOTIFY_URL
+    # folder; secret ones belong in the variable WELLLOG_OCR_NOTIFY_URL
     notify_url:str = free('')
 
 # %% ../nbs/05_config.ipynb #5e77a017

@@ -152,7 +152,7 @@ def _absent(kind, e:BaseException, trace): # as `sys.excepthook`
     name = e.name.partition('.')[0] if isinstance(e, ModuleNotFoundError) and e.name else ''
     if name not in _MORE: return sys.__excepthook__(kind, e, trace)
     extra, what = _MORE[name]
-    print(f'SetupError: the package {name} is not installed, and {what} takes it; pip install "welllog_ocr[{extra}]"'
+    print(f'SetupError: the package {name} is not installed, and {what} needs it; pip install "welllog_ocr[{extra}]"'
           + ', or read with a model in an .onnx file'*(extra == 'train'), file=sys.stderr, flush=True)
     os._exit(SetupError.exit_code) # what this function returns or raises changes no status
 

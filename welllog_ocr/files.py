@@ -212,7 +212,7 @@ def _flock(fd:int, wait:bool=False, ask:bool=False)->bool|None: # False: another
     except OSError as e: return False if e.errno in (errno.EAGAIN, errno.EACCES) else None
     return True
 
-def _has_locks(folder:Path)->bool: # a file that nobody else knows can be locked, or none can
+def _has_locks(folder:Path)->bool: # a file of our own can be locked, or none can
     with tempfile.TemporaryFile(dir=folder) as f: return bool(_flock(f.fileno()))
 
 def _take(path:Path, wait:bool, seconds:float=.2)->tuple[int, bool|None]: # Descriptor, what `_flock` says
@@ -315,7 +315,7 @@ def locked(
 def is_locked(
     path:Path, # Lock file; need not exist
 )->bool:
-    "Does a process hold the lock? One on another machine only where the volume passes locks on, or has none"
+    "Does a process hold the lock? One on another machine is seen where the volume passes locks on, or has none"
     try: fd = os.open(path, os.O_RDONLY | getattr(os, 'O_NOFOLLOW', 0))
     except OSError: return False
     try: held = _flock(fd, ask=True)

@@ -11,7 +11,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
-from math import fsum
+from math import fsum, inf
 from statistics import mean, median
 from typing import Callable
 
@@ -110,7 +110,7 @@ class Metric:
         "Keys of `values`, the best value first, equal ones in their order; `None` and NaN come last"
         def place(key):
             value = values[key]
-            return (1, 0) if _is_none(value) else (0, -value if self.higher_is_better else value)
+            return inf if _is_none(value) else -value if self.higher_is_better else value
         return sorted(values, key=place)
 
     def text(self, value:float|None)->str:

@@ -252,7 +252,7 @@ def html_chart(
     lines:list,      # `Curve`s
     x:str,           # Name of the horizontal axis
     y:str,           # Name of the vertical axis, with its unit
-    log:bool=False,  # Are the values shown by their logarithm?
+    log:bool=False,  # Vertical axis by the logarithm
 )->str: # '' without points
     "Lines as a picture in the page"
     lines = [l for l in lines if l.points]

@@ -18,7 +18,7 @@ class HeaderField(NamedTuple):
     unit:tuple  # Unit of each value in the cell, as LAS writes it; empty: none
     las2:tuple  # Mnemonic of each value in LAS 2.0; empty: none
     las3:tuple  # Mnemonic of each value in LAS 3.0; empty: none
-    labels:tuple # Wordings in the title block, or of a row beside those of the run tables below
+    labels:tuple # Wordings in the title block, or of a row, beside those of `data.wordings`
     others:tuple=() # Mnemonics that other LAS files have for it
     osdu:str=''  # Path in an OSDU record; empty: `ExtensionProperties` and the name
 

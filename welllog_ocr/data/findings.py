@@ -98,8 +98,8 @@ def histogram(
     for v in values: counts[min(int(v//step) - first, n - 1)] += 1
     more = lambda i: '+' if i == n - 1 and values[-1] >= (first + n)*step else ''
     bars = [(f'{(first + i)*step}{more(i)}', c) for i, c in enumerate(counts)]
-    middle = f'half of them between {at(.25):g} and {at(.75):g}, middle {at(.5):g}'
-    return Histogram(title, bars, f'from {low:g} to {values[-1]:g} {unit}, {middle}')
+    return Histogram(title, bars, f'from {low:g} to {values[-1]:g} {unit}, half of them between {at(.25):g} and '
+                                  f'{at(.75):g}, median {at(.5):g}')
 
 # %% ../../nbs/data/13_findings.ipynb #ab3f554b
 def _svg(h:Histogram)->str:

@@ -177,8 +177,8 @@ def label_studio_rows(path:Path, root:Path)->list[dict]:
             if said is None: bare += 1; continue
             regions = _min_regions(task, where) if 'data' not in task else _regions(said.get('result') or [])
             rows += _rows_of(task, regions, path, root)
-    told = 'Label Studio export' + (f' ({bare} tasks have no annotation)' if bare else '')
-    return [r | dict(labels_of=told) for r in rows]
+    origin = 'Label Studio export' + (f' ({bare} tasks have no annotation)' if bare else '')
+    return [r | dict(labels_of=origin) for r in rows]
 
 # %% ../../nbs/data/06_label_studio.ipynb #d08173ce
 def sample_texts(

@@ -78,7 +78,7 @@ def line_row(
     root:Path, labels:Path, place:str, name, text, # As for `row_of`
     id,          # Of the line on its page
     outline,     # Its corners, (x, y) each
-    toward=None, # (x, y): direction it is read in; None: nobody said it, so a high one may stand
+    toward=None, # (x, y): direction it is read in; None: not known, so a high one may stand
     size=None,   # (width, height) of the page that the corners were measured on; None: as its file has
     **more,
 )->dict:
@@ -102,7 +102,7 @@ def corners_of(
     return [[round(x, 4), round(y, 4)] for x, y in zip(flat[::2], flat[1::2])]
 
 # %% ../../nbs/data/05_other_tools.ipynb #e0f725ee
-_NOT_READ = ('###', '*', 'TEMPORARY', '待识别') # in place of the text of a box that nobody could or did read
+_NOT_READ = ('###', '*', 'TEMPORARY', '待识别') # in place of the text of a box that was not read
 
 def _json(text:str, where:str):
     try: return json.loads(text)
@@ -161,8 +161,8 @@ def detection_rows(path:Path, root:Path)->list[dict]:
             corners, toward = _clockwise(corners, text) if corners else ([], None)
             key = dict(field=box['key_cls']) if box.get('key_cls') not in (None, 'None', 'other') else {}
             rows.append(line_row(root, path, f'line {n}, box {k + 1}', name, text, k + 1, corners, toward, **key))
-    told = 'PaddleOCR detection labels' + (f' ({left} boxes are marked as not to be read)' if left else '')
-    return [r | dict(labels_of=told) for r in rows]
+    origin = 'PaddleOCR detection labels' + (f' ({left} boxes are marked as not to be read)' if left else '')
+    return [r | dict(labels_of=origin) for r in rows]
 
 # %% ../../nbs/data/05_other_tools.ipynb #a57aef7f
 class Element:

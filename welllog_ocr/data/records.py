@@ -10,6 +10,7 @@ import json, re, unicodedata
 from itertools import accumulate
 
 from ..core import DataError, did_you_mean
+from .formats import unique_names
 from ..vocabulary import FIELDS
 
 # %% ../../nbs/data/08_records.ipynb #71578c18
@@ -36,7 +37,7 @@ def record_text(
 def unsure_cells(
     record:dict, # As for `record_text`, with `unsure` if anything is
 )->list[str]: # Such as `fields.well` and `runs.0.rm`
-    "The cells that nobody could read beyond doubt"
+    "The cells that could not be read beyond doubt"
     parts = dict(fields=record.get('fields') or {}) | {f'runs.{i}': r for i, r in enumerate(record.get('runs') or [])}
     marked = [f'{part}.{name}' for part, values in parts.items() for name, text in (values or {}).items()
               if '?' in (text or '')]
@@ -50,11 +51,6 @@ _STRING = re.compile(r'"(?:\\.|[^"\\])*+(?:"|\\?\Z)', re.DOTALL)
 def _depth(text:str)->int:
     "Most brackets that are open at one time"
     return max(accumulate((c in '{[') - (c in '}]') for c in _STRING.sub('', text)), default=0)
-
-def _unique(pairs:list)->dict:
-    found = dict(pairs)
-    if len(found) < len(pairs): raise ValueError('a name stands twice in it')
-    return found
 
 def _names(values, part:str, where:str)->dict:
     "Cells of a part as they must be"
@@ -74,7 +70,7 @@ def parse_record(
     "The record that an answer is. Raises `DataError` when it is anything else; nothing is repaired"
     if len(text) > LONGEST: raise DataError(f'no record: {len(text)} characters, and {LONGEST} are the most')
     if _depth(text) > DEEPEST: raise DataError(f'no record: more than {DEEPEST} brackets inside one another')
-    try: found = json.loads(text, object_pairs_hook=_unique)
+    try: found = json.loads(text, object_pairs_hook=unique_names)
     except (ValueError, RecursionError) as e: raise DataError(f'no record: not JSON ({e})') from None
     if not isinstance(found, dict) or found.keys() != {'fields', 'runs'} or not isinstance(found['runs'], list):
         raise DataError("no record: it takes an object with the fields and a list of runs, and nothing else")

@@ -29,7 +29,8 @@ class Sample:
     kind:str  = 'line' # What is read: `line`, `block`, `page`, or `record` of a page
     style:str = ''     # Style of writing: `printed`, `typed`, `handwritten`; empty: not given
     info:dict = field(default_factory=dict, compare=False) # Every other column of the table
-    # What the loader saw to: `shape` (it says the kind), `tidied` (the text), `group` (the id is a well that is named)
+    # What the loader decided: `shape` (that of the picture says the kind), `tidied` (the text was), `group` (the table
+    # names one, which is the id)
     notes:tuple = field(default=(), compare=False)
 
     @property
@@ -39,7 +40,7 @@ class Sample:
 _SPACE, _UNSEEN = re.compile(r'[^\S\n\u2028\u2029\x1c-\x1f\x85\v\f]'), re.compile('[\ufeff\u200b\u2060]')
 
 def tidy(
-    text:str, # A label as somebody typed it
+    text:str, # A label as it was typed
 )->str:
     "A label in the one form that is learned and compared. What can be seen on paper stays"
     if text.isascii() and text.isprintable(): return text.strip()
@@ -101,8 +102,8 @@ def notes_text(
     labels = (f'{len(tidied)} labels were tidied ({first_few(tidied, 3, ", ")}): spaces at the ends and other than the '
               'space bar gives, accents apart from their letter, signs that Unicode has twice')
     tools = Counter(s.info['labels_of'] for s in samples if s.info.get('labels_of'))
-    told = [f'{n} labels are from: {tool}' for tool, n in tools.items()]
-    return '; '.join(told + [shape]*bool(kinds) + [labels]*bool(tidied))
+    origin = [f'{n} labels are from: {tool}' for tool, n in tools.items()]
+    return '; '.join(origin + [shape]*bool(kinds) + [labels]*bool(tidied))
 
 # %% ../../nbs/data/00_sample.ipynb #cac1a2ae
 def fingerprint(

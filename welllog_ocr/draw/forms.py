@@ -126,8 +126,7 @@ def old_band(sh:Sheet, w:Well, x0, y0, x1, y1):
 
 # %% ../../nbs/draw/07_forms.ipynb #28a1fb04
 _STAMPS = ('CONFIDENTIAL|FIELD PRINT|FINAL PRINT|RECORD COPY|PRELIMINARY|GEOLOGICAL FILE|NOT FOR RESALE|CODED|'
-           'MICROFILMED|'
-           'WORK COPY|DUPLICATE|LIBRARY COPY')
+           'MICROFILMED|WORK COPY|DUPLICATE|LIBRARY COPY')
 
 def _stamp(sh:Sheet, text:str, x, base, size):
     "A rubber stamp: one line in a face of its own"
@@ -325,7 +324,7 @@ def _measured_from(sh:Sheet, w:Well, notation:Notation, x, base, size):
 
 # %% ../../nbs/draw/07_forms.ipynb #5a16c010
 def old_heading(sh:Sheet, w:Well, notation:Notation, x0, y, x1)->tuple: # (lower end, empty part)
-    "The form of 1948 to 1959"
+    "The older form, as of 1948"
     r, L = sh.r, sh.look
     big, small, band = r.uniform(17, 23), r.uniform(13, 17), r.uniform(190, 300)
     old_band(sh, w, x0, y, x1, y + band)

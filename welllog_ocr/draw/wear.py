@@ -157,9 +157,8 @@ def augment(
     strength:float=1., # Factor on how often and how much; 0: untouched
 )->Image.Image: # Mode `L`; an `RGB` image keeps its colours and is left as it is
     "A real line as another copier would have left it: `bend`, then `degrade_line`"
-    if strength == 0: return img
+    if strength == 0 or img.mode != 'L': return img
     x = np.asarray(img)
-    if img.mode != 'L': return Image.fromarray(np.stack([bend(c, rng_for(7), 0.) for c in x.transpose(2, 0, 1)], -1))
     grey = bool(((x > 30) & (x < 225)).mean() > .05)
     return Image.fromarray(degrade_line(bend(x, r, strength), r, strength, grey))
 

@@ -54,8 +54,8 @@ class Recogniser(nn.Module):
     def save_pretrained(self, folder:Path): raise NotImplementedError # makes a folder for plain transformers
 
     @classmethod
-    # for `from_pretrained`
-    def options(cls, cfg)->dict: return {name: getattr(cfg, name) for name in cls.settings.split()}
+    def options(cls, cfg)->dict: # for `from_pretrained`
+        return {name: getattr(cfg, name) for name in cls.settings.split()}
 
     @classmethod
     def from_pretrained(cls, name:str, **options)->'Recogniser': raise NotImplementedError # folder or hub name

@@ -158,7 +158,7 @@ def _refuse_a_second(model:nn.Module):
     if has_adapter(model):
         raise SetupError(f'{type(model).__name__} has a LoRA adapter already, '
                          'and a second one around it would give all weights new names; '
-                         ' load the base anew, or merge the first (python -m welllog_ocr.merge)')
+                         'load the base anew, or merge the first (python -m welllog_ocr.merge)')
 
 def _inject(model:nn.Module, config, keep):
     model.add_adapter(config)

@@ -204,9 +204,8 @@ def losses(self:Seq2SeqRecogniser, batch:dict)->tuple[torch.Tensor, torch.Tensor
 
 # %% ../../nbs/models/09_seq2seq.ipynb #58e4be5a
 @patch
-# For each image: tokens, their probabilities, was it stopped?
 def _write(self:Seq2SeqRecogniser, seen:torch.Tensor)->list[tuple]:
-    "Write what is seen, token by token"
+    "Write what is seen: for each image tokens, their probabilities, was it stopped?"
     ids, shares, caught = ([[] for _ in seen] for _ in range(3))
     rows, cache, last = list(range(len(seen))), None, torch.full((len(seen), 1), self.begin, device=seen.device)
     for n in range(1, self.limit + 1):
@@ -305,8 +304,7 @@ def options(cls:Seq2SeqRecogniser, cfg)->dict:
     "What `from_pretrained` takes. Raises `ConfigError` for an adapter"
     if cfg.r or cfg.load_in_4bit:
         raise ConfigError(f'r={cfg.r}, load_in_4bit={cfg.load_in_4bit}: TrOCR and Donut are trained whole, '
-                          'and have no adapter; '
-                          'set r=0 and load_in_4bit=False')
+                          'and have no adapter; set r=0 and load_in_4bit=False')
     return super(Seq2SeqRecogniser, cls).options(cfg)
 
 @patch(cls_method=True)

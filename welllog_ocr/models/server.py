@@ -49,7 +49,7 @@ class _Again(Exception):
     "A request that may be answered later"
     def __init__(self, why, wait=0., tries=99, gone=False):
         super().__init__(why)
-        self.wait, self.tries, self.gone = wait, tries, gone # seconds to wait; most tries; did nobody answer?
+        self.wait, self.tries, self.gone = wait, tries, gone # seconds to wait; most tries; is no server there?
 
 def _said(found, data:bytes)->str:
     "What a server says of its trouble, in a line"
@@ -256,7 +256,7 @@ class ServerReader:
         at = address(name)
         self.rec  = ChatRecogniser.without_weights(at.folder) if at.folder else None
         self.lead, self.loop = (self.rec.lead, self.rec.generation.loop) if self.rec else ('', LOOP)
-        self.asks, self.at, self.client, self.told = INSTRUCTIONS, at, Client(at, **how), False
+        self.asks, self.at, self.client, self.warned = INSTRUCTIONS, at, Client(at, **how), False
         self.client.run(self._try_out())
 
     def __call__(
@@ -321,7 +321,7 @@ async def _answer(self:ServerReader, sample)->Read:
         except _Refused as e: return Read(error=f'the server refuses the picture ({e})')
         except (DataError, OSError) as e: return Read(error=str(e))
         except _Again as e:
-            await _models(self.client) # raises when nobody is there
+            await _models(self.client) # raises when no server answers
             return Read(error=f'the server gives no answer, however often it is asked ({e})')
     self._check_size(sample, found)
     return to_answer(found, self.lead, self.loop*(1 if sample.kind == 'line' else 2)) # characters for tokens: strict
@@ -334,8 +334,8 @@ def _prompt_tokens(found:dict)->int: # 0: it does not say
 def _check_size(self:ServerReader, sample, found:dict):
     "Say once that the server sees a picture in another size, or asks in another way"
     n, want = _prompt_tokens(found), sum(self.rec.lengths(sample)[:2]) if self.rec else 0
-    if self.told or not n or not want or n == want: return
-    self.told = True
+    if self.warned or not n or not want or n == want: return
+    self.warned = True
     print(f'{self.at.url}: a picture and its question are {n} tokens there and {want} by {self.at.folder}, so its '
           'pixel limits or its template are others, and it reads otherwise; serve the folder as it is', file=sys.stderr)
 

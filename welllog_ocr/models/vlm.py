@@ -474,5 +474,5 @@ def without_weights(
     if kind not in ARCHITECTURES:
         raise SetupError(f"'{name}' is a '{kind}' model, and a server is asked as a vision-language model is; "
                          f'name the folder of one: {", ".join(sorted(ARCHITECTURES))}')
-    config, saved = AutoConfig.from_pretrained(base, trust_remote_code=False), read_json(file) if file else {}
+    config, saved = from_hub(AutoConfig, base), read_json(file) if file else {}
     return cls(SimpleNamespace(config=config), _processor(name), generation_settings(saved), name)
