@@ -374,7 +374,7 @@ def collect(
     max_seq_length:int=2048,  # Tokens a label may have
     near:bool=True,           # Look for near duplicates?
     images:int|None=None,     # Images to measure; None: all
-    reader=None,              # Reads pictures of lines, as `open_reader` gives it; None: labels are compared with the ink
+    reader=None,              # Reads pictures of lines, as `open_reader` gives it; None: the ink decides
 )->Data:
     "What the checks need. Raises `DataError` when there is nothing to examine, `ConfigError` for a bad setting"
     if isinstance(splits, Splits): splits, skips = dict(train=splits.train, eval=splits.eval), [*skips, *splits.skips]
