@@ -28,7 +28,7 @@ echo "$((total - bad)) of $total notebooks passed"
 echo "== pytest, two files at a time"
 logs=$(mktemp -d)
 # the longest first, so that the two end together
-first="test_browser test_training_faults test_supervisor test_record_review test_archive test_evaluate test_commands test_doctor test_predict test_runpod test_wandb test_trackers test_lora test_processes test_scenes test_memory test_planted test_vlm_records test_checkpoint_faults test_deploy test_preflight test_tutorials test_records_odd test_headers test_budget test_seq2seq test_versions"
+first="test_training_faults test_browser test_archive test_predict test_supervisor test_record_review test_evaluate test_doctor test_commands test_runpod test_lora test_processes test_wandb test_scenes test_volumes test_checkpoint_faults test_vlm_records test_app test_tutorials test_memory test_deploy test_records_odd test_planted test_trackers test_orient test_headers test_preflight test_server test_page test_chat test_budget test_seq2seq test_versions"
 files=$(for f in $first; do echo "tests/$f.py"; done; for f in tests/test_*.py; do case " $first " in *" $(basename "$f" .py) "*) ;; *) echo "$f";; esac; done)
 echo "$files" | python tests/two_at_a_time.py "$logs" "$@"
 for log in "$logs"/*.log; do

@@ -1,16 +1,17 @@
 """Every file of tests as `pytest FILE` runs it, two at a time: python tests/two_at_a_time.py LOGS [OPTION ...] < FILES
 
 Each has a process of its own: a fork of this one, which has imported what takes seconds."""
-import os, sys
+import gc, os, sys
 from pathlib import Path
 
 import pytest
 
 def import_ahead():
     "What most of the files import; `runs` is not among it, since it changes a callback"
-    import accelerate, cv2, datasets, matplotlib.backends.backend_agg, matplotlib.figure
+    import accelerate, cv2, datasets, hypothesis.strategies, matplotlib.backends.backend_agg, matplotlib.figure # pytest would rewrite all of hypothesis in each process
     from transformers import AutoModelForTextRecognition, PPOCRV6SmallRecForTextRecognition, PPOCRV6SmallRecImageProcessor
     import welllog_ocr.doctor, welllog_ocr.inspector, welllog_ocr.predict, welllog_ocr.synth, welllog_ocr.train
+    gc.collect(), gc.freeze() # a fork neither searches all of this for garbage nor copies its pages for that
 
 def start(file, logs, options):
     "The process that runs the tests of a file; what it says is in FILE.log, its exit status in FILE.status"

@@ -85,7 +85,7 @@ def align_scans(
     "Training lines of scans. Raises `DataError` without scans"
     for place in ('train', 'review'): writable_dir(Path(folder)/place)
     prepare = partial(try_page, partial(prepare_page, finder=Detector(workers)))
-    for (path, n, facts), page in work_ahead(scan_files(scans), prepare, workers, done):
+    for (path, n, facts), page in work_ahead(scan_files(scans), lambda _: prepare, workers, done):
         base, rows = dict(file=str(path), page=n, **facts), rows_of_scan(table, path) if table else []
         values = [v for r in rows for v in r.values]
         if isinstance(page, str): yield base | dict(error=page); continue

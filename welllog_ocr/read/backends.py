@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..config import EMBEDDED
-from ..core import ConfigError, DataError, SetupError, stable_hash
+from ..core import ConfigError, DataError, SetupError, processors, stable_hash
 from ..data.sample import Sample
 from ..eval.calibration import Calibration, load_calibration
 from ..files import sha256_file
@@ -110,14 +110,16 @@ class OnnxReader:
         path:Path,      # File of `deploy`, or one for RapidOCR
         threads:int=0,  # Threads of the processor; 0: all
     ):
-        self.path, self.session = path, open_session(path, threads)
+        self.path, self.threads = path, threads or processors()
+        self.session = open_session(path, self.threads)
         self.input, self.characters, self.language, self.weight, calibration = line_facts(self.session, path)
         self.calibration = Calibration(*calibration)
 
-    def for_threads(self)->'OnnxReader':
-        "The same reader for several threads, each of which reads on one core"
+    def with_threads(self, threads:int)->'OnnxReader':
+        "The same reader on so many threads of the processor"
+        if threads == self.threads: return self
         other = copy(self)
-        other.session = open_session(self.path, 1)
+        other.threads, other.session = threads, open_session(self.path, threads)
         return other
 
     def _read(self, log_probs:np.ndarray, language)->Read:

@@ -9,8 +9,8 @@ __all__ = ['Job', 'try_page', 'work_ahead', 'page_reader']
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import chain
+from functools import cache, partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,14 +73,16 @@ def _ahead(pool, work, items, n:int):
 
 def work_ahead(
     scans,       # Of `scan_files`
-    work,        # Function `Job` -> result
+    work,        # Function of the processor's threads that a page may take; it gives a function `Job` -> result
     workers:int, # Threads
     done:Done,   # Pages to leave out
 ):
     "Yields (`Job`, result) in order, while the next ones are worked on"
     with ThreadPoolExecutor(workers) as pool:
         jobs = (job for _, found in _ahead(pool, partial(_look, done), scans, 2*workers) for job in found)
-        yield from _ahead(pool, work, jobs, 2*workers)
+        first = list(islice(jobs, workers)) # so few pages that cores would wait: each takes several
+        share = max(1, min(workers, processors())//max(1, len(first)))
+        if first: yield from _ahead(pool, work(share), chain(first, jobs), 2*workers)
 
 # %% ../../nbs/read/26_scans.ipynb #9e053d1b
 _TOGETHER = 64 # pictures that are collected before they are read
@@ -157,12 +159,16 @@ def page_reader(
         _check_kind(reader.kinds, 'line')
     cores = processors()
     alone = isinstance(reader, OnnxReader) and not writer # a thread reads a page alone
-    if alone: reader = reader.for_threads()
-    finder = Detector(1 if alone else cores) if 'line' in reader.kinds else None
-    one = partial(try_page, partial(prepare_page, kind=kind, finder=finder))
+    workers = workers or (cores if alone else max(1, cores//2))
+    @cache
+    def work(threads): # opened when there is a page
+        finder = Detector(threads) if 'line' in reader.kinds else None
+        one = partial(try_page, partial(prepare_page, kind=kind, finder=finder))
+        if not alone: return one
+        mine = reader.with_threads(threads)
+        return lambda job: _read_some(mine, [(job, one(job))])
     def read(files, done:Done=Done()):
-        ahead = partial(work_ahead, files, done=done)
-        if alone: found = (f for _, f in ahead(lambda job: _read_some(reader, [(job, one(job))]), workers or cores))
-        else: found = (_read_some(reader, some, writer) for some in _together(ahead(one, workers or max(1, cores//2))))
-        return chain.from_iterable(found)
+        found = work_ahead(files, work if alone else lambda _: work(cores), workers, done)
+        if alone: return chain.from_iterable(rows for _, rows in found)
+        return chain.from_iterable(_read_some(reader, some, writer) for some in _together(found))
     return read
