@@ -22,7 +22,7 @@ class Served:
         from welllog_ocr.app import build_page, load_gradio, web_app
         for name in ('up', 'in', 'tmp'): (folder/name).mkdir()
         gradio, limits = load_gradio(folder/'up'), Namespace(host='127.0.0.1', port=0, token=token, limit_mb=1, limit_pages=3)
-        self.root, self.desk = folder, Desk(dict(module='odd_pages'), folder/'in', **more)
+        self.root, self.desk = folder, Desk(dict(reader='odd_pages:scan_reader'), folder/'in', **more)
         self.house, s = Reception(self.desk, Visits(), folder/'in'), socket.socket()
         s.bind(('127.0.0.1', 0))
         self.url = f'http://127.0.0.1:{s.getsockname()[1]}/'

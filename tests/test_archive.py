@@ -23,7 +23,7 @@ def workers_find_the_tests(monkeypatch):
 def archive(folder, n, odd=(), **more):
     (folder/'in').mkdir()
     for i in range(n): (folder/'in'/f'{i:05}.tif').write_text(dict(odd).get(i, f'page {i}'))
-    return dict(scans=str(folder/'in'), output=str(folder/'out'), module='odd_reader', version=version('welllog_ocr'), **more)
+    return dict(scans=str(folder/'in'), output=str(folder/'out'), reader='odd_reader:scan_reader', version=version('welllog_ocr'), **more)
 
 def planned(spec):
     plan = open_plan(open_store(spec['output']), SAME)

@@ -301,8 +301,8 @@ def read_archive(
     plan  = open_plan(out, same)
     new, again, shard = plan.update(found, args.shard[1] if args.shard else 1), args.retry and plan.retry(), args.shard
     print(f'{_some(len(found), "scan")}, {new:,} of them new' + (f'; {again:,} are tried again' if again else ''))
-    spec = dict(scans=args.scans[0], output=args.output, module='welllog_ocr.predict', version=version('welllog_ocr'),
-                same=same, cwd=os.getcwd(),
+    spec = dict(scans=args.scans[0], output=args.output, reader='welllog_ocr.predict:scan_reader',
+                version=version('welllog_ocr'), same=same, cwd=os.getcwd(),
                 **{k: getattr(args, k) for k in 'model kind ground float32 vocabulary'.split()})
     try:
         with _readers(args, spec) as readers:

@@ -42,7 +42,7 @@ class Desk:
     "Reads files in the order in which they come"
     def __init__(
         self,
-        spec:dict,          # `module`, and what its `scan_reader` takes
+        spec:dict,          # `reader`, the name of a function as `PartReader` has it, and what that takes
         folder:Path,        # Where the files lie; results pass through it too
         n:int=1,            # Processes
         timeout:float=120,  # Seconds that the reading of a page may take
@@ -77,7 +77,7 @@ class Desk:
 def _give(self:Desk):
     while self.todo and len(self.readers.working) < self.readers.room():
         job = self.todo.popleft()
-        if not job.answer.running() and not job.answer.set_running_or_notify_cancel(): continue # nobody waits for it
+        if not job.answer.running() and not job.answer.set_running_or_notify_cancel(): continue # its owner has left
         job.tries += 1
         self.idle = [c for c in self.idle if c.process.poll() is None]
         self.readers.give(self.idle.pop() if self.idle else self.readers.start(), job)

@@ -101,7 +101,7 @@ def open_plan(
         other = {k: found.get(k) for k, v in same.items() if found.get(k) != v}
         if other:
             raise ConfigError(f'{store.name}: was read with {other}, and now it would be '
-                              f'{({k: same[k] for k in other})}; two ways of reading could not be told apart: '
+                              f'{({k: same[k] for k in other})}; two ways of reading could not be kept apart: '
                               'name another output')
     return Plan(store)
 
@@ -224,9 +224,9 @@ def _alike(plans:list):
         same = [about_archive(x.store).get(k) for x in (first, p) for k in ('model', 'how')]
         if same[:2] != same[2:]:
             raise ConfigError(f'{first.store.name} and {p.store.name} were read differently ({same[:2]} and '
-                              f'{same[2:]}), and rows of both could not be told apart; gather them one by one')
+                              f'{same[2:]}), and rows of both could not be kept apart; gather them one by one')
         if len(p.tables) != len(first.tables) or not all(map(pa.Table.equals, p.tables, first.tables)):
-            raise ConfigError(f'{first.store.name} and {p.store.name} follow two plans, so it cannot be told whether '
+            raise ConfigError(f'{first.store.name} and {p.store.name} follow two plans, so it is not known whether '
                               'anything is missing; read all shards from the same scans, or gather them one by one')
 
 class Gathered(NamedTuple):

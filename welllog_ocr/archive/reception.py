@@ -22,7 +22,7 @@ from ..read.export import record_values
 from ..render import esc, visible
 
 # %% ../../nbs/archive/06_reception.ipynb #26831c3f
-_PREFIX, STALE = 'welllog_ocr-app-', 600 # seconds after which a file that nobody asked to read is deleted
+_PREFIX, STALE = 'welllog_ocr-app-', 600 # seconds after which an upload that was not read is deleted
 
 def _sweep_dead(root:Path):
     for p in root.glob(f'{_PREFIX}*'):
@@ -65,7 +65,7 @@ MOST = 200 # pages that one visitor has open
 class Visit:
     "What one browser tab has"
     key:str = field(default_factory=lambda: secrets.token_urlsafe(16))
-    rows:list = field(default_factory=list)    # Of `scan_reader`, their pictures as bytes
+    rows:list = field(default_factory=list)    # Of the desk, their pictures as bytes
     edits:list = field(default_factory=list)   # For each row: field -> text
     wrong:list = field(default_factory=list)   # What could not be read, and why
     reading:list = field(default_factory=list) # Names of what is still to be read
@@ -217,11 +217,11 @@ def take_along(
 
 def edit_value(
     visits:Visits,
-    told:list, # `name` of `visit_page`, field, text
+    sent:list, # `name` of `visit_page`, field, text
 )->dict: # What the script of the editor shows
     "Correct a value"
     try:
-        (key, _, n), place, text = told[0].partition('/'), told[1], told[2][:2000].encode('utf-8', 'replace').decode()
+        (key, _, n), place, text = sent[0].partition('/'), sent[1], sent[2][:2000].encode('utf-8', 'replace').decode()
         if not (visit := visits.find(key)): raise DataError(MISSING)
         row, edits = visit.rows[int(n)], visit.edits[int(n)] | {place: text}
         if visible(dict(record_values(row))[place]['text']) == text: del edits[place] # taken back

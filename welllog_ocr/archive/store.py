@@ -89,7 +89,7 @@ def _listed(store:Store):
 
 def _on_disk(store:Store):
     try: found = list(scan_files([store.root]))
-    except DataError: return # told below
+    except DataError: return # reported below
     for scan in found:
         with suppress(FileNotFoundError): # it went since
             facts = scan.path.stat()

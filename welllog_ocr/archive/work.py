@@ -70,15 +70,15 @@ _COMMAND = [sys.executable, '-c', 'import welllog_ocr.archive.work as w; w.serve
 class _Child:
     "A process that reads parts"
     def __init__(self, number:int, spec:dict, said:Queue):
-        self.number, self.parts, self.tell = number, 0, Queue()
+        self.number, self.parts, self.todo = number, 0, Queue()
         self.process = subprocess.Popen(_COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         encoding='utf-8', env=dict(OMP_NUM_THREADS='1') | os.environ)
-        self.tell.put(spec)
+        self.todo.put(spec)
         for work in (self._write, self._listen): Thread(target=work, args=(said,), daemon=True).start()
 
     def _write(self, said): # in a thread: who is still loading its model does not read
         with suppress(OSError): # it is gone, which its other pipe says
-            while what := self.tell.get(): print(json.dumps(what), file=self.process.stdin, flush=True)
+            while what := self.todo.get(): print(json.dumps(what), file=self.process.stdin, flush=True)
             self.process.stdin.close()
 
     def _listen(self, said:Queue):
@@ -106,7 +106,7 @@ class Processes:
         child.parts += 1
         self.working[child.number] = child, part
         if (status := child.process.poll()) is not None: self.said.put((child, dict(gone=status))) # while it was idle
-        child.tell.put([part.name, part.scans])
+        child.todo.put([part.name, part.scans])
 
     def finished(self, seconds:float=.5):
         "Yields (reader, part, why it is not read; '' when it is) of those that are over"
@@ -125,7 +125,7 @@ class Processes:
             self.journal.over(child.number, not why)
             return *self.working.pop(child.number), why
 
-    def kill(self, child:_Child): child.process.kill(); child.tell.put(None)
+    def kill(self, child:_Child): child.process.kill(); child.todo.put(None)
 
     def look(self)->AtWork: return self.journal.look()
 
@@ -133,7 +133,7 @@ class Processes:
         for child, _ in self.working.values(): self.kill(child)
 
 # %% ../../nbs/archive/03_work.ipynb #cd47d9a1
-def _ended(status:int)->str: return f'signal {-status}' if status < 0 else f'exit status {status}' 
+def _ended(status:int)->str: return f'signal {-status}' if status < 0 else f'exit status {status}'
 
 # %% ../../nbs/archive/03_work.ipynb #0f83647f
 NODE = 'its machine went' # why a part is not read, when that is the fault of no file

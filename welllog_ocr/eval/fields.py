@@ -26,16 +26,14 @@ def same(
 )->str: # '': a blank cell
     "What is compared of the text of a cell"
     text = unicodedata.normalize('NFKC', str(text or '')).casefold().replace('⁄', '/').replace('№', 'no')
-    text = re.sub(r'(?<=\d)[\s-]+(?=\d+/\d)', ' ', text)            # 8 5/8 and 8-5/8
-    text = re.sub(r'(?<!\d)\.(?!\d)|(?<=\d)\.(?!\d)', '', text)    # points that are no decimal points
-    text = re.sub(r'(?<=\d),(?=\d{3}(?!\d))', '', text)             # 10,228
+    text = re.sub(r'\.(?!\d)', '', text) # points that are no decimal points
     return re.sub(r'[^a-z0-9./+%µ]', '', text)
 
 # %% ../../nbs/eval/06_fields.ipynb #2c934cbf
 def _text(v)->str: return (v.get('text') or '') if isinstance(v, dict) else (v or '')
 def _sure(v)->float: return float(v.get('confidence') or 0) if isinstance(v, dict) else 0.
 
-def _features(v)->dict: return {k: v[k] for k in ('features',) if k in v} if isinstance(v, dict) else {}
+def _features(v)->dict: return dict(features=v['features']) if isinstance(v, dict) and 'features' in v else {}
 
 def _cells(row:dict)->dict: # (part, run, name) -> value
     out = {('title', 0, k): v for k, v in (row.get('fields') or {}).items()}

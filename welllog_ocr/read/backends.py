@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from fastcore.basics import patch
 
 from ..config import EMBEDDED
 from ..core import ConfigError, DataError, SetupError, processors, stable_hash
@@ -128,28 +129,31 @@ class OnnxReader:
         if self.language is None or plain.confidence > CERTAIN: return plain
         return Read(*beam_search(log_probs, self.characters, self.language, self.weight))
 
-    def each_log_probs(
-        self,
-        pictures:list, # Arrays, grey or RGB
-    ): # Yields (position, (T, classes)), the widest first
-        "Log probabilities of each line"
-        widths = [filled(min(MAX_WIDTH, scaled_width(p.shape[1::-1]))) for p in pictures]
-        for width in sorted(set(widths), reverse=True): # padding changes what is read, so only equal widths go together
-            same = [i for i, w in enumerate(widths) if w == width]
-            for part in _batches([width]*len(same)):
-                batch = np.stack([to_pixels(np.ascontiguousarray(pictures[same[k]])) for k in part])
-                for k, probs in zip(part, self.session.run(None, {self.input: batch})[0]):
-                    yield same[k], np.log(np.maximum(probs, 1e-12))
+# %% ../../nbs/read/09_backends.ipynb #b31b4e45
+@patch
+def each_log_probs(
+    self:OnnxReader,
+    pictures:list, # Arrays, grey or RGB
+): # Yields (position, (T, classes)), the widest first
+    "Log probabilities of each line"
+    widths = [filled(min(MAX_WIDTH, scaled_width(p.shape[1::-1]))) for p in pictures]
+    for width in sorted(set(widths), reverse=True): # padding changes what is read, so only equal widths go together
+        same = [i for i, w in enumerate(widths) if w == width]
+        for part in _batches([width]*len(same)):
+            batch = np.stack([to_pixels(np.ascontiguousarray(pictures[same[k]])) for k in part])
+            for k, probs in zip(part, self.session.run(None, {self.input: batch})[0]):
+                yield same[k], np.log(np.maximum(probs, 1e-12))
 
-    def __call__(
-        self,
-        pictures:list,    # Arrays, grey or RGB
-        kind:str='line',  # `line`
-        languages=(),     # Of the value in each picture, `None` for no language; empty: none has one
-    )->list[Read]: # In the same order
-        languages = languages or [None]*len(pictures)
-        found = {k: self._read(lp, languages[k]) for k, lp in self.each_log_probs(pictures)}
-        return [found[k] for k in range(len(pictures))]
+@patch
+def __call__(
+    self:OnnxReader,
+    pictures:list,    # Arrays, grey or RGB
+    kind:str='line',  # `line`
+    languages=(),     # Of the value in each picture, `None` for no language; empty: none has one
+)->list[Read]: # In the same order
+    languages = languages or [None]*len(pictures)
+    found = {k: self._read(lp, languages[k]) for k, lp in self.each_log_probs(pictures)}
+    return [found[k] for k in range(len(pictures))]
 
 # %% ../../nbs/read/09_backends.ipynb #d09352f5
 def model_id(

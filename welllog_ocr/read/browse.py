@@ -122,7 +122,7 @@ def well_page(
 try:
     from datasette import Response, hookimpl
     from markupsafe import Markup
-except ImportError: hookimpl = lambda f: f # without datasette nobody asks for what follows
+except ImportError: hookimpl = lambda f: f # without datasette nothing asks for what follows
 
 def _catalogs(datasette)->dict: # name -> path
     return {name: db.path for name, db in datasette.databases.items() if db.path}
@@ -156,9 +156,9 @@ def find_page(
     form = f'<form><input name="q" size="50" value="{esc(words)}" aria-label="words"> <button>Find</button></form>'
     rows = []
     for hit in find_pages(db, words, 30):
-        well, path, n, *values = db.execute('SELECT of_well, path, page + 1, well, company, field, county, state FROM '
-                                            'pages '
-                                            'JOIN files ON files.id = file WHERE pages.id=?', (hit.page,)).fetchone()
+        well, path, n, *values = db.execute(
+            'SELECT of_well, path, page + 1, well, company, field, county, state FROM pages '
+            'JOIN files ON files.id = file WHERE pages.id=?', (hit.page,)).fetchone()
         seen = Raw('<br>'.join(picture(db, hit.page, box, text) or esc(text) for text, box in hit.lines))
         name = f'{Path(path).name}, page {n}'
         rows.append([seen, _link(f'{at}/{well}?page={hit.page}', values[0] or name) if well else values[0] or '',
@@ -181,8 +181,7 @@ def register_routes():
 def render_cell(value, column, table, database, datasette):
     if column != 'of_well' and (table, column) != ('wells', 'id') or not value: return None
     number, label = (value['value'], value['label']) if isinstance(value, dict) else (value, value)
-    return Markup(_link(datasette.urls.path(f'/-/wells/{database}/{number}'), label)) if isinstance(number,
-                                                                                                    int) else None
+    if isinstance(number, int): return Markup(_link(datasette.urls.path(f'/-/wells/{database}/{number}'), label))
 
 @hookimpl
 def menu_links(datasette):
@@ -192,7 +191,7 @@ def menu_links(datasette):
 # %% ../../nbs/read/21_browse.ipynb #0a9580eb
 _FACETS = dict(pages='county state field form', wells='county state field', look_list='name', look_flagged='name',
                look_unsure='name')
-_ABOUT = 'What was read of an archive of scans. The views look_... list what somebody should look at.'
+_ABOUT = 'What was read of an archive of scans. The views look_... list what needs a look.'
 
 def _metadata(name:str)->dict: # for datasette
     tables = {t: dict(facets=f.split()) for t, f in _FACETS.items()} | dict(files=dict(label_column='path'))

@@ -103,7 +103,7 @@ def with_second_look(
     first:list,  # `TextBox`es
     second:list, # Those of another look at the page
 )->list[TextBox]:
-    "The boxes of the first look, and those of the second where they tell more"
+    "The boxes of the first look, and those of the second where they show more"
     out = list(first)
     for b in second:
         shared = [_shared(o, b) for o in out]
@@ -133,7 +133,7 @@ def _side_by_side(left:list, right:list, low:float)->list[TextBox]:
 
 # %% ../../nbs/read/00_detect.ipynb #c9e96638
 _PIECE, _OVERLAP = 1.6, .2 # height of a piece and what two of them share, in widths of the picture
-# share of letters from which on one look is enough; of the second, in pixels as the network sees it
+# share of letters in boxes from which one look is enough; blur of the second look, in pixels of the network
 _ENOUGH, _BLUR = .93, 1.3
 
 def _pieces(length:int, across:int)->list[tuple]: # (first, last, from, to): what is searched, and what counts of it

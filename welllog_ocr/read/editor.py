@@ -91,7 +91,7 @@ def editor_html(
     row:dict,    # Of a page, as it was read; `shown` is the size of the page whose picture is shown
     edits:dict,  # As of `edited_row`
     at:str,      # Address of the picture
-    name:str,    # What `edit` of the script is told beside the field and its text
+    name:str,    # What `edit` of the script gets beside the field and its text
 )->str:
     "The sheet beside its values. The script and the style of `editor_files` make it one"
     values, places = shown_values(row, edits), dict(record_values(row))

@@ -8,7 +8,7 @@ __all__ = ['docile', 'osdu', 'jwlf']
 # %% ../../nbs/read/24_exchange.ipynb #423b2f58
 import json
 
-from .export import json_list, link_of, page_names, record_parts
+from .export import ends_of, json_list, link_of, page_names, record_parts
 from .markup import page_size
 from ..vocabulary import FIELDS
 
@@ -19,8 +19,8 @@ def _place(v:dict, row:dict)->list: # shares of the page: left, top, right, bott
     (w, h), lines = page_size(row), row.get('lines') or ()
     corners = v.get('box') or [p for i in v.get('lines', ()) if i < len(lines) for p in lines[i].get('box') or ()]
     top, bottom = row.get('region') or (0, h)
-    xs, ys = zip(*corners or [(0, top), (w, bottom)])
-    return [round(min(max(x/s, 0), 1), 5) for x, s in ((min(xs), w), (min(ys), h), (max(xs), w), (max(ys), h))]
+    ends = ends_of(corners or [(0, top), (w, bottom)])
+    return [round(min(max(x/s, 0), 1), 5) for x, s in zip(ends, (w, h, w, h))]
 
 def _docile_field(name:str, v:dict, row:dict, run:int|None)->dict:
     found = dict(fieldtype=name, text=v['text'], bbox=_place(v, row), page=row['page'], score=v.get('confidence') or 0.)
@@ -46,14 +46,14 @@ def _number(values:dict, *names:str): # (value, unit) of the first that is one
     found = ((v.get('value'), v.get('unit')) for n in names if (v := values.get(n)))
     return next(((x, u) for x, u in found if isinstance(x, (int, float))), (None, ''))
 
-def _told(**found)->dict: return {k: v for k, v in found.items() if v not in (None, '', [], {})}
+def _filled(**found)->dict: return {k: v for k, v in found.items() if v not in (None, '', [], {})}
 
 def _text(values:dict, name:str)->str: return (values.get(name) or {}).get('text', '')
 def _date(run:dict)->str|None: return (run.get('date') or {}).get('value')
 
 def _log_run(run:dict)->dict:
-    return _told(LogRunID=_text(run, 'run_no'), SamplingStart=_number(run, 'top_log_interval', 'first_reading')[0],
-                 SamplingStop=_number(run, 'btm_log_interval', 'last_reading')[0])
+    return _filled(LogRunID=_text(run, 'run_no'), SamplingStart=_number(run, 'top_log_interval', 'first_reading')[0],
+                   SamplingStop=_number(run, 'btm_log_interval', 'last_reading')[0])
 
 def _osdu_values(row:dict)->list:
     path = lambda n: FIELDS[n].osdu if n in FIELDS else ''
@@ -63,13 +63,13 @@ def _osdu_values(row:dict)->list:
 
 def _acquisition(row:dict)->dict:
     (title, runs), (above, unit) = record_parts(row), _number(record_parts(row)[0], 'log_measured_above_pd', 'elev_kb')
-    measured = _told(VerticalMeasurement=above, VerticalMeasurementDescription=_text(title, 'log_measured_from'),
-                     VerticalMeasurementUnitOfMeasureID=unit and f'namespace:reference-data--UnitOfMeasure:{unit}:')
+    measured = _filled(VerticalMeasurement=above, VerticalMeasurementDescription=_text(title, 'log_measured_from'),
+                       VerticalMeasurementUnitOfMeasureID=unit and f'namespace:reference-data--UnitOfMeasure:{unit}:')
     about = dict(Status='draft: as read from a scan; acl, legal and references are still to be filled in',
                  File=row['file'], Page=row['page'], Picture=link_of(row['file']), Model=row.get('model', ''),
                  Values=_osdu_values(row))
-    data = _told(ProjectName=_text(title, 'log_title'), ProjectBeginDate=next(filter(None, map(_date, runs)), None),
-                 VerticalMeasurement=measured, LogRuns=[found for r in runs if (found := _log_run(r))])
+    data = _filled(ProjectName=_text(title, 'log_title'), ProjectBeginDate=next(filter(None, map(_date, runs)), None),
+                   VerticalMeasurement=measured, LogRuns=[found for r in runs if (found := _log_run(r))])
     return dict(kind='osdu:wks:master-data--WellLogAcquisition:1.0.0', acl=dict(owners=[], viewers=[]),
                 legal=dict(legaltags=[], otherRelevantDataCountries=[]),
                 data=data | dict(ExtensionProperties=dict(welllog_ocr=about)))
@@ -89,12 +89,12 @@ def _header(row:dict, title:dict, run:dict, n:int)->dict:
                  county='county', state='state', api='api')
     texts = {k: _text(title, name) for k, name in names.items()}
     values = [_facts(v, name=k, run=n*(part is run) or None) for part in (title, run) for k, v in part.items()]
-    return _told(name=_text(title, 'log_title'), **texts, runNumber=_text(run, 'run_no'), date=_date(run),
-                 description='the header of a log, as read from a scan; it has no curves', source=row['file'],
-                 elevation=above if above is None else round(above*_METRES.get(unit, 1.), 3),
-                 startIndex=_number(run, 'top_log_interval', 'first_reading')[0],
-                 endIndex=_number(run, 'btm_log_interval', 'last_reading')[0],
-                 picture=link_of(row['file']), page=row['page'] + 1, values=values)
+    return _filled(name=_text(title, 'log_title'), **texts, runNumber=_text(run, 'run_no'), date=_date(run),
+                   description='the header of a log, as read from a scan; it has no curves', source=row['file'],
+                   elevation=above if above is None else round(above*_METRES.get(unit, 1.), 3),
+                   startIndex=_number(run, 'top_log_interval', 'first_reading')[0],
+                   endIndex=_number(run, 'btm_log_interval', 'last_reading')[0],
+                   picture=link_of(row['file']), page=row['page'] + 1, values=values)
 
 def _logs(row:dict):
     title, runs = record_parts(row)

@@ -132,6 +132,7 @@ def _two(sheet:Sheet, words:list, x0:float, x1:float, at:float|None)->tuple[list
     words = [w for w in words if w.text != '|' and not (w.text in 'lI1' and w.x0 - 4 < at < w.x1 + 4)]
     return [w for w in words if (w.x0 + w.x1)/2 < at], [w for w in words if (w.x0 + w.x1)/2 >= at], at
 
+# %% ../../nbs/read/05_forms.ipynb #9c957338
 def _clipped(quad:np.ndarray, x0:float, x1:float)->np.ndarray:
     "A rectangle between two rules"
     return np.c_[quad[:, 0].clip(x0 + 3, max(x0 + 6, x1 - 3)), quad[:, 1]].astype(np.float32)

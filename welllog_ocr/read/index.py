@@ -70,7 +70,7 @@ def _parquet_rows(path:Path):
 _KINDS, REVIEW = ('.jsonl', '.parquet'), 'contradicted.jsonl' # rows again, marked for a review
 
 def _is_found(path:Path)->bool:
-    "Does a file look like rows of `predict`? For files that nobody named"
+    "Does a file look like rows of `predict`? For files that were not named"
     if path.suffix.lower() != '.jsonl': return True
     with open(path, 'rb') as f: start = f.read(4000)
     return b'"file":' in start and b'"page":' in start
@@ -144,6 +144,8 @@ CREATE TRIGGER pages_out AFTER DELETE ON pages BEGIN
 CREATE VIRTUAL TABLE pages_words USING fts5vocab(pages_fts, row);
 CREATE VIRTUAL TABLE words USING fts5(word, tokenize='trigram');
 '''
+
+# %% ../../nbs/read/18_index.ipynb #f30bf90b
 _PLACE = 'files.path, pages.page + 1 AS sheet, pages.well, pages.of_well'
 _FROM = 'JOIN pages ON pages.id = fields.page JOIN files ON files.id = pages.file'
 _VALUE = ('SELECT fields.page, fields.run, fields.name, fields.text, fields.value, fields.confidence, fields.flags, '
@@ -238,7 +240,7 @@ def add_page(
 def _no_catalog(path, why:str): return ConfigError(f'{path}: {why}, so nothing was written to it; name another output')
 
 @contextmanager
-def _told(path):
+def _explained(path):
     "Errors of SQLite as messages for the user"
     try: yield
     except sqlite3.OperationalError as e:
@@ -262,7 +264,7 @@ def open_catalog(
     db = sqlite3.connect(f'{path.absolute().as_uri()}?mode={"rw" if write or torn else "ro"}', uri=True,
                          isolation_level=None, timeout=.5)
     try:
-        with _told(path):
+        with _explained(path):
             mark, version = (db.execute(f'PRAGMA {p}').fetchone()[0] for p in ('application_id', 'user_version'))
     except (sqlite3.DatabaseError, ConfigError) as e:
         db.close()
@@ -320,7 +322,7 @@ def write_catalog(
     @contextmanager
     def held():
         with locked(Path(path).with_name(f'.{Path(path).name}.lock'), busy, remove=True):
-            with _told(path), (_old if add else _new)(Path(path)) as db: yield db
+            with _explained(path), (_old if add else _new)(Path(path)) as db: yield db
     return held()
 
 # %% ../../nbs/read/18_index.ipynb #021b598d

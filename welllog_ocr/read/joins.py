@@ -101,6 +101,7 @@ def _confirmed(db):
         row['fields'].setdefault(name, read if agrees == 'yes' else says)
     return rows.values()
 
+# %% ../../nbs/read/20_joins.ipynb #c4d57aa1
 def write_review(
     db,           # An open catalog
     folder:Path,  # Gets the three files; made when absent

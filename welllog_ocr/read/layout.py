@@ -233,7 +233,7 @@ def borders(
     y0:float, y1:float, # Rows of the table, in pixels
     x0:float, x1:float, # Where borders are looked for
 )->list[tuple[float, float]]: # (x, share of the height) from left to right
-    "Upright rules along at least three tenths of the height"
+    "Vertical rules along at least three tenths of the height"
     found = sorted((x, min(low, y1) - max(top, y0)) for x, top, low in sheet.ruling.down
                    if x0 <= x <= x1 and min(low, y1) > max(top, y0))
     groups = []

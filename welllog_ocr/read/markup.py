@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from .export import Each, link_of, record_values
+from .export import Each, ends_of, link_of, record_values
 
 # %% ../../nbs/read/23_markup.ipynb #04b33b7c
 class Place(NamedTuple):
@@ -61,10 +61,6 @@ def scan_lines(row:dict)->list[ScanLine]: # In reading order
         out.append(ScanLine(text, corners, l.get('confidence') or 0., field.get(i, ''), _words(text, corners)))
     return out
 
-def _ends(corners:list)->tuple: # x0, y0, x1, y1
-    xs, ys = zip(*corners)
-    return min(xs), min(ys), max(xs), max(ys)
-
 def _version()->str:
     try: return version('welllog_ocr')
     except PackageNotFoundError: return ''
@@ -87,7 +83,7 @@ def _direction(corners:list)->str: # of a line, for hOCR
     return f'; baseline {(cy - dy)/max(1, cx - dx):.4f} {dy - max(dy, cy, ay, by)}'
 
 def _title(corners:list, sure:float)->str:
-    return f'bbox {" ".join(map(str, _ends(corners)))}; x_wconf {round(100*sure)}'
+    return f'bbox {" ".join(map(str, ends_of(corners)))}; x_wconf {round(100*sure)}'
 
 def _hocr_lines(parent, lines:list):
     for n, l in enumerate(lines, 1):
@@ -116,7 +112,7 @@ HOCR = Each(hocr)
 
 # %% ../../nbs/read/23_markup.ipynb #7c47f508
 def _box(corners:list)->dict:
-    x, y, x1, y1 = _ends(corners)
+    x, y, x1, y1 = ends_of(corners)
     return dict(HPOS=x, VPOS=y, WIDTH=x1 - x, HEIGHT=y1 - y)
 
 def _points(corners:list)->str: return ' '.join(f'{x},{y}' for x, y in corners)
@@ -185,7 +181,7 @@ def page_xml(
     page = _add(root, 'Page', imageFilename=row['file'], imageWidth=w, imageHeight=h)
     region = _add(page, 'TextRegion', id='region') if lines else None
     if lines:
-        x0, y0, x1, y1 = _ends([p for l in lines for p in l.corners])
+        x0, y0, x1, y1 = ends_of([p for l in lines for p in l.corners])
         _add(region, 'Coords', points=_points([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]))
     for n, l in enumerate(lines, 1): _page_line(region, n, l)
     return _written(root)

@@ -41,7 +41,7 @@ def _is_scan(path:str)->bool:
 
 def _below(folder:Path, without:str, others:Counter):
     for p in files_below(folder, without):
-        if _is_scan(str(p)) or p.is_dir(): yield p # a folder that cannot be listed is told with what cannot be read
+        if _is_scan(str(p)) or p.is_dir(): yield p # a folder that cannot be listed is reported with what cannot be read
         else: others[name_of(p.suffix.lower()) or 'no ending'] += 1
 
 class Scan(NamedTuple):

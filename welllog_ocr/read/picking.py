@@ -25,9 +25,9 @@ from ..render import visible
 from ..review.places import page_image
 
 # %% ../../nbs/read/16_picking.ipynb #e0ccda06
-# mean probability of a character: below the first nobody can read it, above the second everybody
+# mean probability of a character: a line below the first cannot be read, one above the second can
 _GUESSED, _LEGIBLE = .35, .65
-_LEAST = 1e-6 # of the worth of a line that nobody can read: it is picked when nothing else is left
+_LEAST = 1e-6 # of the worth of a line that cannot be read: it is picked when nothing else is left
 
 def _worth(text:str, confidence:float)->float:
     "Characters that a person who looks at the line is expected to put right"

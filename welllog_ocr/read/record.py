@@ -15,7 +15,7 @@ from rapidfuzz import fuzz, process
 from .backends import Read
 from ..data.line import cut
 from .fields import maker, title_cells
-from .forms import FormCell, says, table_cells
+from .forms import FormCell, rectangle, says, table_cells
 from .layout import Sheet, first_header, joined, lay_level
 from .shapes import value_language
 from .tables import find_tables
@@ -194,8 +194,7 @@ def _value(text:str, e:Evidence, box:list, lines:list, how:str='cell')->dict:
 
 def _bounds(quads:list)->np.ndarray:
     "The rectangle around rectangles"
-    (x0, y0), (x1, y1) = np.min([q.min(0) for q in quads], 0), np.max([q.max(0) for q in quads], 0)
-    return np.float32([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
+    return rectangle(*np.min(quads, (0, 1)), *np.max(quads, (0, 1)))
 
 def _unlabelled(record:dict, line_values:list):
     "Numbers that are known by their form"

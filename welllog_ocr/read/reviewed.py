@@ -67,8 +67,8 @@ def reviewed_row(
     n:int, # Position of the page
 )->dict:
     "The row of a page after its marks"
-    row, judged = session.results.row(n), ('ok', 'fixed', 'blank', 'added')
-    said = [(v, m, session.text(v)) for v in session.page(n) if (m := session.mark_of(v)).state in judged]
+    row, settled = session.results.row(n), ('ok', 'fixed', 'blank', 'added')
+    said = [(v, m, session.text(v)) for v in session.page(n) if (m := session.mark_of(v)).state in settled]
     return row_with(row, said) if said else row
 
 def write_reviewed(
@@ -176,7 +176,7 @@ def records_text(
     session:RecordReview,
     n:int=10, # Values listed
 )->str:
-    "The counts of marks, and the least sure values that nobody judged"
+    "The counts of marks, and the least sure values without one"
     keys, results = session.results.keys, session.results
     counts = ', '.join(f'{c} {state}' for state, c in session.counts().items() if c)
     name = visible(results.path.name)

@@ -6,7 +6,6 @@
 __all__ = ['SEVERAL', 'closest', 'ends_so', 'heal_rows', 'value_fits', 'FormMatch', 'match_form']
 
 # %% ../../nbs/read/03_rows.ipynb #20ab0004
-import re
 from functools import lru_cache
 from typing import NamedTuple
 

@@ -199,7 +199,7 @@ def _by_labels(sheet:Sheet)->list[Table]:
 
 # %% ../../nbs/read/04_tables.ipynb #20ab0033
 def _starts(sheet:Sheet)->list[float]: # x, in pixels
-    "Where a column of values may begin: the left end of the page, and upright rules of a length"
+    "Where a column of values may begin: the left end of the page, and vertical rules of a length"
     h, rules = sheet.height, defaultdict(float)
     for x, top, low in sheet.ruling.down:
         rules[next((known for known in rules if abs(known - x) < .7*h), x)] += low - top
@@ -237,17 +237,15 @@ def _by_values(sheet:Sheet)->list[Table]:
         for lines, pitch in _values_behind(sheet, x, right):
             ys = [float(np.mean([w.y for w in l])) for l in lines]
             labels = [_label_before(sheet, x, y, pitch) for y in ys]
-            found = match_form([joined(l) for l in lines], [joined(l) for l in labels], [round((y - ys[0])/pitch)
-                                                                                         for y in ys])
+            found = match_form([*map(joined, lines)], [*map(joined, labels)], [round((y - ys[0])/pitch) for y in ys])
             if found.score > best[0] and len(found.rows) >= _ROWS:
                 best = found.score, (x, pitch, ys, labels, found.rows)
     if not best[1]: return []
     x, pitch, ys, labels, rows = best[1]
-    rows, labels = [LabelRow(ys[i], row, .5, joined(labels[i])) for i, row in rows], [w for i, _ in rows
-                                                                                      for w in labels[i]]
-    rows, right = _filled_in(rows, pitch), sheet.grey.shape[1]
+    words, right = [w for i, _ in rows for w in labels[i]], sheet.grey.shape[1]
+    rows = _filled_in([LabelRow(ys[i], row, .5, joined(labels[i])) for i, row in rows], pitch)
     edges = _edges(sheet, x, rows[0].y - .6*pitch, rows[-1].y + .6*pitch, right)
-    return [Table(rows, edges, pitch, edges[-1] != right, labels)]
+    return [Table(rows, edges, pitch, edges[-1] != right, words)]
 
 def find_tables(
     sheet:Sheet,

@@ -37,7 +37,7 @@ def _tasks(rows, names:dict, output:Path, folder:Path, labels:dict):
         task = to_task(name, img.size, boxes, row.get('model', ''), **facts)
         yield (',' if n else '') + '\n' + json.dumps(task, ensure_ascii=False)
         n += 1
-    if gone and not n: raise DataError(f'no scan can be opened, so nobody could look at the tasks: {gone[0]}')
+    if gone and not n: raise DataError(f'no scan can be opened, so no one could look at the tasks: {gone[0]}')
     if gone: warnings.warn(f'{len(gone)} pages have no task, since their scan cannot be opened any more: {gone[0]}')
     yield '\n]\n'
 

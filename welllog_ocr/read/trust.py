@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core import DataError
+from ..eval.calibration import fit_logistic
 from ..files import read_json, write_json
 from .validators import RULES, facts_of, owner_of
 from ..vocabulary import FIELDS, plain_label
@@ -117,22 +118,12 @@ def fit_weights(
     right:list,     # Was its text right?
     prior:float=4., # Weight that holds every number near 0
 )->dict: # feature -> its weight in the log of the odds
-    "Weights by Newton's method; those of `SIGNS` keep their sign. Raises `DataError` with fewer than 200 values"
+    "Weights, of which those of `SIGNS` keep their sign. Raises `DataError` with fewer than 200 values"
     if len(right) < 200:
         raise DataError(f'{len(right)} values are too few to fit {len(FEATURES)} weights; score 200 or more')
-    x, y = np.array(features, float), np.array(right, float)
+    hold = prior*np.array([f != 'all' for f in FEATURES]) + 1e-3
     sign = np.array([SIGNS.get(f, 0) for f in FEATURES])
-    w, hold = np.zeros(len(sign)), prior*np.array([f != 'all' for f in FEATURES]) + 1e-3
-    for _ in range(60):
-        q = 1/(1 + np.exp(-np.clip(x @ w, -30, 30)))
-        slope, free = x.T @ (q - y) + hold*w, np.ones(len(w), bool)
-        free[(sign != 0) & (w*sign <= 0) & (slope*sign > 0)] = False # at 0, and would go on
-        curve = x.T @ (x*(q*(1 - q))[:, None]) + np.diag(hold)
-        step = np.zeros(len(w))
-        step[free] = np.linalg.solve(curve[np.ix_(free, free)], slope[free])
-        w = w - step*min(1., 2/max(1e-9, np.abs(step).max()))
-        w[w*sign < 0] = 0
-        if np.abs(step).max() < 1e-7: break
+    w = fit_logistic(np.array(features, float), np.array(right, float), hold, np.zeros(len(hold)), sign)
     return {f: round(float(a), 3) for f, a in zip(FEATURES, w)}
 
 # %% ../../nbs/read/10_trust.ipynb #7a057022

@@ -158,7 +158,7 @@ def _pieces(text:str, spans:list)->list[tuple]: # (start, end, what to write or 
 
 def propose(
     text:str,   # What was read
-    spans:list, # `Span`s of `align` in it
+    spans:list, # `Span`s of `align_values` in it
 )->list[Proposal]:
     "The parts of a line that are explained from end to end"
     out, run = [], []

@@ -27,11 +27,9 @@ from ..vocabulary import FIELDS, plain_label
 
 # %% ../../nbs/read/19_wells.ipynb #2cf36e9b
 _SAME = dict(FED='FEDERAL', EST='ESTATE', UNIV='UNIVERSITY', UNI='UNIVERSITY', BROS='BROTHERS', GOVT='GOVERNMENT',
-             GU='GASUNIT',
-             UN='UNIT', COMM='COM', RCH='RANCH')
-_COMMON = set('UNIT FEDERAL STATE COM GAS GASUNIT ESTATE HEIRS TRUST LEASE RANCH FEE ET AL UX UXOR VIR BROTHERS SONS '
-              'UNIVERSITY LAND '
-              'LANDS SCHOOL TRACT CO COUNTY POOLED OIL USA US GOVERNMENT TRIBAL INDIAN FARM OF A'.split())
+             GU='GASUNIT', UN='UNIT', COMM='COM', RCH='RANCH')
+_COMMON = set('UNIT FEDERAL STATE COM GAS GASUNIT ESTATE HEIRS TRUST LEASE RANCH FEE ET AL UX UXOR VIR BROTHERS SONS A '
+              'UNIVERSITY LAND LANDS SCHOOL TRACT CO COUNTY POOLED OIL USA US GOVERNMENT TRIBAL INDIAN FARM OF'.split())
 # as they are read
 _NUMBER_SIGN = {'NO', 'NUMBER', 'WELL', '#', 'NUM', 'N', 'N0', 'NNO', 'NOO', 'HO', 'WELLL', 'WLL', 'WEL', 'WELI'}
 
@@ -98,8 +96,8 @@ def state_of(text:str)->str: # '': not known
     "Name of a state"
     name = state_named(text).value
     if name in STATES: return name
-    best = process.extractOne(plain_label(text), {n: plain_label(n) for n in STATES}, scorer=fuzz.ratio,
-                              score_cutoff=80)
+    names = {n: plain_label(n) for n in STATES}
+    best = process.extractOne(plain_label(text), names, scorer=fuzz.ratio, score_cutoff=80)
     return best[2] if best else ''
 
 # %% ../../nbs/read/19_wells.ipynb #c2e4414c
@@ -227,11 +225,9 @@ def read_list(
     if not {'api', 'uwi', 'well'} & set(known.values()):
         read = ', '.join(f'{c} as {f}' for c, f in known.items()) or 'none'
         raise DataError(f'{path}: of its columns ({first_few(columns, 12, ", ")}) these were recognised: {read}; '
-                        f'without API '
-                        "number and name no row can be found again: name a column 'api' or 'well'")
-    by_field = defaultdict(list)
-    for c, f in sorted(known.items(), key=lambda k: bool(re.search(r'no$|num|number$|dir$',
-                                                                   plain_label(k[0])))): by_field[f].append(c)
+                        "without API number and name no row can be found again: name a column 'api' or 'well'")
+    by_field, second = defaultdict(list), lambda k: bool(re.search(r'no$|num|number$|dir$', plain_label(k[0])))
+    for c, f in sorted(known.items(), key=second): by_field[f].append(c)
     rows = [{f: t for f, cs in by_field.items() if (t := _joined(list(filter(None, (_text(r.get(c)) for c in cs)))))}
             for r in cells]
     return Listed(rows, list(map(well_facts, rows)), cells, known, [c for c in columns if c not in known])
@@ -277,7 +273,7 @@ def _hole(self:Matcher, f:Facts, rows:list)->int:
 
 @patch
 def _one(self:Matcher, i:int, j:int)->bool:
-    "Are two rows of one well: by their number, or because nothing tells them apart?"
+    "Are two rows of one well: by their number, or because nothing separates them?"
     a, b = self.facts[i], self.facts[j]
     return a.api[:10] == b.api[:10] if a.api and b.api else a._replace(api='') == b._replace(api='')
 
@@ -355,8 +351,7 @@ def agreement(
     if kind in ('api', 'uwi'):
         a, b = (re.sub(r'\D', '', t) for t in (read, says))
         n = min(len(a), len(b), 14)
-        return '' if n < 10 else 'yes' if a[:n] == b[:n] else 'near' if Levenshtein.distance(a[:n],
-                                                                                             b[:n]) == 1 else 'no'
+        return '' if n < 10 else ('yes', 'near', 'no')[Levenshtein.distance(a[:n], b[:n], score_cutoff=1)]
     if kind in _NUMERIC:
         a, b = (amount(t)[0] for t in (read, says))
         return '' if a is None or b is None else 'yes' if abs(a - b) < .51 else 'no'

@@ -24,8 +24,7 @@ from ..render import visible
 from .log import STATES
 from .session import ReviewSession
 from .page import CARD_STYLE, MARKS, diff_html, facts_html, front_end, lost_html, small_picture
-from .page import state_html
-from .page import strip_html, text_html
+from .page import state_html, strip_html, text_html
 
 # %% ../../nbs/review/05_lines.ipynb #e0800d0a
 DRAWN = ('these samples are drawn, and their labels are true by construction; they are shown read-only, since a run '
@@ -302,7 +301,7 @@ def pick(
     return f'{len(self.picked)} selected'
 
 @patch
-def judge(self:Inspector, msg:dict, state:str)->str: # `fixed`: what was read is the label
+def decide(self:Inspector, msg:dict, state:str)->str: # `fixed`: what was read is the label
     "Mark the sample of a message, or all that are selected"
     key = msg.get('key', '')
     i = self.marked(key)
@@ -377,7 +376,7 @@ def set_split(self:Inspector, split:str)->str:
 def fetch(self:Inspector, split:str):
     "Open a split, and say how far it is; runs in a thread"
     try: self.held[split] = self.opened.other(split, lambda text: self.send(dict(progress=text)))
-    except Exception as e: # told where the user looks, whatever it is
+    except Exception as e: # shown where the user looks, whatever it is
         say = str(e) if isinstance(e, WelllogError) else f'{type(e).__name__}: {e}'
         return self.send(dict(progress=f'the {split} split was not read: {say}'))
     self.send(dict(progress='', split=split))
@@ -387,10 +386,10 @@ _ACTS = dict( # what a message of the browser does, and what is announced
     go     = lambda w, m: w.jump(w.at + int(m['by'])),
     at     = lambda w, m: w.jump(int(m['at'])),
     pick   = lambda w, m: w.pick(int(m['at']), m['how']),
-    accept = lambda w, m: w.judge(m, 'ok'),
-    drop   = lambda w, m: w.judge(m, 'dropped'),
-    unsure = lambda w, m: w.judge(m, 'unsure'),
-    take   = lambda w, m: w.judge(m, 'fixed'),
+    accept = lambda w, m: w.decide(m, 'ok'),
+    drop   = lambda w, m: w.decide(m, 'dropped'),
+    unsure = lambda w, m: w.decide(m, 'unsure'),
+    take   = lambda w, m: w.decide(m, 'fixed'),
     fix    = lambda w, m: w.mark(m.get('key', ''), 'fixed', m['text']),
     note   = lambda w, m: w.write_note(m.get('key', ''), m['text']),
     undo   = lambda w, m: w.undo(),
