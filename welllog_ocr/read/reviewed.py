@@ -180,7 +180,7 @@ def records_text(
     keys, results = session.results.keys, session.results
     counts = ', '.join(f'{c} {state}' for state, c in session.counts().items() if c)
     name = visible(results.path.name)
-    head = [f'{name}: {len(results.pages)} pages, {counts} values', *map(visible, session.notes()), '']
+    head = [f'{name}: {len(results.pages)} pages, {counts or "no"} values', *map(visible, session.notes()), '']
     todo = [int(i) for i in session.view() if keys[i] not in session.review.marks][:n]
     found = [results.values(k := results.page_at(i))[i - results.first[k]] for i in todo]
     scan  = lambda v: Path(results.pages[v.page].file).name[-40:]
