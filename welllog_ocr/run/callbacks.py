@@ -88,9 +88,9 @@ class _Countdown:
         self.say(f'first evaluation: {n} samples' + (f', about {span_text(eval_s)}' if eval_s else ''), now=True)
 
     def __call__(self, done:int):
+        if done == self.n: return self.say.clear()
         left = (time.monotonic() - self.start)/done*(self.n - done)
         self.say(f'first evaluation: {done} of {self.n} samples, about {span_text(left)} left')
-        if done == self.n: self.say.clear()
 
 # %% ../../nbs/run/19_callbacks.ipynb #380d3890
 class Evaluate(Callback):
