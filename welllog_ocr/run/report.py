@@ -30,7 +30,7 @@ from .card import RunFiles
 # %% ../../nbs/run/22_report.ipynb #d16a0007
 def _drawn(cfg)->Callable:
     "Finds the samples that a run without data is evaluated on"
-    from welllog_ocr.run.samples import drawn # here, not above: it imports torch
+    from welllog_ocr.run.samples import drawn # here, not above: it imports what draws
     held = {s.id: s for s in drawn(cfg, cfg.synth_eval_lines, f'{cfg.seed}-eval')}
     def find(id, fits=lambda sample: True):
         if id not in held: raise DataError(f"'{id}' is not among the drawn samples of the config")

@@ -17,7 +17,6 @@ from ..data.labels import well_key
 from ..data.sample import Skip, Splits, fingerprint, has_group, notes_text, of_kind, shuffled_batches
 from ..data.sample import as_name, skip_report, subset
 from ..draw.page import SynthCrops, SynthPages, SynthRecords
-from ..models.core import Recogniser
 from ..draw.wear import augment
 from ..review.log import Review, apply_review, open_review, review_text
 from ..data.load import load_data, load_split, locate
@@ -37,7 +36,7 @@ class RunData:
     reviewed:str=''   # What reviews changed in it, what `extra_data` added, what the loader decided, in sentences
     model:str=''      # Name and commit of the model that is trained, when it is of the hub
 
-def _learnable(rec:Recogniser, samples:list)->tuple[list, list]:
+def _learnable(rec, samples:list)->tuple[list, list]:
     why = [rec.refuses(s) for s in samples]
     return [s for s, w in zip(samples, why) if not w], [Skip(s.id, w) for s, w in zip(samples, why) if w]
 
@@ -126,7 +125,7 @@ def drawn(
     if cfg.synth_kind in _SHEETS: return list(_SHEETS[cfg.synth_kind](n, series, epoch*n))
     return drawn_lines(n, cfg.crop_share, series, epoch)
 
-def _check_kind(cfg:TrainingConfig, rec:Recogniser):
+def _check_kind(cfg:TrainingConfig, rec):
     if cfg.synth_kind not in rec.kinds:
         raise ConfigError(f"synth_kind='{cfg.synth_kind}', and {cfg.model_name} reads {', '.join(rec.kinds)}, so "
                           f"nothing that is drawn could be learned; set synth_kind={rec.kinds[0]}, or take another "
@@ -140,14 +139,14 @@ def _splits(cfg:TrainingConfig)->tuple[Splits, str]: # What a review changed in 
                                         cfg.data_revision))
     return Splits([], drawn(cfg, cfg.synth_eval_lines, f'{cfg.seed}-eval'), [], []), _reviewed(cfg, None)[1]
 
-def _usable(rec:Recogniser, samples:list)->tuple[list, list]:
+def _usable(rec, samples:list)->tuple[list, list]:
     kept, others = of_kind(samples, rec.kinds)
     kept, refused = _learnable(rec, kept)
     return kept, others + refused
 
 def run_data(
     cfg:TrainingConfig,
-    rec:Recogniser, # Says what it reads and what it refuses
+    rec, # `Recogniser`; says what it reads and what it refuses
 )->RunData:
     "The data that a config asks for. Raises `DataError` when a split is empty"
     if cfg.data_path is None or cfg.synth_share: _check_kind(cfg, rec)
@@ -184,7 +183,7 @@ def language_texts(
 def fit_language(
     cfg:TrainingConfig,
     data:RunData,
-    rec:Recogniser,
+    rec, # `Recogniser`
 ):
     "Fit the n-gram language model of a recogniser"
     rec.fit_language(language_texts(cfg, data), cfg.language_weight)
@@ -195,7 +194,7 @@ def _degraded(load, strength:float, *key): return augment(load(), rng_for('augme
 def epoch_samples(
     cfg:TrainingConfig,
     data:RunData,
-    rec:Recogniser,
+    rec, # `Recogniser`
     epoch:int, # From 0
 )->list:
     "The samples of one epoch, augmented; images are made when they are asked for"
@@ -206,7 +205,7 @@ def epoch_samples(
 def epoch_batches(
     cfg:TrainingConfig,
     data:RunData,
-    rec:Recogniser,
+    rec, # `Recogniser`
     samples:list, # Of `epoch_samples`
     epoch:int,
 )->list[list[int]]: # Positions in `samples`; each list is one optimizer step
