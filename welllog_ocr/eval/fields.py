@@ -25,7 +25,7 @@ def same(
     text, # `None`: blank
 )->str: # '': a blank cell
     "What is compared of the text of a cell"
-    text = unicodedata.normalize('NFKC', str(text or '')).casefold().replace('⁄', '/').replace('№', 'no')
+    text = unicodedata.normalize('NFKC', str(text or '')).casefold().replace('⁄', '/')
     text = re.sub(r'\.(?!\d)', '', text) # points that are no decimal points
     return re.sub(r'[^a-z0-9./+%µ]', '', text)
 
