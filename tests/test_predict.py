@@ -275,7 +275,7 @@ def small(place):
     return place
 
 def test_a_killed_run_goes_on(small, tmp_path):
-    assert len(kill(small, tmp_path, 60, 1)) == 1
+    assert len(kill(small, tmp_path, 24, 1)) == 1
 
 @pytest.mark.soak
 def test_a_thousand_pages_killed_five_times(small, tmp_path, reliability):
