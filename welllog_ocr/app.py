@@ -330,8 +330,9 @@ def reception(
 ):
     "What reads, and what is known of who is there; old things are thrown away once a minute"
     same = dict(model=model_id(args.model), how=args.kind + (f', vocabulary {own}' if own else ''))
-    spec = dict(reader='welllog_ocr.app:upload_reader', same=same, cwd=os.getcwd(), threads=max(1, processors()//args.workers),
-                pages=args.limit_pages, model=args.model, kind=args.kind, vocabulary=args.vocabulary)
+    spec = dict(reader='welllog_ocr.app:upload_reader', same=same, cwd=os.getcwd(),
+                threads=max(1, processors()//args.workers), pages=args.limit_pages,
+                model=args.model, kind=args.kind, vocabulary=args.vocabulary)
     house, over = Reception(Desk(spec, root/'in', args.workers, args.timeout), Visits(), root/'in'), threading.Event()
     def tidy():
         while not over.wait(min(60, 30*args.keep)):

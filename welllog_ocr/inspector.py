@@ -93,8 +93,9 @@ def _read_train(cfg, best:Path, log:Callable)->list[dict]:
     rows, began, n = [], time.monotonic(), max(cfg.per_device_eval_batch_size, -(-len(samples)//_MANY))
     while len(rows) < len(samples):
         rows += evaluate(rec, samples[len(rows):len(rows) + n], cfg.per_device_eval_batch_size, bf16=cfg.bf16)
-        left = (time.monotonic() - began)/len(rows)*(len(samples) - len(rows))
-        log(f'{len(rows):,} of {len(samples):,} samples of train are read' + f'; about {span_text(left)} left'*(left > 0))
+        seconds = (time.monotonic() - began)/len(rows)*(len(samples) - len(rows))
+        left = f'; about {span_text(seconds)} left'*(seconds > 0)
+        log(f'{len(rows):,} of {len(samples):,} samples of train are read{left}')
     return rows
 
 def train_rows(
