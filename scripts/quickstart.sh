@@ -8,10 +8,12 @@ source scripts/env.sh
 case "${1:-}" in -h|--help) sed -n '2,3s/^# //p' "$0"; exit 0;; esac
 
 ensure_env train
-echo "A drawn header as the record of a well, read without any training:"
-[ -d runs/first_header ] || .venv/bin/python -m welllog_ocr.synth runs/first_header --n 2 --kind page --seed 3 >/dev/null
-.venv/bin/python -m welllog_ocr.predict runs/first_header/train/000000.png --model PP-OCRv6-small --kind page | sed -n '1,/^$/p'
-echo "Now a model learns to read such headers better."
+if [ ! -d runs/first_header ]; then # the first time only
+    echo "A drawn header as the record of a well, read without any training:"
+    .venv/bin/python -m welllog_ocr.synth runs/first_header --n 2 --kind page --seed 3 >/dev/null
+    .venv/bin/python -m welllog_ocr.predict runs/first_header/train/000000.png --model PP-OCRv6-small --kind page | sed -n '1,/^$/p'
+    echo "Now a model learns to read such headers better."
+fi
 .venv/bin/python -m welllog_ocr.train --config configs/experiments/quick_val.py "$@"
 
 name=quick_val last=''
