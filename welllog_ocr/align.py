@@ -36,7 +36,7 @@ from pathlib import Path
 
 import cv2
 
-from .core import ConfigError, DataError, first_few, run_command, stable_hash
+from .core import ConfigError, DataError, counted, first_few, run_command, stable_hash
 from .data.sample import Skip, skip_report
 from .data.well_table import WellTable, read_well_table, rows_of_scan
 from .files import each_row, files_below, sha256_file, writable_dir, write_atomic, write_jsonl
@@ -109,7 +109,7 @@ def _report(found:dict, table:WellTable|None, bad:list, folder:Path)->str:
     no_row = [Path(r['file']).name for r in pages if r.get('no_row')]
     used = {r for p in pages for r in map(id, rows_of_scan(table, Path(p['file'])))} if table else set()
     alone = [r.file or r.key or 'a row without a name' for r in table.rows if id(r) not in used] if table else []
-    out = [f'{len(pages)} pages: {n - why.total()} lines accepted in {folder.name}/train, '
+    out = [f'{counted(len(pages), "page")}: {n - why.total()} lines accepted in {folder.name}/train, '
            f'{why.total()} to look at in {folder.name}/review']
     out += [f'  {k} {reason}' for reason, k in why.most_common()]
     if table:

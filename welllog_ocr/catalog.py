@@ -44,7 +44,7 @@ from functools import partial
 from pathlib import Path
 
 from .archive.plan import ABOUT, open_gathered
-from .core import ConfigError, first_few, run_command
+from .core import ConfigError, counted, first_few, run_command
 from .files import is_url, writable_dir
 from .read.browse import picture, serve
 from .read.export import Shown
@@ -121,11 +121,11 @@ def search(
 
 # %% ../nbs/23_catalog.ipynb #66f16bc0
 def _report(found:dict, output:str)->str:
-    n = lambda k: f'{found.get(k, 0):,}'
-    out = [f'{n("new")} pages added; {n("pages")} pages name a well, {n("wells")} wells']
+    n, of = lambda k: f'{found.get(k, 0):,}', lambda k, what: counted(found.get(k, 0), what)
+    out = [f'{of("new", "page")} added; {n("pages")} name a well, {of("wells", "well")} in all']
     if found.get('joined'):
-        out.append(f'{n("joined")} pages joined with the list; of their values {n("yes")} agree, {n("near")} nearly, '
-                   f'{n("no")} do not')
+        out.append(f'{of("joined", "page")} joined with the list; of their values {n("yes")} agree, '
+                   f'{n("near")} nearly, {n("no")} do not')
     if found['unknown']: out.append(f'columns of the list that are not known: {first_few(found["unknown"], 8, ", ")}')
     return '\n'.join([*out, f'written: {visible(output)}'])
 

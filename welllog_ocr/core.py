@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['WelllogError', 'ConfigError', 'DataError', 'ImageError', 'EmptyLabel', 'SetupError', 'disk_refusal', 'disk_errors',
-           'did_you_mean', 'first_few', 'stable_hash', 'rng_for', 'seed_all', 'redact', 'redact_all', 'is_command',
-           'processors', 'print_anything', 'at_home', 'run_command', 'StatusLine']
+           'did_you_mean', 'first_few', 'counted', 'stable_hash', 'rng_for', 'seed_all', 'redact', 'redact_all',
+           'is_command', 'processors', 'print_anything', 'at_home', 'run_command', 'StatusLine']
 
 # %% ../nbs/00_core.ipynb #6ac1905f
 import errno, hashlib, json, os, random, re, shutil, sys, time, traceback
@@ -84,6 +84,13 @@ def first_few(
     items = [str(i) for i in items]
     more = f'{sep}... and {len(items)-n} more' if len(items) > n else ''
     return sep.join(items[:n]) + more
+
+def counted(
+    n:int,    # How many
+    what:str, # Of what, in the singular
+)->str:
+    "`1 page`, `2,000 pages`"
+    return f'{n:,} {what}' + 's'*(n != 1)
 
 # %% ../nbs/00_core.ipynb #812f7842
 def stable_hash(

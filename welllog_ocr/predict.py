@@ -75,7 +75,7 @@ from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
 
-from .core import ConfigError, DataError, StatusLine, disk_errors, first_few, processors, run_command
+from .core import ConfigError, DataError, StatusLine, counted, disk_errors, first_few, processors, run_command
 from .core import stable_hash
 from .data.own_forms import use_vocabulary
 from .data.sample import Skip, skip_report
@@ -175,23 +175,21 @@ def _tally(rows)->dict:
             n['doubt'] = sorted([*n['doubt'], (-low, row['confidence'], _name(row), len(sure))])[:3]
     return n
 
-def _some(n:int, what:str)->str: return f'{n:,} {what}' + 's'*(n != 1)
-
 def _worst(low:int, sure:float, name:str, n:int)->str:
     return f'{name} ({-low} of {n} values below 0.8)' if low else f'{name} (confidence {sure:.2f})'
 
 def _report(n:dict, before:int, others:Counter=Counter())->str:
     "What was read, and what is worth a look, in plain words"
-    parts = [f'{_some(n["pages"], "page")}, {_some(n["lines"], "line")}']
+    parts = [f'{counted(n["pages"], "page")}, {counted(n["lines"], "line")}']
     if before: parts.append(f'{before:,} of the pages in an earlier run')
     if n['blank']: parts.append(f'on {len(n["blank"])} no text was found: {first_few(n["blank"], 3, sep=", ")}')
-    if n['broken']: parts.append(f'{_some(n["broken"], "answer")} repeated themselves or were cut off, confidence 0')
+    if n['broken']: parts.append(f'{counted(n["broken"], "answer")} repeated themselves or were cut off, confidence 0')
     if n['none']: parts.append(f'on {n["none"]} what the model wrote is no record')
     out = ['; '.join(parts)]
     below = ', '.join(f'{n["below"][x]:,} {"" if k else "with a confidence "}below {x}' for k, x in enumerate(_LEVELS))
-    if n['values']: out.append(f'{_some(n["values"], "value")}: {below}')
+    if n['values']: out.append(f'{counted(n["values"], "value")}: {below}')
     if n['doubt']: out.append('look first at: ' + '; '.join(_worst(*d) for d in n['doubt']))
-    if others: out.append(f'{_some(others.total(), "other file")}, no PNG, JPEG, TIFF, WebP or PDF: '
+    if others: out.append(f'{counted(others.total(), "other file")}, no PNG, JPEG, TIFF, WebP or PDF: '
                           + first_few([f'{k} {visible(end)}' for end, k in others.most_common()], sep=', '))
     return '\n'.join(out + ([skip_report(n['bad'])] if n['bad'] else []))
 
@@ -231,7 +229,7 @@ def _read_all(args, target:Path|None, own:str):
         n = _tally(row for _, row in each_row(target) if before.was_asked(row)) # those of an earlier run too
         if Path(args.output) != target: write_as(target, args.output, args.rows, before.was_asked)
         old = n['pages'] - new
-        if rest := len(before) - old: print(f'{visible(str(target))} keeps {_some(rest, "page")} of other scans too')
+        if rest := len(before) - old: print(f'{visible(str(target))} keeps {counted(rest, "page")} of other scans too')
     print(_report(n, old, others), file=sys.stderr if target is None else sys.stdout)
     if target: print('written: ' + ', '.join(dict.fromkeys([visible(args.output), visible(str(target))])))
     if n['bad'] and not n['pages']: raise DataError(f'none of the {len(n["bad"])} scans could be read')
@@ -300,7 +298,7 @@ def read_archive(
     found = list_scans(scans)
     plan  = open_plan(out, same)
     new, again, shard = plan.update(found, args.shard[1] if args.shard else 1), args.retry and plan.retry(), args.shard
-    print(f'{_some(len(found), "scan")}, {new:,} of them new' + (f'; {again:,} are tried again' if again else ''))
+    print(f'{counted(len(found), "scan")}, {new:,} of them new' + (f'; {again:,} are tried again' if again else ''))
     spec = dict(scans=args.scans[0], output=args.output, reader='welllog_ocr.predict:scan_reader',
                 version=version('welllog_ocr'), same=same, cwd=os.getcwd(),
                 **{k: getattr(args, k) for k in 'model kind ground float32 vocabulary'.split()})

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from fastcore.basics import patch
 
 from .store import StoredScan, Store, fetch, is_there, names_in, open_store, write_once
-from ..core import ConfigError, DataError, first_few, stable_hash
+from ..core import ConfigError, DataError, counted, first_few, stable_hash
 from ..data.sample import Skip, skip_report
 
 # %% ../../nbs/archive/01_plan.ipynb #53c5716c
@@ -293,7 +293,7 @@ def state(self:Gathered)->Standing:
 def archive_report(found:Gathered)->str:
     "How much is there, and what could not be read, in plain words"
     n = found.state()
-    out = [f'{n.scans:,} scans, {n.pages:,} pages read, {len(n.errors):,} could not be']
+    out = [f'{counted(n.scans, "scan")}, {counted(n.pages, "page")} read, {len(n.errors):,} could not be']
     if n.missing:
         names = first_few([p.name for p in found.missing], 3, ', ')
         out.append(f'{n.missing:,} of {n.parts:,} parts are missing ({names}), with {sum(map(len, found.missing)):,} '

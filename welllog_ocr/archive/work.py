@@ -14,7 +14,7 @@ from threading import Thread
 
 from .plan import Part, Plan, finish
 from .reader import WorkLog, AtWork, PartReader
-from ..core import SetupError, WelllogError
+from ..core import SetupError, WelllogError, counted
 from ..render import span_text
 
 # %% ../../nbs/archive/03_work.ipynb #e3aaa994
@@ -141,7 +141,7 @@ _RENEW = 20 # parts, after which a reader is replaced
 
 def _how_far(look:AtWork, hours:float, left:int, scans:int, rate:float)->str:
     "How far it is, in a line"
-    parts = [f'{scans - left:,} of {scans:,} scans', f'{look.pages:,} pages', f'{look.errors:,} errors']
+    parts = [f'{scans - left:,} of {scans:,} scans', counted(look.pages, 'page'), counted(look.errors, 'error')]
     if rate: parts.append(f'${hours*rate:.2f} so far')
     if look.pages:
         speed = look.pages/(3600*hours)

@@ -117,8 +117,8 @@ class Difference:
     def text(self, metric:str)->str:
         "The difference and its interval, as the metric prints"
         change, unit = find_metric(metric).change, ' points' if find_metric(metric).unit == '%' else ''
-        where = 'too few wells' if math.isinf(self.low) else f'{change(self.low)} to {change(self.high)}'
-        return f'{change(self.value)} ({where}){unit}'
+        if math.isinf(self.low): return f'{change(self.value)}{unit} (too few wells)'
+        return f'{change(self.value)} ({change(self.low)} to {change(self.high)}){unit}'
 
 # %% ../../nbs/eval/01_stats.ipynb #da5b5303
 def paired(

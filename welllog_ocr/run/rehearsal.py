@@ -17,7 +17,7 @@ import torch
 
 from .checkpoint import cpu_copy, rng_state, save, set_rng_state
 from ..config import TrainingConfig
-from ..core import SetupError, WelllogError
+from ..core import SetupError, WelllogError, counted
 from ..data.sample import sorted_batches
 from ..models.core import Recogniser, autocast, is_out_of_memory, release_memory, to_device
 from ..models.loader import batches
@@ -274,7 +274,8 @@ def time_lines(
     n = forecast(cfg, r, at)
     about = 'at most about' if cfg.early_stopping_patience or cfg.train_loss_threshold else 'about'
     out = [f'time      {about} {span_text(n["seconds"])}: {n["steps"]} steps of {span_text(r.step_s)}, '
-           f'{n["evals"]} evaluations of {span_text(r.eval_s)}, {n["saves"]} saves of {span_text(r.save_s)}']
+           f'{counted(n["evals"], "evaluation")} of {span_text(r.eval_s)}, '
+           f'{counted(n["saves"], "save")} of {span_text(r.save_s)}']
     usd = n['seconds']/3600*cfg.gpu_hourly_rate
     return out + ([f'cost      {about} ${usd:.2f} at ${cfg.gpu_hourly_rate:g} an hour'] if cfg.gpu_hourly_rate else [])
 
