@@ -155,6 +155,6 @@ def main(args):
     print(_report(found, args.output))
     if not args.review: return
     with closing(open_catalog(args.output)) as db: n = write_review(db, args.review, _each)
-    print('\n'.join(f'written: {visible(str(Path(args.review)/name))}, {k} rows' for name, k in n.items()))
+    print('\n'.join(f'written: {visible(str(Path(args.review)/name))}, {counted(k, "row")}' for name, k in n.items()))
 
 if ARGS: run_command(partial(main, ARGS), ARGS.debug)
