@@ -75,7 +75,8 @@ from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
 
-from .core import ConfigError, DataError, StatusLine, counted, disk_errors, first_few, processors, run_command
+from .core import ConfigError, DataError, StatusLine, counted, disk_errors, first_few, run_command
+from .core import processors
 from .core import stable_hash
 from .data.own_forms import use_vocabulary
 from .data.sample import Skip, skip_report
