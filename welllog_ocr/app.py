@@ -136,8 +136,8 @@ def page_style()->str: # CSS
 def _about(limits)->str: # `limits`: the arguments of the command
     return (f'<h1>{_TITLE}</h1><p>Drop scans of well-log headers. Each sheet is shown with what was read of it; '
             f'correct what is wrong, and save it. Files of up to {limits.limit_mb:g} MB and {limits.limit_pages} '
-            'pages. A scan is deleted as soon as it was read, and what was read when this tab is closed.</p><p><b '
-            'class="good">✓ sure</b> <b class="warn">? worth a look</b> <b class="bad">! doubtful</b></p>')
+            'pages. A scan is deleted as soon as it was read, and what was read when this tab is closed.</p>'
+            '<p><b class="good">✓ sure</b> <b class="warn">? worth a look</b> <b class="bad">! doubtful</b></p>')
 
 def theme(gradio):
     "Fonts of the machine alone, and the colours of all our pages"
@@ -247,9 +247,10 @@ class Guard:
 
 # %% ../nbs/25_app.ipynb #3cddf476
 _ASK = ('<h1>Well-log scans</h1><form method="post" action="enter"><p><label>Token <input name="token" type="password" '
-        'autofocus autocomplete="current-password"></label> <button>Enter</button></p><p class="bad" '
-        'role="status">{}</p></form><p class="note">The person who started the server knows the token. Other systems '
-        'send it as the header <code>Authorization: Bearer TOKEN</code>.</p>')
+        'autofocus autocomplete="current-password"></label> <button>Enter</button></p>'
+        '<p class="bad" role="status">{}</p></form>'
+        '<p class="note">The person who started the server knows the token. Other systems send it as the header '
+        '<code>Authorization: Bearer TOKEN</code>.</p>')
 _ALONE = 'this server answers browsers of its own machine alone; open http://127.0.0.1, or start it with a token'
 _NO_TOKEN = 'no token was sent, or a wrong one; send the header "Authorization: Bearer TOKEN"'
 

@@ -34,7 +34,8 @@ from pathlib import Path
 
 from fastcore.basics import patch
 
-from .core import ConfigError, DataError, WelllogError, did_you_mean, redact, run_command, stable_hash
+from .core import ConfigError, DataError, WelllogError, counted, did_you_mean, redact, run_command
+from .core import stable_hash
 from .eval.report import column
 from .eval.rows import evaluations, read_rows
 from .eval.stats import Difference, difference, error_parts
@@ -275,8 +276,7 @@ def _sentence(c:Comparison, best:int, other:int)->str:
 
 def _more_needed(d:Difference)->str:
     if d.verdict == 'too few wells':
-        wells = f'{d.groups} well{"" if d.groups == 1 else "s"}'
-        return f' With {wells} no difference is clear: even if all agreed, it could be chance.'
+        return f' With {counted(d.groups, "well")} no difference is clear: even if all agreed, it could be chance.'
     times, what = ((d.high - d.low)/2/abs(d.value))**2, 'wells' if d.groups < d.n else 'samples'
     n = math.ceil(d.groups*times/10)*10
     return f' About {n} {what} like these would be needed for that.' if 0 < times < 100 else ''
